@@ -1,0 +1,196 @@
+"""The cascade (CMRL): an optional LPC front end and neural codecs, each coding what the earlier ones left."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from config import Config
+from constants import LPC_ORDER, LPC_WINDOW_LENGTH, LSF_CODEBOOK_SIZE
+from front_end import Analysis, LpcFrontEnd, TimeDomainFrontEnd
+from neural_speech_coding_module import NeuralSpeechCodec
+from nn_core_operator import Quantised
+
+
+class CascadeOutput(NamedTuple):
+    """One pass of a batch through the cascade.
+
+    analysis: what the front end found.
+    codes: what each codec's quantiser made of its code.
+    sums: float32 [batch, 512] each: the residual decoded by the first codec, by the first two, ...
+    """
+
+    analysis: Analysis
+    codes: list[Quantised]
+    sums: list[tf.Tensor]
+
+
+class Symbols(NamedTuple):
+    """All that a batch of frames sends, beside the gain.
+
+    lsf: int32 [batch, 1, 16]; None without LPC.
+    codes: int32 [batch, positions, channels] of each codec.
+    """
+
+    lsf: tf.Tensor | None
+    codes: list[tf.Tensor]
+
+
+class Part(NamedTuple):
+    """A part of the rate: its name, its symbols of one frame as (positions, channels) and its alphabet."""
+
+    name: str
+    shape: tuple[int, int]
+    alphabet: int
+
+
+class Cascade(keras.Model):
+    """Front end and codecs. Every depth of the cascade is a codec by itself."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__(name="cascade")
+        self.config = config
+        self.front_end = TimeDomainFrontEnd() if config.time_domain else LpcFrontEnd(config)
+        self.codecs = [NeuralSpeechCodec(config, module) for module in range(config.num_modules)]
+        self.call(tf.zeros([1, LPC_WINDOW_LENGTH]), ["hard"] * config.num_modules, "hard")
+        self.built = True
+
+    def call(self, contexts: tf.Tensor, decisions: Sequence[str], lsf_decision: str) -> CascadeOutput:
+        """Codes and decodes a batch, up to the depth that `decisions` reaches.
+
+        Args:
+            contexts: float32 [batch, 1024], each frame with 256 samples on both sides.
+            decisions: how each codec's quantiser decides, see `SoftToHardQuantizer.call`.
+            lsf_decision: how the LSF quantiser decides.
+        """
+        analysis = self.front_end(contexts, decision=lsf_decision)
+        codes, sums = [], []
+        decoded = tf.zeros_like(analysis.residual)
+        for codec, decision in zip(self.codecs, decisions, strict=False):
+            layer, quantised = codec(analysis.residual - decoded, decision=decision)
+            decoded += layer
+            codes.append(quantised)
+            sums.append(decoded)
+        return CascadeOutput(analysis, codes, sums)
+
+    @tf.function(reduce_retracing=True)
+    def encode(self, contexts: tf.Tensor, depth: int) -> Symbols:
+        """The hard symbols of float32 [batch, 1024] up to `depth` codecs."""
+        output = self.call(contexts, ["hard"] * depth, "hard")
+        lsf = output.analysis.lsf
+        return Symbols(None if lsf is None else lsf.symbols, [code.symbols for code in output.codes])
+
+    @tf.function(reduce_retracing=True)
+    def decode(self, symbols: Symbols) -> list[tf.Tensor]:
+        """Windowed frames, float32 [batch, 512], at every depth, ready for plain overlap-add. Uses symbols only."""
+        polynomial = None if symbols.lsf is None else self.front_end.decode(symbols.lsf)
+        layers = [codec.decode(code) for codec, code in zip(self.codecs, symbols.codes, strict=False)]
+        sums = [tf.add_n(layers[:depth]) for depth in range(1, len(layers) + 1)]
+        return [
+            self.front_end.window * self.front_end.synthesise(each, polynomial, exact=True) for each in sums
+        ]
+
+    def parts(self, depth: int | None = None) -> list[Part]:
+        """The parts of the rate up to `depth` codecs, LPC first."""
+        lpc = [] if self.config.time_domain else [Part("lpc", (1, LPC_ORDER), LSF_CODEBOOK_SIZE)]
+        return lpc + [
+            Part(f"codec {number}", codec.symbols_shape, codec.quantizer.codebook.shape[0])
+            for number, codec in enumerate(self.codecs[:depth], start=1)
+        ]
+
+    def variables_of(self, modules: Sequence[int], *, front_end: bool) -> list[keras.Variable]:
+        """The trainable variables of the named modules (from 0) and, if asked for, of the front end."""
+        layers: list[keras.layers.Layer] = [self.codecs[module] for module in modules]
+        return [
+            variable
+            for layer in [self.front_end] * front_end + layers
+            for variable in layer.trainable_variables
+        ]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One step of the training schedule.
+
+    name: "first", "follower_2" ..., or "finetune".
+    depth: number of codecs in use.
+    trained: modules (from 0) whose weights move.
+    trains_front_end: whether the LSF codebook moves with them.
+    epochs, learning_rate: as the flags of this stage say.
+    warm_up: first epochs without quantisers.
+    """
+
+    name: str
+    depth: int
+    trained: tuple[int, ...]
+    trains_front_end: bool
+    epochs: int
+    learning_rate: float
+    warm_up: int = 0
+
+    @property
+    def decisions(self) -> list[str]:
+        """How frozen codecs decide: always hard, since a decoder has nothing else."""
+        return ["train" if module in self.trained else "hard" for module in range(self.depth)]
+
+
+def stages_of(config: Config) -> list[Stage]:
+    """The stages that the training mode runs, in order."""
+    first = Stage(
+        "first",
+        1,
+        (0,),
+        config.train_lsf_codebook,
+        config.epochs,
+        config.learning_rate,
+        config.pretrain_epochs,
+    )
+    followers = [
+        Stage(
+            f"follower_{module + 1}",
+            module + 1,
+            (module,),
+            False,
+            int(config.follower_setting(config.follower_epochs, module)),
+            config.follower_setting(config.follower_learning_rates, module),
+        )
+        for module in range(1, config.num_modules)
+    ]
+    finetune = Stage(
+        "finetune",
+        config.num_modules,
+        tuple(range(config.num_modules)),
+        config.train_lsf_codebook,
+        int(config.follower_setting(config.follower_epochs, None)),
+        config.follower_setting(config.follower_learning_rates, None),
+    )
+    return {1: [first], 2: followers, 3: [first, *followers], 4: [first, *followers], 5: [finetune]}[
+        config.training_mode
+    ]
+
+
+def multiply_adds(cascade: Cascade) -> int:
+    """Multiply-adds of all convolutions for one frame, encoder and decoder, by shape arithmetic."""
+    total = 0
+    for codec in cascade.codecs:
+        for network in (codec.encoder, codec.decoder):
+            total += _multiply_adds(network)
+    return total
+
+
+def _multiply_adds(network: keras.Sequential) -> int:
+    total = 0
+    for layer in network.layers:
+        time = (
+            layer.output.shape[1]
+            if not isinstance(layer, keras.layers.SeparableConv1D)
+            else layer.input.shape[1]
+        )
+        kernels = [np.prod(weight.shape) for weight in layer.weights if len(weight.shape) > 1]
+        total += int(time * sum(kernels))
+    return total

@@ -1,0 +1,209 @@
+"""The operators that the codecs are built from: residual blocks, sub-pixel up-sampling, soft-to-hard quantisers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from constants import MU, SCALAR_CODE_LIMIT, VECTOR_CODE_LENGTH, VECTOR_CODEBOOK_LIMIT, VECTOR_CODEBOOK_SIDE
+
+LEAKY_SLOPE = 0.2
+DECISIONS = ("bypass", "soft", "straight_through", "hard")
+
+
+def leaky_relu(signal: tf.Tensor) -> tf.Tensor:
+    """Leaky rectifier of slope 0.2, the cascade's only activation besides tanh."""
+    return tf.nn.leaky_relu(signal, LEAKY_SLOPE)
+
+
+def convolution(channels: int, kernel: int, **options: Any) -> keras.layers.Conv1D:
+    """A one-dimensional convolution [batch, time, in] -> [batch, time / stride, channels] with bias."""
+    return keras.layers.Conv1D(channels, kernel, padding="same", **options)
+
+
+class GatedBlock(keras.layers.Layer):
+    """Gated linear residual block ("gln"): narrow, multiply a linear with a tanh branch, widen, add.
+
+    The two branches are the halves of one convolution. A single input channel is broadcast by the skip connection.
+    """
+
+    def __init__(
+        self, wide: int, narrow: int, gate_kernel: int, back_kernel: int, dilation: int, activate: bool
+    ) -> None:
+        super().__init__()
+        self.neck = convolution(narrow, 1, activation=leaky_relu)
+        self.branches = convolution(2 * narrow, gate_kernel, dilation_rate=dilation)
+        self.back = convolution(wide, back_kernel)
+        self.activate = activate
+
+    def call(self, signal: tf.Tensor) -> tf.Tensor:
+        """[batch, time, channels] -> [batch, time, wide]."""
+        linear, gate = tf.split(self.branches(self.neck(signal)), 2, axis=-1)
+        widened = signal + self.back(linear * tf.tanh(gate))
+        return leaky_relu(widened) if self.activate else widened
+
+
+class BottleneckBlock(keras.layers.Layer):
+    """Residual block with a dilated bottleneck: narrow, dilated, widen, add."""
+
+    def __init__(
+        self, wide: int, narrow: int, neck_kernel: int, outer_kernel: int, dilation: int, activate: bool
+    ) -> None:
+        super().__init__()
+        self.neck = convolution(narrow, outer_kernel, activation=leaky_relu)
+        self.dilated = convolution(narrow, neck_kernel, dilation_rate=dilation, activation=leaky_relu)
+        self.back = convolution(wide, outer_kernel)
+        self.activate = activate
+
+    def call(self, signal: tf.Tensor) -> tf.Tensor:
+        """[batch, time, channels] -> [batch, time, wide]."""
+        widened = signal + self.back(self.dilated(self.neck(signal)))
+        return leaky_relu(widened) if self.activate else widened
+
+
+class SubPixelUpsampling(keras.layers.Layer):
+    """Doubles the time resolution by moving halves of the channels into time (Shi et al., 2016)."""
+
+    def call(self, signal: tf.Tensor) -> tf.Tensor:
+        """[batch, time, channels] -> [batch, 2 time, channels / 2]."""
+        _, time, channels = signal.shape
+        return tf.reshape(signal, [-1, 2 * time, channels // 2])
+
+
+class Reshape(keras.layers.Layer):
+    """[batch, ...] -> [batch, *shape] without copying: folds samples into channels and back."""
+
+    def __init__(self, shape: Sequence[int]) -> None:
+        super().__init__()
+        self.target = list(shape)
+
+    def call(self, signal: tf.Tensor) -> tf.Tensor:
+        """[batch, time, channels] -> [batch, *shape]."""
+        return tf.reshape(signal, [-1, *self.target])
+
+
+def mu_law_compress(code: tf.Tensor) -> tf.Tensor:
+    """Companding of values in [-1, 1] that gives small ones finer steps (ITU-T G.711, mu 63)."""
+    return tf.sign(code) * tf.math.log1p(MU * tf.abs(code)) / math.log1p(MU)
+
+
+def mu_law_expand(companded: tf.Tensor) -> tf.Tensor:
+    """The inverse of `mu_law_compress`."""
+    return tf.sign(companded) * tf.math.expm1(tf.abs(companded) * math.log1p(MU)) / MU
+
+
+class Quantised(NamedTuple):
+    """What a quantiser makes of a batch of codes.
+
+    decoded: float32, the code's shape, what the decoder is given.
+    assignments: float32 [batch, positions, channels, bins], soft; None where the decision is hard.
+    symbols: int32 [batch, positions, channels], the nearest bin, what a bitstream carries.
+    """
+
+    decoded: tf.Tensor
+    assignments: tf.Tensor | None
+    symbols: tf.Tensor
+
+
+class SoftToHardQuantizer(keras.layers.Layer):
+    """Soft-to-hard quantisation against a trainable codebook (Agustsson et al., 2017).
+
+    A unit of the code is assigned to the entries of the codebook by softmax(alpha x distance). The softmax scale is
+    kept as log(-alpha): at the network's learning rate alpha itself would never leave its start.
+    """
+
+    def __init__(self, codebook: np.ndarray, alpha_start: float, *, trainable_codebook: bool = True) -> None:
+        """Creates the quantiser.
+
+        Args:
+            codebook: initial entries, float [bins] for scalar or [bins, length] for vector units.
+            alpha_start: initial softmax scale, below 0.
+            trainable_codebook: whether training moves the entries (and alpha).
+        """
+        super().__init__()
+        self.unit = codebook.shape[1:]
+        self.codebook = self.add_weight(
+            shape=codebook.shape,
+            initializer=lambda shape, dtype=None: tf.constant(codebook, dtype=tf.float32),
+            trainable=trainable_codebook,
+            name="codebook",
+        )
+        self.log_scale = self.add_weight(
+            shape=(),
+            initializer=keras.initializers.Constant(math.log(-alpha_start)),
+            trainable=trainable_codebook,
+            name="log_scale",
+        )
+        self.built = True
+
+    @property
+    def alpha(self) -> tf.Tensor:
+        """The trained softmax scale, below 0."""
+        return -tf.exp(self.log_scale)
+
+    def call(self, code: tf.Tensor, decision: str = "hard") -> Quantised:
+        """Quantises float32 [batch, positions, channels], paired into units where the codebook holds vectors.
+
+        Args:
+            code: what the encoder gives.
+            decision: "hard" decodes the nearest entry; "straight_through" as well, with the code's own gradient beside
+                the codebook's; "soft" decodes the mixture of entries; "bypass" decodes the code itself.
+        """
+        if decision not in DECISIONS:
+            raise ValueError(f"decision is one of {DECISIONS}, not {decision!r}")
+        units = self._units(code)
+        distances = self._distances(units)
+        symbols = tf.argmin(distances, axis=-1, output_type=tf.int32)
+        if decision == "hard":
+            return Quantised(self.decode(symbols, code.shape[1:]), None, symbols)
+        assignments = tf.nn.softmax(self.alpha * distances)
+        decoded = {
+            "bypass": lambda: code,
+            "soft": lambda: self._shaped(tf.tensordot(assignments, self.codebook, axes=1), code.shape[1:]),
+            "straight_through": lambda: self.decode(symbols, code.shape[1:]) + code - tf.stop_gradient(code),
+        }[decision]()
+        return Quantised(decoded, assignments, symbols)
+
+    def decode(self, symbols: tf.Tensor, shape: Sequence[int]) -> tf.Tensor:
+        """The codebook's entries of int32 symbols, as a code of float32 [batch, *shape]."""
+        return self._shaped(tf.gather(self.codebook, symbols), shape)
+
+    def symbols_shape(self, code_shape: Sequence[int]) -> tuple[int, int]:
+        """(positions, channels) of the symbols of one frame, for codes of (positions, channels)."""
+        positions, channels = code_shape
+        if not self.unit:
+            return positions, channels
+        length = self.unit[0]
+        return (positions, channels // length) if channels % length == 0 else (positions // length, channels)
+
+    def _units(self, code: tf.Tensor) -> tf.Tensor:
+        return tf.reshape(code, [-1, *self.symbols_shape(code.shape[1:]), *self.unit])
+
+    def _distances(self, units: tf.Tensor) -> tf.Tensor:
+        if not self.unit:
+            return tf.abs(units[..., None] - self.codebook)
+        squares = tf.reduce_sum(tf.square(units), axis=-1, keepdims=True) + tf.reduce_sum(
+            tf.square(self.codebook), axis=-1
+        )
+        product = tf.tensordot(units, self.codebook, axes=[[-1], [1]])
+        # the square root's gradient needs a distance above zero
+        return tf.sqrt(tf.maximum(squares - 2.0 * product, 0.0) + 1e-10)
+
+    def _shaped(self, values: tf.Tensor, shape: Sequence[int]) -> tf.Tensor:
+        return tf.reshape(values, [-1, *shape])
+
+
+def scalar_codebook(bins: int) -> np.ndarray:
+    """Uniform levels on [-1, 1], the range of a tanh: float32 [bins]."""
+    return np.linspace(-SCALAR_CODE_LIMIT, SCALAR_CODE_LIMIT, bins, dtype=np.float32)
+
+
+def vector_codebook() -> np.ndarray:
+    """A uniform 32 x 32 grid on +-0.1: float32 [1024, 2]."""
+    side = np.linspace(-VECTOR_CODEBOOK_LIMIT, VECTOR_CODEBOOK_LIMIT, VECTOR_CODEBOOK_SIDE, dtype=np.float32)
+    return np.stack(np.meshgrid(side, side, indexing="ij"), axis=-1).reshape(-1, VECTOR_CODE_LENGTH)

@@ -1,0 +1,8 @@
+#!/usr/bin/env bash
+# Checks the style and the types, then runs the tests; arguments go to pytest: scripts/test.sh tests/test_runs.py
+source "$(dirname "${BASH_SOURCE[0]}")/setup.sh"
+
+ruff check .
+ruff format --check .
+mypy
+pytest "$@"

@@ -1,0 +1,64 @@
+import os
+
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")  # before TensorFlow is imported: tests need no GPU
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from numpy.typing import NDArray
+
+ROOT = Path(__file__).resolve().parent.parent
+
+WriteSphere = Callable[[Path, NDArray[np.int16]], None]
+
+
+@pytest.fixture(scope="session")
+def speech_folder() -> Path:
+    return ROOT / "tests" / "data"
+
+
+@pytest.fixture(scope="session")
+def speech_clips(speech_folder: Path) -> list[NDArray[np.int16]]:
+    """All twelve clips, 16 kHz 16-bit."""
+    return [soundfile.read(path, dtype="int16")[0] for path in sorted(speech_folder.rglob("*.flac"))]
+
+
+@pytest.fixture
+def real_speech(speech_folder: Path) -> NDArray[np.float32]:
+    """One clip of 3.0 s, full scale 1."""
+    samples, rate = soundfile.read(speech_folder / "allison" / "en-tt-weasels.flac", dtype="float32")
+    assert rate == 16_000
+    return samples
+
+
+@pytest.fixture(scope="session")
+def research_corpus() -> Path:
+    folder = ROOT.parent / "shared" / "speech"
+    if not (folder / "manifest.csv").is_file():
+        pytest.skip("the research corpus is not on this machine")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def write_sphere() -> WriteSphere:
+    """Writes 16 kHz mono NIST SPHERE as TIMIT has it: a header of 1024 bytes, then little-endian samples."""
+
+    def write(path: Path, samples: NDArray[np.int16], coding: str = "") -> None:
+        fields = ["NIST_1A", "   1024", "channel_count -i 1", f"sample_count -i {len(samples)}"]
+        fields += [
+            "sample_rate -i 16000",
+            "sample_n_bytes -i 2",
+            "sample_byte_format -s2 01",
+            "sample_sig_bits -i 16",
+        ]
+        fields += [f"sample_coding -s{len(coding)} {coding}"] if coding else []
+        header = "\n".join([*fields, "end_head\n"]).encode()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(header.ljust(1024) + samples.astype("<i2").tobytes())
+
+    return write

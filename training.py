@@ -1,0 +1,334 @@
+"""The training loop, one for every stage of the cascade: resumable at any step, rate-controlled, journalled."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+from tqdm import tqdm
+
+from cmrl import Cascade, Stage, stages_of
+from config import Config
+from dataset import PackedCorpus, steps_in_epoch, training_batches
+from entropy_model import Tables, count_symbols, integer_tables, kilobits_per_second, symbols_by_part
+from errors import UserError
+from objective import Losses, objective
+from rate_control import CONTROL_INTERVAL, RateController
+from runs import Journal, Run
+from saved_model import assign_weights, save_model, saved_weights, stage_folders
+from validation import ValidationSet, Validation, write_tensorboard
+
+TABLE_STEPS = 200  # training batches whose symbols make the exported tables
+VALIDATION_TABLE_STEPS = 20
+DEATH_INTERVALS = 10  # readings in a row without any entropy after which a codec counts as dead
+EPOCHS_APART = 100_000  # keeps the data orders of different stages apart
+
+
+class WeightAverage(tf.Module):
+    """Exponential average of variables; the young average follows faster, so that a short run is not half its start."""
+
+    def __init__(self, variables: list[keras.Variable], decay: float) -> None:
+        super().__init__()
+        self.sources = variables
+        self.decay = decay
+        self.averages = [tf.Variable(variable, trainable=False) for variable in variables]
+
+    def update(self, step: tf.Tensor) -> None:
+        """Moves the averages towards the variables; `step` counts from 0."""
+        steps = tf.cast(step, tf.float32)
+        decay = tf.minimum(self.decay, (1.0 + steps) / (10.0 + steps))
+        for average, variable in zip(self.averages, self.sources, strict=True):
+            average.assign(decay * average + (1.0 - decay) * variable)
+
+    @contextmanager
+    def applied(self) -> Iterator[None]:
+        """The variables hold their averages inside of the block, and what they held before after it."""
+        raw = [variable.numpy() for variable in self.sources]
+        for variable, average in zip(self.sources, self.averages, strict=True):
+            variable.assign(average)
+        try:
+            yield
+        finally:
+            for variable, value in zip(self.sources, raw, strict=True):
+                variable.assign(value)
+
+
+class StageTrainer:
+    """Everything that one stage changes, in one checkpoint: weights, optimiser, averages, tau, step."""
+
+    def __init__(self, cascade: Cascade, stage: Stage, corpus: PackedCorpus, folder: Path) -> None:
+        self.cascade, self.stage, self.corpus = cascade, stage, corpus
+        self.config: Config = cascade.config
+        self.number = _stage_number(stage)
+        self.steps_per_epoch = self.config.steps_per_epoch or steps_in_epoch(corpus, self.config.batch_size)
+        self.variables = cascade.variables_of(stage.trained, front_end=stage.trains_front_end)
+        self.optimizer = keras.optimizers.Adam(self._schedule())
+        self.optimizer.build(self.variables)
+        self.average = WeightAverage(self.variables, self.config.ema_decay)
+        self.controller = RateController(self.config, stage, cascade.parts())
+        self.step = tf.Variable(0, dtype=tf.int64)
+        self.checkpoint = tf.train.Checkpoint(
+            cascade=cascade,
+            optimizer=self.optimizer,
+            average=self.average,
+            controller=self.controller,
+            step=self.step,
+        )
+        self.manager = tf.train.CheckpointManager(self.checkpoint, str(folder / stage.name), max_to_keep=2)
+
+    @property
+    def total_steps(self) -> int:
+        """Steps of the whole stage."""
+        return self.stage.epochs * self.steps_per_epoch
+
+    def resume(self) -> int:
+        """Restores the newest checkpoint, if there is one, and returns the step to go on from."""
+        if self.manager.latest_checkpoint:
+            self.checkpoint.restore(self.manager.latest_checkpoint).assert_consumed()
+        return int(self.step.numpy())
+
+    def save(self) -> None:
+        """Writes a checkpoint, unless this step has one already."""
+        latest = self.manager.latest_checkpoint
+        if not latest or not latest.endswith(f"-{int(self.step.numpy())}"):
+            self.manager.save(checkpoint_number=int(self.step.numpy()))
+
+    def batches(self) -> Iterator[tuple[int, tf.Tensor]]:
+        """(epoch, contexts) of every step from the current one to the end of the stage."""
+        start = int(self.step.numpy())
+        for epoch in range(start // self.steps_per_epoch, self.stage.epochs):
+            first_step = max(0, start - epoch * self.steps_per_epoch)
+            for contexts in self._epoch_batches(epoch, first_step, self.steps_per_epoch):
+                yield epoch, contexts
+
+    def train_step(self, contexts: tf.Tensor, epoch: int) -> Losses:
+        """One step of Adam on float32 [batch, 1024]; returns the losses before it."""
+        return self._step(contexts, warm_up=epoch < self.stage.warm_up)
+
+    def tables(self, num_steps: int) -> Tables:
+        """Probability tables from the hard symbols of training batches, without augmentation."""
+        parts = self.controller.parts
+        counts = {part.name: np.zeros((part.shape[1], part.alphabet), np.int64) for part in parts}
+        for contexts in self._epoch_batches(self.stage.epochs, 0, num_steps, augmented=False):
+            symbols = symbols_by_part(parts, self.cascade.encode(contexts, self.stage.depth))
+            for part in parts:
+                counts[part.name] += count_symbols(part, symbols[part.name])
+        return integer_tables(counts)
+
+    def _epoch_batches(self, epoch: int, first: int, end: int, *, augmented: bool = True) -> tf.data.Dataset:
+        return training_batches(
+            self.corpus,
+            batch_size=self.config.batch_size,
+            seed=self.config.seed,
+            epoch=EPOCHS_APART * self.number + epoch,
+            first_step=first,
+            num_steps=end,
+            pre_emphasis=self.config.pre_emphasis,
+            high_pass=self.config.high_pass,
+            gain_augmentation_db=self.config.gain_augmentation_db if augmented else 0.0,
+        )
+
+    @tf.function
+    def _step(self, contexts: tf.Tensor, warm_up: bool) -> Losses:
+        decisions, lsf_decision = self._decisions(warm_up)
+        with tf.GradientTape() as tape:
+            output = self.cascade.call(contexts, decisions, lsf_decision)
+            losses = objective(output, self.cascade, self.stage, self.controller.tau, warm_up=warm_up)
+        gradients = tape.gradient(losses.total, self.variables)
+        # the warm-up leaves codebooks unconnected
+        gradients = [
+            tf.zeros(variable.shape) if gradient is None else gradient
+            for gradient, variable in zip(gradients, self.variables, strict=True)
+        ]
+        if self.config.clip_norm:
+            gradients, _ = tf.clip_by_global_norm(gradients, self.config.clip_norm)
+        self.optimizer.apply(gradients, self.variables)
+        self.average.update(self.step)
+        self.step.assign_add(1)
+        lsf = output.analysis.lsf
+        self.controller.observe(
+            ([] if lsf is None else [lsf.symbols]) + [code.symbols for code in output.codes]
+        )
+        return losses
+
+    def _decisions(self, warm_up: bool) -> tuple[list[str], str]:
+        """How each codec's and the LSFs' quantiser decide in training: hard wherever nothing is trained."""
+        trained = "bypass" if warm_up else self.config.quantizer_gradient
+        codes = [trained if module in self.stage.trained else "hard" for module in range(self.stage.depth)]
+        return codes, trained if self.stage.trains_front_end else "hard"
+
+    def _schedule(self) -> float | keras.optimizers.schedules.LearningRateSchedule:
+        if self.config.learning_rate_schedule == "constant":
+            return self.stage.learning_rate
+        return keras.optimizers.schedules.CosineDecay(self.stage.learning_rate, max(1, self.total_steps))
+
+
+@dataclass
+class Training:
+    """A run in progress: its stages, one after the other, each exported when it is done."""
+
+    config: Config
+    run: Run
+    journal: Journal
+    corpus: PackedCorpus
+    base: Path | None = None
+
+    def execute(self) -> None:
+        """Trains every stage that is not exported yet; the run is finished after the last one."""
+        keras.utils.set_random_seed(self.config.seed)
+        cascade = Cascade(self.config)
+        validation = ValidationSet(self.corpus.files("val"), self.config)
+        if self.base:
+            assign_weights(cascade, saved_weights(self.base))
+        for stage in stages_of(self.config):
+            done = stage_folders(self.run.folder).get(stage.name)
+            if done:
+                assign_weights(cascade, saved_weights(done))
+                continue
+            self._train_stage(cascade, stage, validation)
+        self.run.finish()
+        self.journal.write("finished")
+
+    def _train_stage(self, cascade: Cascade, stage: Stage, validation: ValidationSet) -> None:
+        trainer = StageTrainer(cascade, stage, self.corpus, self.run.folder / "checkpoints")
+        start = trainer.resume()
+        self.journal.write(
+            "resumed" if start else "stage", stage=stage.name, step=start, of=trainer.total_steps
+        )
+        if stage.name == "finetune" and not start:
+            self._validate(trainer, validation, epoch=-1)
+        self._run_steps(trainer, validation)
+        with trainer.average.applied():
+            tables = trainer.tables(TABLE_STEPS)
+            scores = validation.score(cascade, tables, stage.depth)
+            digest = save_model(self.run.folder, stage.name, cascade, tables, stage.depth)
+        self.journal.write(
+            "exported", stage=stage.name, model=digest, step=trainer.total_steps, **scores.flat()
+        )
+        assign_weights(cascade, saved_weights(stage_folders(self.run.folder)[stage.name]))
+
+    def _run_steps(self, trainer: StageTrainer, validation: ValidationSet) -> None:
+        start = int(trainer.step.numpy())
+        progress = tqdm(
+            total=trainer.total_steps, initial=start, desc=trainer.stage.name, unit="step", disable=None
+        )
+        watch, saved_at = Watch(trainer), time.monotonic()
+        for step, (epoch, contexts) in enumerate(trainer.batches(), start=start + 1):
+            losses = trainer.train_step(contexts, epoch)
+            progress.update()
+            epoch_ends = step % trainer.steps_per_epoch == 0
+            if step % CONTROL_INTERVAL == 0 or epoch_ends:
+                reading = watch.read(losses, step, warm_up=epoch < trainer.stage.warm_up)
+                progress.set_postfix_str(reading.brief())
+                self.journal.write("step", stage=trainer.stage.name, step=step, **reading.values)
+            if epoch_ends:
+                self._end_epoch(trainer, validation, epoch)
+            if epoch_ends or (
+                step % CONTROL_INTERVAL == 0 and _minutes_since(saved_at) > self.config.checkpoint_minutes
+            ):
+                trainer.save()
+                saved_at = time.monotonic()
+        progress.close()
+
+    def _end_epoch(self, trainer: StageTrainer, validation: ValidationSet, epoch: int) -> None:
+        scores = self._validate(trainer, validation, epoch)
+        if epoch + 1 > trainer.stage.warm_up:
+            trainer.controller.validated(list(scores.bits_per_frame.values()))
+            trainer.controller.end_epoch()
+
+    def _validate(self, trainer: StageTrainer, validation: ValidationSet, epoch: int) -> Validation:
+        with trainer.average.applied():
+            tables = trainer.tables(VALIDATION_TABLE_STEPS)
+            scores = validation.score(trainer.cascade, tables, trainer.stage.depth)
+        self.journal.write("validated", stage=trainer.stage.name, epoch=epoch + 1, **scores.flat())
+        if self.config.tensorboard:
+            write_tensorboard(
+                self.run.folder / "tensorboard" / trainer.stage.name, int(trainer.step.numpy()), scores
+            )
+        return scores
+
+
+@dataclass
+class Reading:
+    """The losses and rates of one moment, for bar and journal."""
+
+    values: dict[str, float]
+
+    def brief(self) -> str:
+        """A progress bar's worth of it."""
+        shown = ("loss", "bits_per_symbol", "tau", "kbps", "target_kbps")
+        return " ".join(f"{name} {self.values[name]:.4g}" for name in shown)
+
+
+class Watch:
+    """Reads losses every few steps, steers the rate, and stops a run that cannot recover."""
+
+    def __init__(self, trainer: StageTrainer) -> None:
+        self.trainer = trainer
+        self.dead_readings = 0
+
+    def read(self, losses: Losses, step: int, *, warm_up: bool) -> Reading:
+        """The current reading.
+
+        Raises:
+            UserError: the loss is not a number, or the codes have collapsed to one value.
+        """
+        trainer, stage = self.trainer, self.trainer.stage
+        loss = float(losses.total)
+        if not math.isfinite(loss):
+            raise UserError(
+                f"training diverged: the loss of {stage.name} is {loss} at step {step}; the checkpoint of step"
+                f" {_checkpoint_step(trainer)} is kept; try a lower learning rate or --clip_norm"
+            )
+        if not warm_up:
+            trainer.controller.steer()
+            self._look_for_dead_codes(step)
+        return Reading(self._values(losses))
+
+    def _values(self, losses: Losses) -> dict[str, float]:
+        trainer = self.trainer
+        controller, trained = trainer.controller, trainer.stage.trained[-1]
+        bits, target = controller.expected_module_bits(), controller.target_module_bits()
+        values = {
+            "loss": float(losses.total),
+            "time": float(losses.time),
+            "mel": float(losses.mel),
+            "penalty": float(losses.penalty),
+            "soft_bits_per_symbol": float(losses.entropies[trained]),
+            "bits_per_symbol": bits[trained] / controller.symbols_per_frame()[trained],
+            "target_bits_per_symbol": target[trained] / controller.symbols_per_frame()[trained],
+            "kbps": kilobits_per_second(bits.sum()),
+            "target_kbps": kilobits_per_second(target.sum()),
+            "tau": float(controller.tau[trained]),
+            "alpha": float(trainer.cascade.codecs[trained].quantizer.alpha),
+        }
+        return values
+
+    def _look_for_dead_codes(self, step: int) -> None:
+        dead = self.trainer.controller.dead_modules()
+        self.dead_readings = self.dead_readings + 1 if dead else 0
+        if self.dead_readings >= DEATH_INTERVALS:
+            raise UserError(
+                f"the codes of codec {dead[0] + 1} have collapsed to one value by step {step}, so it sends nothing and"
+                " would not recover; try a lower learning rate, a smaller tau_step or a higher target"
+            )
+
+
+def _checkpoint_step(trainer: StageTrainer) -> str:
+    latest = trainer.manager.latest_checkpoint
+    return latest.rsplit("-", 1)[1] if latest else "0 (none)"
+
+
+def _minutes_since(moment: float) -> float:
+    return (time.monotonic() - moment) / 60
+
+
+def _stage_number(stage: Stage) -> int:
+    return 0 if stage.name == "first" else 99 if stage.name == "finetune" else stage.depth - 1
