@@ -91,9 +91,7 @@ class Cascade(keras.Model):
         polynomial = None if symbols.lsf is None else self.front_end.decode(symbols.lsf)
         layers = [codec.decode(code) for codec, code in zip(self.codecs, symbols.codes, strict=False)]
         sums = [tf.add_n(layers[:depth]) for depth in range(1, len(layers) + 1)]
-        return [
-            self.front_end.window * self.front_end.synthesise(each, polynomial, exact=True) for each in sums
-        ]
+        return [self.front_end.window * self.front_end.synthesise(each, polynomial, exact=True) for each in sums]
 
     def parts(self, depth: int | None = None) -> list[Part]:
         """The parts of the rate up to `depth` codecs, LPC first."""
@@ -106,11 +104,7 @@ class Cascade(keras.Model):
     def variables_of(self, modules: Sequence[int], *, front_end: bool) -> list[keras.Variable]:
         """The trainable variables of the named modules (from 0) and, if asked for, of the front end."""
         layers: list[keras.layers.Layer] = [self.codecs[module] for module in modules]
-        return [
-            variable
-            for layer in [self.front_end] * front_end + layers
-            for variable in layer.trainable_variables
-        ]
+        return [variable for layer in [self.front_end] * front_end + layers for variable in layer.trainable_variables]
 
 
 @dataclass(frozen=True)
@@ -186,11 +180,7 @@ def multiply_adds(cascade: Cascade) -> int:
 def _multiply_adds(network: keras.Sequential) -> int:
     total = 0
     for layer in network.layers:
-        time = (
-            layer.output.shape[1]
-            if not isinstance(layer, keras.layers.SeparableConv1D)
-            else layer.input.shape[1]
-        )
+        time = layer.output.shape[1] if not isinstance(layer, keras.layers.SeparableConv1D) else layer.input.shape[1]
         kernels = [np.prod(weight.shape) for weight in layer.weights if len(weight.shape) > 1]
         total += int(time * sum(kernels))
     return total

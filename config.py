@@ -58,9 +58,7 @@ class Config:
         "0 evaluate, 1 first codec, 2 followers on a saved first codec, 3 and 4 first codec and followers, 5 finetune",
         choices=(0, 1, 2, 3, 4, 5),
     )
-    base_model_id: str = option(
-        "", "saved model for modes 0, 2 and 5: unique prefix of its id; empty: newest finished"
-    )
+    base_model_id: str = option("", "saved model for modes 0, 2 and 5: unique prefix of its id; empty: newest finished")
     from_where_step: int = option(
         0,
         "stage of the saved model: mode 5: 2 greedy, 3 finetuned; mode 0: 1 greedy, 2 finetuned; 0: the latest",
@@ -68,14 +66,10 @@ class Config:
     suffix: str = option("", "part of the name of the run's folder and journal")
     name_mark: str = option("", "part of the name of the run's folder and journal", flag="save_unique_mark")
     new: bool = option(False, "1: start afresh even if the same run exists", identity=False)
-    seed: int = option(
-        0, "seed of the weights, of the order of data and of the choice of validation speakers"
-    )
+    seed: int = option(0, "seed of the weights, of the order of data and of the choice of validation speakers")
 
     # Data
-    data_dir: str = option(
-        "data/sample_speech", "TIMIT tree, folder with manifest.csv, or a folder a speaker"
-    )
+    data_dir: str = option("data/sample_speech", "TIMIT tree, folder with manifest.csv, or a folder a speaker")
     sa_sentences: bool = option(True, "TIMIT: use the SA sentences, which all speakers read")
     gain: str = option(
         "group", "one gain per 16 frames, or per utterance", choices=("group", "utterance"), network=True
@@ -90,9 +84,7 @@ class Config:
         True, "1: collaborative quantization, the LSF codebook is trained with the codecs", flag="is_cq"
     )
     pre_emphasis: bool = option(True, "1: filter 1 - 0.68 z^-1 before coding, undone after", network=True)
-    high_pass: bool = option(
-        False, "1: 50 Hz second-order high-pass before coding, never undone", network=True
-    )
+    high_pass: bool = option(False, "1: 50 Hz second-order high-pass before coding, never undone", network=True)
     residual: str = option(
         "frame",
         "LPC residual: whole frame from zero state, with square-root fades, or the original's sub-frames",
@@ -117,9 +109,7 @@ class Config:
         network=True,
     )
     gated_kernel: int = option(15, "kernel of the two gated convolutions (gln)", network=True)
-    end_kernel: int = option(
-        55, "kernel of the first, code and last convolution (gln, bottleneck)", network=True
-    )
+    end_kernel: int = option(55, "kernel of the first, code and last convolution (gln, bottleneck)", network=True)
     fold: int = option(16, "samples folded into channels (folded)", network=True)
     folded_width: int = option(144, "wide channels (folded)", network=True)
     folded_narrow: int = option(64, "narrow channels (folded)", network=True)
@@ -134,15 +124,11 @@ class Config:
     res_scalar: float = option(1.0, "scales every codec's input and, inversely, its output", network=True)
 
     # Quantisers
-    quantizer: str = option(
-        "scalar", "kind of the code's quantiser", choices=("scalar", "vector"), network=True
-    )
+    quantizer: str = option("scalar", "kind of the code's quantiser", choices=("scalar", "vector"), network=True)
     bins: tuple[int, ...] = option(
         (32, 32), "scalar quantisation bins of each module", flag="num_bins_for_follower", network=True
     )
-    mu_law: bool = option(
-        False, "1: mu-law companding of the code before the quantiser (mu 63)", network=True
-    )
+    mu_law: bool = option(False, "1: mu-law companding of the code before the quantiser (mu 63)", network=True)
     alpha_start: float = option(-300.0, "initial softmax scale of the soft assignment")
     quantizer_gradient: str = option(
         "straight_through",
@@ -160,12 +146,8 @@ class Config:
     loss_after_de_emphasis: bool = option(False, "1: losses on speech after de-emphasis of the frame")
     layer_loss: float = option(0.3, "finetuning: weight of the losses of shallower depths, 0 to 1")
     target_entropy: float = option(2.2, "bits a symbol that tau steers to")
-    target_entropy_per_module: tuple[float, ...] = option(
-        (), "bits a symbol of each module; empty: target_entropy"
-    )
-    target_kbps: float = option(
-        0.0, "bitrate of all parts, 1000 bits a second, instead of target_entropy; 0: unused"
-    )
+    target_entropy_per_module: tuple[float, ...] = option((), "bits a symbol of each module; empty: target_entropy")
+    target_kbps: float = option(0.0, "bitrate of all parts, 1000 bits a second, instead of target_entropy; 0: unused")
     tau_controller: str = option(
         "closed_loop",
         "closed_loop: every 20 steps; original: once an epoch",
@@ -184,9 +166,7 @@ class Config:
     )
     steps_per_epoch: int = option(0, "steps in an epoch; 0: a pass over the corpus")
     batch_size: int = option(128, "frames a step")
-    pretrain_epochs: int = option(
-        2, "first epochs of the first codec without quantisers", flag="pretrain_step"
-    )
+    pretrain_epochs: int = option(2, "first epochs of the first codec without quantisers", flag="pretrain_step")
     learning_rate_schedule: str = option("cosine", "over each stage", choices=("cosine", "constant"))
     clip_norm: float = option(1.0, "largest global norm of a step's gradient; 0: unlimited")
     ema_decay: float = option(0.999, "averaging of the weights that are validated and exported; 0: none")
@@ -254,9 +234,7 @@ def from_dict(values: Mapping[str, Any], *, origin: str) -> Config:
         if key not in names:
             raise UserError(f"{origin}: unknown key '{key}'{_nearest(key, names)}")
     types = get_type_hints(Config)
-    fields = {
-        names[key]: _convert(value, types[names[key]], f"{origin}: {key}") for key, value in values.items()
-    }
+    fields = {names[key]: _convert(value, types[names[key]], f"{origin}: {key}") for key, value in values.items()}
     return Config(**fields)
 
 
@@ -316,9 +294,7 @@ def _parser() -> argparse.ArgumentParser:
         argument_default=argparse.SUPPRESS,
         allow_abbrev=False,
     )
-    parser.add_argument(
-        "--config", metavar="FILE", help="experiment file, or its name in configs/; flags win over it"
-    )
+    parser.add_argument("--config", metavar="FILE", help="experiment file, or its name in configs/; flags win over it")
     types = get_type_hints(Config)
     for field in dataclasses.fields(Config):
         flag = f"--{_flag(field)}"
@@ -326,9 +302,9 @@ def _parser() -> argparse.ArgumentParser:
         if field.metadata["choices"]:
             text = f"{{{','.join(map(str, field.metadata['choices']))}}} {text}"
         metavar = "'LIST'" if isinstance(field.default, tuple) else types[field.name].__name__.upper()
-        parser.add_argument(
-            flag, metavar=metavar, help=text, **({"nargs": "?", "const": "1"} if field.name == "new" else {})
-        )
+        # a bare --new reads best, the other switches take 0 or 1
+        bare: dict[str, Any] = {"nargs": "?", "const": "1"} if field.name == "new" else {}
+        parser.add_argument(flag, metavar=metavar, help=text, **bare)
     return parser
 
 
@@ -414,9 +390,7 @@ def _check(config: Config) -> None:
         config.shape,
     )
     _require(set(config.strides) <= {2, 4}, "strides", "strides of 2 or 4", config.strides)
-    _require(
-        all(2 <= bins <= LSF_CODEBOOK_SIZE for bins in config.bins), "bins", "2 to 256 bins each", config.bins
-    )
+    _require(all(2 <= bins <= LSF_CODEBOOK_SIZE for bins in config.bins), "bins", "2 to 256 bins each", config.bins)
     _require(
         len(config.coefficients) == 4,
         "coefficients",

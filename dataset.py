@@ -34,7 +34,6 @@ from constants import (
 from errors import UserError
 from utilities import (
     INT16_SCALE,
-    GainMode,
     gains_of,
     group_levels,
     load_speech,
@@ -64,9 +63,7 @@ TIMIT_FILE = re.compile(r"(?:^|/)(train|test)/dr[1-8]/([^/]+)/[^/]+$", re.IGNORE
 TIMIT_SA_FILE = re.compile(r"(?:^|/)dr[1-8]/[^/]+/sa[12]\.[^/]+$", re.IGNORECASE)
 LIBRISPEECH_FILE = re.compile(r"(\d+)/(\d+)/\1-\2-\d+\.[^/]+$")
 # Folders of LibriSpeech, VCTK and TIMIT that hold speakers, or a speaker's recordings, without being one.
-CONTAINER = re.compile(
-    r"wavs?|wav\d+.*|flac|audio|dr[1-8]|(train|dev|val|test)(-(clean|other)(-\d+)?)?", re.IGNORECASE
-)
+CONTAINER = re.compile(r"wavs?|wav\d+.*|flac|audio|dr[1-8]|(train|dev|val|test)(-(clean|other)(-\d+)?)?", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -96,9 +93,7 @@ def find_speech(
     """
     data_dir = Path(data_dir)
     if not data_dir.is_dir():
-        raise UserError(
-            f"{data_dir}: expected a folder of speech, found none; give --data_dir an existing folder"
-        )
+        raise UserError(f"{data_dir}: expected a folder of speech, found none; give --data_dir an existing folder")
     if (data_dir / MANIFEST).is_file():
         files = _manifest_files(data_dir / MANIFEST)
     else:
@@ -123,9 +118,7 @@ def _audio_paths(data_dir: Path) -> list[Path]:
                 utterance = re.sub(r"(\.wav)+$", "", name, flags=re.IGNORECASE)
                 chosen[os.path.join(folder, utterance)] = Path(folder, name)
     if not chosen:
-        raise UserError(
-            f"{data_dir}: expected wav, flac or ogg files, found none; give --data_dir a folder of speech"
-        )
+        raise UserError(f"{data_dir}: expected wav, flac or ogg files, found none; give --data_dir a folder of speech")
     return sorted(chosen.values())
 
 
@@ -149,19 +142,13 @@ def _manifest_files(manifest: Path) -> list[SpeechFile]:
 def _manifest_file(manifest: Path, line: int, row: dict[str, str]) -> SpeechFile:
     path, speaker, split = ((row[column] or "").strip() for column in MANIFEST_COLUMNS)
     if not path or not speaker:
-        raise UserError(
-            f"{manifest}, line {line}: expected a path and a speaker, found an empty field; fill it in"
-        )
+        raise UserError(f"{manifest}, line {line}: expected a path and a speaker, found an empty field; fill it in")
     if split not in SPLITS:
-        raise UserError(
-            f"{manifest}, line {line}: expected split train, val or test, found '{split}'; change it"
-        )
+        raise UserError(f"{manifest}, line {line}: expected split train, val or test, found '{split}'; change it")
     return SpeechFile(manifest.parent / path, speaker, split)
 
 
-def _timit_files(
-    paths: Sequence[Path], data_dir: Path, seed: int, validation_speakers: int | None
-) -> list[SpeechFile]:
+def _timit_files(paths: Sequence[Path], data_dir: Path, seed: int, validation_speakers: int | None) -> list[SpeechFile]:
     """Keep TIMIT's own TEST part and hold validation speakers out of TRAIN."""
     matches = {path: TIMIT_FILE.search(path.absolute().as_posix()) for path in paths}
     found = [(path, match[1].lower(), match[2].upper()) for path, match in matches.items() if match]
@@ -270,14 +257,10 @@ class PackedCorpus:
         self._descriptor = os.open(folder / "samples.int16", os.O_RDONLY)
         weakref.finalize(self, os.close, self._descriptor)
         if os.fstat(self._descriptor).st_size != 2 * self._lengths.sum():
-            raise UserError(
-                f"{folder}: expected packed speech, found a damaged file; delete this folder and try again"
-            )
+            raise UserError(f"{folder}: expected packed speech, found a damaged file; delete this folder and try again")
 
     @classmethod
-    def pack(
-        cls, files: Sequence[SpeechFile], cache_dir: str | Path, gain_mode: GainMode = "group"
-    ) -> "PackedCorpus":
+    def pack(cls, files: Sequence[SpeechFile], cache_dir: str | Path, gain_mode: str = "group") -> "PackedCorpus":
         """Decode all files once into a folder of `cache_dir`, or open the folder if that was done before.
 
         Raises:
@@ -328,9 +311,7 @@ class PackedCorpus:
         rows, frames = self._locate(frame_numbers)
         margin = int(pre_emphasis) + HIGH_PASS_WARM_UP * int(high_pass)
         starts = frames * HOP - OVERLAP - LPC_CONTEXT
-        samples = (
-            self._read(rows, starts - margin, margin + LPC_WINDOW_LENGTH).astype(np.float32) / INT16_SCALE
-        )
+        samples = self._read(rows, starts - margin, margin + LPC_WINDOW_LENGTH).astype(np.float32) / INT16_SCALE
         samples = high_pass_filter(samples) if high_pass else samples
         samples = pre_emphasise(samples) if pre_emphasis else samples
         contexts = samples[:, margin:]
@@ -359,7 +340,7 @@ class PackedCorpus:
         return samples
 
 
-def _packed_name(files: Iterable[SpeechFile], gain_mode: GainMode) -> str:
+def _packed_name(files: Iterable[SpeechFile], gain_mode: str) -> str:
     """Name that changes with the list of files, their sizes and times, and all that decides the gains."""
     rule = (
         PACKING_FORMAT,
@@ -387,7 +368,7 @@ class _Decoded(NamedTuple):
     gain_indices: NDArray[np.uint8]  # one a group
 
 
-def _decode(path: Path, gain_mode: GainMode) -> _Decoded | str:
+def _decode(path: Path, gain_mode: str) -> _Decoded | str:
     """The samples and gains of a file, or one line that says why it is left out."""
     try:
         samples = to_int16(load_speech(path))
@@ -407,7 +388,7 @@ def _unusable(signal: NDArray[np.float32]) -> str:
     return f"silent, at most {loudest:.0f} dB re full scale" if loudest < SILENCE_DB else ""
 
 
-def _pack_into(folder: Path, files: Sequence[SpeechFile], gain_mode: GainMode) -> None:
+def _pack_into(folder: Path, files: Sequence[SpeechFile], gain_mode: str) -> None:
     """Write samples and index into a folder beside `folder` and rename it."""
     beside = folder.with_name(f".{folder.name}.{os.getpid()}.part")
     beside.mkdir(parents=True, exist_ok=True)
@@ -421,7 +402,7 @@ def _pack_into(folder: Path, files: Sequence[SpeechFile], gain_mode: GainMode) -
         shutil.rmtree(beside, ignore_errors=True)
 
 
-def _write_packed(folder: Path, files: Sequence[SpeechFile], gain_mode: GainMode) -> None:
+def _write_packed(folder: Path, files: Sequence[SpeechFile], gain_mode: str) -> None:
     kept, lengths, left_out = [], [], []
     gain_indices = [np.zeros(0, np.uint8)]
     with (folder / "samples.int16").open("wb") as output:
@@ -450,7 +431,7 @@ def _write_packed(folder: Path, files: Sequence[SpeechFile], gain_mode: GainMode
     )
 
 
-def _decode_all(files: Sequence[SpeechFile], gain_mode: GainMode) -> Iterator[_Decoded | str]:
+def _decode_all(files: Sequence[SpeechFile], gain_mode: str) -> Iterator[_Decoded | str]:
     """Decode in two threads, in order, holding few files at a time."""
     with (
         ThreadPoolExecutor(2) as pool,
@@ -504,19 +485,13 @@ def training_batches(
     """
     frame_numbers = corpus.frame_indices("train", audible_only=True)
     if not len(frame_numbers):
-        raise UserError(
-            "expected training speech, found no audible frame in split train; give more training speech"
-        )
+        raise UserError("expected training speech, found no audible frame in split train; give more training speech")
     order = _generator((seed, epoch)).permutation(frame_numbers)
 
     def batch(step: int) -> NDArray[np.float32]:
         places = np.arange(step * batch_size, (step + 1) * batch_size)
-        contexts = corpus.contexts(
-            order.take(places, mode="wrap"), pre_emphasis=pre_emphasis, high_pass=high_pass
-        )
-        level = _generator((seed, epoch), step).uniform(
-            -gain_augmentation_db, gain_augmentation_db, (batch_size, 1)
-        )
+        contexts = corpus.contexts(order.take(places, mode="wrap"), pre_emphasis=pre_emphasis, high_pass=high_pass)
+        level = _generator((seed, epoch), step).uniform(-gain_augmentation_db, gain_augmentation_db, (batch_size, 1))
         return contexts * (10 ** (level / 20)).astype(np.float32)
 
     signature = tf.TensorSpec((batch_size, LPC_WINDOW_LENGTH), tf.float32)

@@ -91,9 +91,7 @@ def evaluate(model: SavedModel, files: Sequence[SpeechFile], folder: Path) -> li
     return results
 
 
-def _code_file(
-    model: SavedModel, file: SpeechFile, signal: feed_forward.Signal, folder: Path
-) -> list[FileResult]:
+def _code_file(model: SavedModel, file: SpeechFile, signal: feed_forward.Signal, folder: Path) -> list[FileResult]:
     depth = len(model.cascade.codecs)
     coded = feed_forward.encode(model.cascade, signal, depth)
     lengths = code_lengths(coded.symbols, model.tables)
@@ -200,6 +198,4 @@ def _write(results: Sequence[FileResult], model: SavedModel, folder: Path) -> No
 
 
 def _without_nan(row: dict[str, Any]) -> dict[str, Any]:
-    return {
-        name: None if isinstance(value, float) and np.isnan(value) else value for name, value in row.items()
-    }
+    return {name: None if isinstance(value, float) and np.isnan(value) else value for name, value in row.items()}

@@ -23,7 +23,7 @@ from utilities import (
     pre_emphasise,
 )
 
-# The network runs in one fixed, padded batch size everywhere: another size moves codes by 1e-6, enough to flip a symbol.
+# One fixed, padded batch size everywhere: another size moves codes by 1e-6, enough to flip a symbol.
 NETWORK_BATCH = 64
 
 Signal = NDArray[np.float32]

@@ -74,9 +74,7 @@ class LpcFrontEnd(keras.layers.Layer):
         polynomial = self._polynomial(quantised.decoded)
         frames = _middle(contexts)
         residual = lpc.residual_of(frames, polynomial, self.kind)
-        return Analysis(
-            frames * self.window if self.kind == "taper" else frames, residual, polynomial, quantised
-        )
+        return Analysis(frames * self.window if self.kind == "taper" else frames, residual, polynomial, quantised)
 
     def line_spectrum(self, contexts: tf.Tensor) -> tf.Tensor:
         """Unquantised LSFs, float32 [batch, 16] in radians, of float32 [batch, 1024]; no gradient."""
@@ -88,7 +86,7 @@ class LpcFrontEnd(keras.layers.Layer):
         return self._polynomial(self.quantizer.decode(symbols, (1, LPC_ORDER)))
 
     def synthesise(self, residual: tf.Tensor, polynomial: tf.Tensor, *, exact: bool) -> tf.Tensor:
-        """Residual [batch, 512] -> frames [batch, 512] through 1/A: the exact recursion, or FFT division in training."""
+        """Residual [batch, 512] -> frames [batch, 512] through 1/A: exact recursion, or FFT division in training."""
         return lpc.speech_of(residual, polynomial, self.kind, exact)
 
     def _polynomial(self, lsf: tf.Tensor) -> tf.Tensor:

@@ -97,9 +97,7 @@ def mel_filterbank(bands: int) -> NDArray[np.float32]:
     """
     nyquist = SAMPLE_RATE / 2
     with tf.init_scope():  # a loss under trace needs the weights as numbers, too
-        weights = tf.signal.linear_to_mel_weight_matrix(
-            bands, SPECTRUM_BINS, SAMPLE_RATE, 0.0, nyquist, tf.float64
-        )
+        weights = tf.signal.linear_to_mel_weight_matrix(bands, SPECTRUM_BINS, SAMPLE_RATE, 0.0, nyquist, tf.float64)
         bank = weights.numpy()
     for band in np.flatnonzero(np.sum(bank, axis=0) == 0):
         centre = 700 * ((1 + nyquist / 700) ** ((band + 1) / (bands + 1)) - 1)  # Hz

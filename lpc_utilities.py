@@ -6,11 +6,14 @@ float64: their cancelling terms need it, and a GPU never rounds a float64 produc
 """
 
 import math
+from collections.abc import Callable
 
 import tensorflow as tf
 
 from constants import LPC_CONTEXT, LPC_ORDER, LPC_WINDOW_LENGTH, WHITE_NOISE_CORRECTION
 from utilities import crossfade_window
+
+FilterGradient = Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
 
 RESIDUAL_KINDS = ("frame", "taper", "subframe")
 
@@ -51,9 +54,14 @@ def autocorrelation(windowed: tf.Tensor, order: int = LPC_ORDER) -> tf.Tensor:
     blocks = tf.reshape(windowed, [-1, windowed.shape[-1] // BLOCK, BLOCK])
     following = tf.pad(blocks[:, 1:], [[0, 0], [0, 1], [0, 0]])
     products = tf.matmul(blocks, tf.concat([blocks, following], -1), transpose_a=True)
-    # Reading rows of 32 as rows of 33 shifts row i to the left by i, so that each lag becomes a column.
-    flat = tf.pad(tf.reshape(products, [-1, 2 * BLOCK * BLOCK]), [[0, 0], [0, BLOCK]])
-    return tf.reduce_sum(tf.reshape(flat, [-1, BLOCK, 2 * BLOCK + 1])[:, :, : order + 1], 1)
+    return _sum_diagonals(products)[:, : order + 1]
+
+
+def _sum_diagonals(matrices: tf.Tensor) -> tf.Tensor:
+    """Sums of the diagonals 0 to 16 places right of the main one, [batch, 17], of matrices [batch, 16, 32]."""
+    # Reading rows of 32 as rows of 33 shifts row i to the left by i, so that each diagonal becomes a column.
+    flat = tf.pad(tf.reshape(matrices, [-1, 2 * BLOCK * BLOCK]), [[0, 0], [0, BLOCK]])
+    return tf.reduce_sum(tf.reshape(flat, [-1, BLOCK, 2 * BLOCK + 1])[:, :, : BLOCK + 1], 1)
 
 
 def levinson_durbin(autocorrelation: tf.Tensor) -> tf.Tensor:
@@ -241,10 +249,7 @@ def inverse_filter(frames: tf.Tensor, polynomial: tf.Tensor) -> tf.Tensor:
     Returns:
         Residual of the shape of frames.
     """
-    blocks = _split_blocks(frames)
-    previous = tf.pad(blocks[:, :-1], [[0, 0], [1, 0], [0, 0]])
-    samples = tf.cast(tf.concat([previous, blocks], -1), tf.float64)
-    residual = tf.matmul(samples, _block_matrix(polynomial), transpose_b=True)
+    residual = tf.matmul(_blocks_with_past(frames), _block_matrix(polynomial), transpose_b=True)
     return tf.cast(tf.reshape(residual, [-1, frames.shape[-1]]), tf.float32)
 
 
@@ -258,6 +263,24 @@ def synthesis_filter(residual: tf.Tensor, polynomial: tf.Tensor) -> tf.Tensor:
     Returns:
         Frames of the shape of residual.
     """
+    return _synthesise(residual, polynomial)
+
+
+@tf.custom_gradient
+def _synthesise(residual: tf.Tensor, polynomial: tf.Tensor) -> tuple[tf.Tensor, FilterGradient]:
+    frames = _recursion(residual, polynomial)
+
+    def gradient(by_frames: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        # The adjoint of 1/A is 1/A backwards in time; tap k works on the frames k samples ago.
+        by_residual = _recursion(by_frames[:, ::-1], polynomial)[:, ::-1]
+        blocks = tf.cast(_split_blocks(by_residual), tf.float64)
+        products = tf.matmul(blocks, _blocks_with_past(frames), transpose_a=True)
+        return by_residual, -tf.cast(_sum_diagonals(products)[:, ::-1], tf.float32)
+
+    return frames, gradient
+
+
+def _recursion(residual: tf.Tensor, polynomial: tf.Tensor) -> tf.Tensor:
     taps = _block_matrix(polynomial)
     identity = tf.eye(BLOCK, batch_shape=[tf.shape(polynomial)[0]], dtype=tf.float64)
     impulse_responses = tf.linalg.triangular_solve(taps[:, :, BLOCK:], identity)
@@ -272,6 +295,13 @@ def synthesis_filter(residual: tf.Tensor, polynomial: tf.Tensor) -> tf.Tensor:
 
 def _split_blocks(samples: tf.Tensor) -> tf.Tensor:
     return tf.reshape(samples, [-1, samples.shape[-1] // BLOCK, BLOCK])
+
+
+def _blocks_with_past(samples: tf.Tensor) -> tf.Tensor:
+    """Each block of samples after its predecessor, float64 [batch, blocks, 32]."""
+    blocks = _split_blocks(samples)
+    previous = tf.pad(blocks[:, :-1], [[0, 0], [1, 0], [0, 0]])
+    return tf.cast(tf.concat([previous, blocks], -1), tf.float64)
 
 
 def _block_matrix(polynomial: tf.Tensor) -> tf.Tensor:
@@ -328,7 +358,7 @@ def speech_of(residual: tf.Tensor, polynomial: tf.Tensor, kind: str, exact: bool
         residual: samples [batch, 512].
         polynomial: A [batch, 17].
         kind: as in residual_of; all kinds share 1/A over the whole frame and differ in their window.
-        exact: the exact recursion, as the codec needs it, or the faster division of spectra for training.
+        exact: the exact recursion, as the codec needs it, or division of spectra, which training can bear.
 
     Returns:
         Frames [batch, 512].
@@ -360,9 +390,7 @@ def _check_kind(kind: str) -> None:
 def _subframe_residual(frames: tf.Tensor, polynomial: tf.Tensor) -> tf.Tensor:
     subframes = tf.signal.frame(frames, SUBFRAME_LENGTH, SUBFRAME_HOP)
     count = subframes.shape[1]
-    residuals = inverse_filter(
-        tf.reshape(subframes, [-1, SUBFRAME_LENGTH]), tf.repeat(polynomial, count, axis=0)
-    )
+    residuals = inverse_filter(tf.reshape(subframes, [-1, SUBFRAME_LENGTH]), tf.repeat(polynomial, count, axis=0))
     windowed = tf.reshape(residuals, [-1, count, SUBFRAME_LENGTH]) * _subframe_windows(count)
     return tf.signal.overlap_and_add(windowed, SUBFRAME_HOP)
 

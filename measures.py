@@ -72,9 +72,7 @@ def _is_silent(signal: Signal) -> bool:
 def _comparable(reference: Signal, decoded: Signal) -> tuple[Signal, Signal]:
     pair = np.asarray(reference, np.float64), np.asarray(decoded, np.float64)
     if pair[0].ndim != 1 or pair[0].shape != pair[1].shape:
-        raise _UnmeasurableError(
-            f"{pair[0].shape} and {pair[1].shape} are not the shapes of two equally long signals"
-        )
+        raise _UnmeasurableError(f"{pair[0].shape} and {pair[1].shape} are not the shapes of two equally long signals")
     if pair[0].size == 0:
         raise _UnmeasurableError("the signals are empty")
     for name, signal in zip(("reference", "decoded signal"), pair, strict=True):
@@ -219,9 +217,7 @@ def _read(source: Source) -> Signal:
         raise _UnmeasurableError(f"cannot read {source}: {failure}") from failure
     if rate != SAMPLE_RATE or signal.ndim != 1:
         channels = 1 if signal.ndim == 1 else signal.shape[1]
-        raise _UnmeasurableError(
-            f"{source} has {channels} channels at {rate} Hz, not one at {SAMPLE_RATE} Hz"
-        )
+        raise _UnmeasurableError(f"{source} has {channels} channels at {rate} Hz, not one at {SAMPLE_RATE} Hz")
     return signal
 
 

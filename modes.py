@@ -94,9 +94,7 @@ def _base_stage(run: Run, config: Config) -> Path:
             )
         names = wanted[config.from_where_step]
     if not names:
-        raise UserError(
-            f"run {run.id} has no such stage to start from; it has {', '.join(stages) or 'none yet'}"
-        )
+        raise UserError(f"run {run.id} has no such stage to start from; it has {', '.join(stages) or 'none yet'}")
     return stages[names[-1]]
 
 
@@ -111,9 +109,7 @@ def _stage_to_evaluate(run: Run, step: int) -> str:
     if step not in wanted:
         raise UserError(f"--from_where_step is 1 (greedy) or 2 (finetuned) in mode 0, found {step}")
     if not wanted[step]:
-        raise UserError(
-            f"run {run.id} has no such stage to evaluate; it has {', '.join(stages) or 'none yet'}"
-        )
+        raise UserError(f"run {run.id} has no such stage to evaluate; it has {', '.join(stages) or 'none yet'}")
     return wanted[step][-1]
 
 
@@ -149,12 +145,10 @@ def _record(run: Run, journal: Journal, config: Config, files: Sequence[SpeechFi
             journal.write("changed", what=line)
         return
     run.write_record(CONFIG, config.to_dict())
-    run.write_record(
-        SPLITS, [{"path": str(file.path), "speaker": file.speaker, "split": file.split} for file in files]
-    )
+    run.write_record(SPLITS, [{"path": str(file.path), "speaker": file.speaker, "split": file.split} for file in files])
     run.write_record(ENVIRONMENT, now)
     journal.write(
-        "run", id=run.id, seed=config.seed, **{row["split"]: row["speakers"] for row in split_summary(files)}
+        "run", id=run.id, seed=config.seed, **{str(row["split"]): row["speakers"] for row in split_summary(files)}
     )
 
 
@@ -168,9 +162,7 @@ def _check_splits(corpus: PackedCorpus) -> None:
 
 def _test_files(run: Run, config: Config, named: dict[str, Any]) -> list[SpeechFile]:
     """Files to evaluate on, none of them a file or speaker that the model was trained on."""
-    recorded = [
-        SpeechFile(Path(row["path"]), row["speaker"], row["split"]) for row in run.read_record(SPLITS)
-    ]
+    recorded = [SpeechFile(Path(row["path"]), row["speaker"], row["split"]) for row in run.read_record(SPLITS)]
     if "data_dir" not in named:
         files = [file for file in recorded if file.split == "test"]
     else:
@@ -184,8 +176,6 @@ def _test_files(run: Run, config: Config, named: dict[str, Any]) -> list[SpeechF
                 " evaluate on other speech"
             )
     if not files:
-        raise UserError(
-            "expected test files, found none; give --data_dir a folder whose manifest has a test split"
-        )
+        raise UserError("expected test files, found none; give --data_dir a folder whose manifest has a test split")
     step = max(1, len(files) // config.max_files) if config.max_files else 1
     return files[::step][: config.max_files or None]

@@ -22,9 +22,7 @@ class Losses(NamedTuple):
     entropies: tf.Tensor
 
 
-def objective(
-    output: CascadeOutput, cascade: Cascade, stage: Stage, tau: tf.Tensor, *, warm_up: bool
-) -> Losses:
+def objective(output: CascadeOutput, cascade: Cascade, stage: Stage, tau: tf.Tensor, *, warm_up: bool) -> Losses:
     """The losses of a batch in one stage.
 
     Args:
@@ -35,12 +33,8 @@ def objective(
         warm_up: quantisers are bypassed, so that their terms do not count.
     """
     config = cascade.config
-    time, mel = _distortion(
-        output, cascade, layer_loss=config.layer_loss if stage.name == "finetune" else 0.0
-    )
-    penalties, entropies = zip(
-        *[_code_terms(output, module, stage) for module in range(stage.depth)], strict=True
-    )
+    time, mel = _distortion(output, cascade, layer_loss=config.layer_loss if stage.name == "finetune" else 0.0)
+    penalties, entropies = zip(*[_code_terms(output, module, stage) for module in range(stage.depth)], strict=True)
     penalty, entropy = tf.add_n(penalties), tf.stack(entropies)
 
     time_weight, mel_weight, penalty_weight, _ = config.coefficients
@@ -88,9 +82,7 @@ def _code_terms(output: CascadeOutput, module: int, stage: Stage) -> tuple[tf.Te
         return tf.zeros([]), tf.zeros([])
     counts = [float(each.symbols.shape[1] * each.symbols.shape[2]) for each in trained]
     return (
-        tf.add_n(
-            [n * quantisation_penalty(each.assignments) for n, each in zip(counts, trained, strict=True)]
-        )
+        tf.add_n([n * quantisation_penalty(each.assignments) for n, each in zip(counts, trained, strict=True)])
         / sum(counts),
         tf.add_n([n * assignment_entropy(each.assignments) for n, each in zip(counts, trained, strict=True)])
         / sum(counts),

@@ -15,9 +15,7 @@ from entropy_model import GAIN_BITS_PER_FRAME, bits_per_frame
 COUNT_MEMORY = 0.95  # share of the symbol counts that survives a step: a window of about 20 steps
 CONTROL_INTERVAL = 20  # steps between two moves of the closed loop, and between two readings of the losses
 LARGEST_ERROR = 1.0  # relative rate error beyond which tau does not move faster
-PROPORTIONAL_INTERVALS = (
-    8.0  # the error acts at once as it would by itself in so many intervals: damps the loop
-)
+PROPORTIONAL_INTERVALS = 8.0  # the error acts at once as it would by itself in so many intervals: damps the loop
 ORIGINAL_TOLERANCE = 0.05  # bits a symbol above the target that the original tolerates with LPC
 ORIGINAL_RISE = 0.015
 ORIGINAL_FALL_WITH_LPC = 0.045
@@ -36,9 +34,7 @@ class RateController(tf.Module):
         self.config = config
         self.stage = stage
         self.parts = list(parts)[: len(parts) - config.num_modules + stage.depth]
-        self.counts = [
-            tf.Variable(tf.zeros([part.shape[1], part.alphabet]), trainable=False) for part in self.parts
-        ]
+        self.counts = [tf.Variable(tf.zeros([part.shape[1], part.alphabet]), trainable=False) for part in self.parts]
         self.tau = tf.Variable(tf.fill([config.num_modules], float(config.coefficients[3])), trainable=False)
         self.integral = tf.Variable(self.tau)
         self.correction = tf.Variable(tf.ones([config.num_modules]), trainable=False)
@@ -54,10 +50,7 @@ class RateController(tf.Module):
     def measured_bits(self) -> NDArray[np.float64]:
         """Bits a frame of every part on training batches, from the decaying counts."""
         return np.array(
-            [
-                _entropy(counts.numpy()) * part.shape[0]
-                for part, counts in zip(self.parts, self.counts, strict=True)
-            ]
+            [_entropy(counts.numpy()) * part.shape[0] for part, counts in zip(self.parts, self.counts, strict=True)]
         )
 
     def expected_module_bits(self) -> NDArray[np.float64]:
@@ -69,8 +62,7 @@ class RateController(tf.Module):
         symbols = self.symbols_per_frame()
         if not self.config.target_kbps:
             per_module = (
-                self.config.target_entropy_per_module
-                or (self.config.target_entropy,) * self.config.num_modules
+                self.config.target_entropy_per_module or (self.config.target_entropy,) * self.config.num_modules
             )
             return symbols * np.array(per_module[: self.stage.depth])
         total = bits_per_frame(self.config.target_kbps) - GAIN_BITS_PER_FRAME
@@ -97,9 +89,7 @@ class RateController(tf.Module):
         target = self.target_module_bits()
         error = np.clip(self.expected_module_bits() / target - 1, -LARGEST_ERROR, LARGEST_ERROR)
         self._move(self.config.tau_step * error)
-        self._set_tau(
-            self.integral.numpy()[: self.stage.depth] + PROPORTIONAL_INTERVALS * self.config.tau_step * error
-        )
+        self._set_tau(self.integral.numpy()[: self.stage.depth] + PROPORTIONAL_INTERVALS * self.config.tau_step * error)
 
     def end_epoch(self) -> None:
         """The original's rule, once an epoch: small steps against the error, with a tolerance on the LPC path."""
@@ -116,9 +106,7 @@ class RateController(tf.Module):
         """Trained modules (from 0) whose codes have collapsed to one value."""
         codes = self.parts[-self.stage.depth :]
         counts = self.counts[-self.stage.depth :]
-        per_symbol = [
-            _entropy(each.numpy()) / part.shape[1] for part, each in zip(codes, counts, strict=True)
-        ]
+        per_symbol = [_entropy(each.numpy()) / part.shape[1] for part, each in zip(codes, counts, strict=True)]
         return [module for module in self.stage.trained if per_symbol[module] < DEAD_BITS]
 
     def _move(self, change: NDArray[np.float64]) -> None:

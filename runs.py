@@ -266,9 +266,7 @@ def _load(folder: Path) -> Run:
     try:
         return Run(folder=folder, **state)
     except TypeError:
-        raise UserError(
-            f"expected a run's state in {folder / STATE}, found other keys: move it away"
-        ) from None
+        raise UserError(f"expected a run's state in {folder / STATE}, found other keys: move it away") from None
 
 
 def _newest_finished(runs: list[Run], check_dir: str | Path) -> Run:

@@ -51,7 +51,7 @@ def save_model(run_folder: Path, stage: str, cascade: Cascade, tables: Tables, d
     description = {"stage": stage, "config": config.to_dict()}
     digest = _digest(arrays, description)
     buffer = io.BytesIO()
-    np.savez(buffer, **arrays)
+    np.savez(buffer, allow_pickle=False, **arrays)
     folder = run_folder / STAGES / stage
     atomic_write(folder / ARRAYS, buffer.getvalue())
     atomic_write(folder / DESCRIPTION, json.dumps(description | {"sha256": digest}, indent=2) + "\n")
@@ -67,11 +67,7 @@ def load_model(folder: Path) -> SavedModel:
     arrays, description = _read(folder)
     cascade = Cascade(from_dict(description["config"], origin=str(folder / DESCRIPTION)))
     assign_weights(cascade, arrays)
-    tables = {
-        name.removeprefix(TABLE_PREFIX): array
-        for name, array in arrays.items()
-        if name.startswith(TABLE_PREFIX)
-    }
+    tables = {name.removeprefix(TABLE_PREFIX): array for name, array in arrays.items() if name.startswith(TABLE_PREFIX)}
     return SavedModel(cascade, tables, description["stage"], description["sha256"][:8])
 
 
@@ -115,11 +111,7 @@ def assign_weights(cascade: Cascade, arrays: dict[str, NDArray[Any]]) -> None:
 
 def _named_variables(cascade: Cascade, depth: int) -> dict[str, keras.Variable]:
     layers = [cascade.front_end, *cascade.codecs[:depth]]
-    return {
-        f"{layer.name}/{number:03d}": variable
-        for layer in layers
-        for number, variable in enumerate(layer.weights)
-    }
+    return {f"{layer.name}/{number:03d}": variable for layer in layers for number, variable in enumerate(layer.weights)}
 
 
 def _stage_order(name: str) -> tuple[int, str]:
@@ -141,9 +133,7 @@ def _read(folder: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
             arrays = {name: file[name] for name in file.files}
         expected = description.pop("sha256")
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise UserError(
-            f"{folder} holds no readable model ({error}); train it again or copy it anew"
-        ) from None
+        raise UserError(f"{folder} holds no readable model ({error}); train it again or copy it anew") from None
     if _digest(arrays, description) != expected:
         raise UserError(f"the model in {folder} does not have the hash that it carries; copy it anew")
     return arrays, description | {"sha256": expected}

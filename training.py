@@ -23,7 +23,7 @@ from objective import Losses, objective
 from rate_control import CONTROL_INTERVAL, RateController
 from runs import Journal, Run
 from saved_model import assign_weights, save_model, saved_weights, stage_folders
-from validation import ValidationSet, Validation, write_tensorboard
+from validation import Validation, ValidationSet, write_tensorboard
 
 TABLE_STEPS = 200  # training batches whose symbols make the exported tables
 VALIDATION_TABLE_STEPS = 20
@@ -153,9 +153,7 @@ class StageTrainer:
         self.average.update(self.step)
         self.step.assign_add(1)
         lsf = output.analysis.lsf
-        self.controller.observe(
-            ([] if lsf is None else [lsf.symbols]) + [code.symbols for code in output.codes]
-        )
+        self.controller.observe(([] if lsf is None else [lsf.symbols]) + [code.symbols for code in output.codes])
         return losses
 
     def _decisions(self, warm_up: bool) -> tuple[list[str], str]:
@@ -199,9 +197,7 @@ class Training:
     def _train_stage(self, cascade: Cascade, stage: Stage, validation: ValidationSet) -> None:
         trainer = StageTrainer(cascade, stage, self.corpus, self.run.folder / "checkpoints")
         start = trainer.resume()
-        self.journal.write(
-            "resumed" if start else "stage", stage=stage.name, step=start, of=trainer.total_steps
-        )
+        self.journal.write("resumed" if start else "stage", stage=stage.name, step=start, of=trainer.total_steps)
         if stage.name == "finetune" and not start:
             self._validate(trainer, validation, epoch=-1)
         self._run_steps(trainer, validation)
@@ -209,16 +205,12 @@ class Training:
             tables = trainer.tables(TABLE_STEPS)
             scores = validation.score(cascade, tables, stage.depth)
             digest = save_model(self.run.folder, stage.name, cascade, tables, stage.depth)
-        self.journal.write(
-            "exported", stage=stage.name, model=digest, step=trainer.total_steps, **scores.flat()
-        )
+        self.journal.write("exported", stage=stage.name, model=digest, step=trainer.total_steps, **scores.flat())
         assign_weights(cascade, saved_weights(stage_folders(self.run.folder)[stage.name]))
 
     def _run_steps(self, trainer: StageTrainer, validation: ValidationSet) -> None:
         start = int(trainer.step.numpy())
-        progress = tqdm(
-            total=trainer.total_steps, initial=start, desc=trainer.stage.name, unit="step", disable=None
-        )
+        progress = tqdm(total=trainer.total_steps, initial=start, desc=trainer.stage.name, unit="step", disable=None)
         watch, saved_at = Watch(trainer), time.monotonic()
         for step, (epoch, contexts) in enumerate(trainer.batches(), start=start + 1):
             losses = trainer.train_step(contexts, epoch)
@@ -249,9 +241,7 @@ class Training:
             scores = validation.score(trainer.cascade, tables, trainer.stage.depth)
         self.journal.write("validated", stage=trainer.stage.name, epoch=epoch + 1, **scores.flat())
         if self.config.tensorboard:
-            write_tensorboard(
-                self.run.folder / "tensorboard" / trainer.stage.name, int(trainer.step.numpy()), scores
-            )
+            write_tensorboard(self.run.folder / "tensorboard" / trainer.stage.name, int(trainer.step.numpy()), scores)
         return scores
 
 

@@ -3,7 +3,6 @@
 import io
 import os
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import soundfile
@@ -25,7 +24,6 @@ from constants import (
 from errors import UserError
 
 FloatArray = NDArray[np.floating]
-GainMode = Literal["group", "utterance"]
 
 GROUP_LENGTH = FRAMES_PER_GROUP * HOP  # samples that share one gain
 HIGH_PASS_HZ = 50.0  # AMR-WB removes what lies below 50 Hz
@@ -95,7 +93,7 @@ def high_pass(signal: FloatArray) -> FloatArray:
     return scipy_signal.sosfilt(sections, signal).astype(signal.dtype)
 
 
-def group_levels(signal: FloatArray, mode: GainMode = "group") -> NDArray[np.uint8]:
+def group_levels(signal: FloatArray, mode: str = "group") -> NDArray[np.uint8]:
     """Gain index of each group of 16 frames, samples [7680 g, 7680 (g + 1)), from it and the past only.
 
     Args:
@@ -179,12 +177,8 @@ def _reading_advice(path: Path, error: Exception) -> str:
     with path.open("rb") as file:
         header = file.read(1024)
     if header.startswith(b"NIST_1A") and b"shorten" in header:
-        return (
-            f"{path}: expected uncompressed NIST SPHERE, found shorten compression; convert it with sph2pipe"
-        )
-    return (
-        f"{path}: expected wav, flac, ogg or NIST SPHERE, found what cannot be read ({error}); leave it out"
-    )
+        return f"{path}: expected uncompressed NIST SPHERE, found shorten compression; convert it with sph2pipe"
+    return f"{path}: expected wav, flac, ogg or NIST SPHERE, found what cannot be read ({error}); leave it out"
 
 
 def to_int16(signal: FloatArray) -> NDArray[np.int16]:

@@ -69,9 +69,7 @@ class ValidationSet:
                 scores.append(score(signal, each).values)
             shown = shown or [signal, *decoded]
         mean_bits = {name: float(np.concatenate(values).mean()) for name, values in bits.items()}
-        return Validation(
-            mean_bits, rates_by_depth(mean_bits, depth), [_means(scores) for scores in measured], shown
-        )
+        return Validation(mean_bits, rates_by_depth(mean_bits, depth), [_means(scores) for scores in measured], shown)
 
 
 def rates_by_depth(bits_per_frame: dict[str, float], depth: int) -> list[float]:
@@ -96,9 +94,7 @@ def _spectrogram(signal: NDArray[np.float32]) -> NDArray[np.float32]:
     """Log spectrogram as a picture, float32 [1, 257, frames, 1], 0 to 1, low frequencies at the bottom."""
     magnitude = np.abs(tf.signal.stft(signal, 512, 128).numpy()).T[::-1]
     decibels = 20 * np.log10(magnitude + 1e-6)
-    return np.clip(1 + (decibels - decibels.max()) / SPECTROGRAM_RANGE_DB, 0, 1)[None, :, :, None].astype(
-        np.float32
-    )
+    return np.clip(1 + (decibels - decibels.max()) / SPECTROGRAM_RANGE_DB, 0, 1)[None, :, :, None].astype(np.float32)
 
 
 def _means(scores: list[dict[str, float]]) -> dict[str, float]:

@@ -36,13 +36,9 @@ def read_frames(folder: Path, num_files: int, seed: int) -> tuple[NDArray[np.flo
     """Pre-emphasised frames with context [n, 1024] of files chosen by chance, and the file of each [n]."""
     paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in AUDIO_SUFFIXES)
     if not paths:
-        raise UserError(
-            f"expected wav, flac or ogg files under {folder}, found none; name a folder of speech"
-        )
+        raise UserError(f"expected wav, flac or ogg files under {folder}, found none; name a folder of speech")
     chosen = np.random.default_rng(seed).permutation(len(paths))[:num_files]
-    per_file = [
-        cut_frames(pre_emphasise(load_speech(paths[i])), LPC_CONTEXT) for i in tqdm(chosen, unit="file")
-    ]
+    per_file = [cut_frames(pre_emphasise(load_speech(paths[i])), LPC_CONTEXT) for i in tqdm(chosen, unit="file")]
     contexts = np.concatenate(per_file)
     files = np.repeat(np.arange(len(per_file)), [len(frames) for frames in per_file])
     loud = (contexts[:, LPC_CONTEXT:-LPC_CONTEXT] ** 2).sum(1) > QUIETEST_FRAME
@@ -91,9 +87,7 @@ def measure(
     loss, gain, error, difference, decoded = np.concatenate(rows, 1)
     losses = 10 * np.log10(loss)
     signal = energy(frames)
-    per_file = 10 * np.log10(
-        np.bincount(files, signal)[np.unique(files)] / np.bincount(files, error)[np.unique(files)]
-    )
+    per_file = 10 * np.log10(np.bincount(files, signal)[np.unique(files)] / np.bincount(files, error)[np.unique(files)])
     division = 10 * np.log10(decoded / difference)
     worst_frame = 10 * np.log10((signal / error).min())
     return [
@@ -104,13 +98,9 @@ def measure(
 
 def main() -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="speech: wav, flac or ogg files at any depth")
-    parser.add_argument(
-        "--files", type=int, default=300, help="number of files, chosen by chance (default 300)"
-    )
+    parser.add_argument("--files", type=int, default=300, help="number of files, chosen by chance (default 300)")
     parser.add_argument("--seed", type=int, default=0, help="of the choice of files (default 0)")
     parser.add_argument("--spacings", type=float, nargs="+", default=SPACINGS, help="radians")
     arguments = parser.parse_args()

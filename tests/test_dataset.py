@@ -32,9 +32,7 @@ def names(files: Sequence[SpeechFile], folder: Path) -> list[str]:
 
 
 def splits_of(files: Sequence[SpeechFile]) -> dict[str, set[str]]:
-    return {
-        split: {file.speaker for file in files if file.split == split} for split in ("train", "val", "test")
-    }
+    return {split: {file.speaker for file in files if file.split == split} for split in ("train", "val", "test")}
 
 
 def speakers_are_disjoint(files: Sequence[SpeechFile]) -> bool:
@@ -97,9 +95,7 @@ def test_sa_sentences_are_left_out_on_request(timit: Path) -> None:
 
 
 def test_of_a_sphere_file_and_its_converted_copy_only_the_copy_is_used(timit: Path) -> None:
-    found = names(
-        [file for file in find_speech(timit) if file.speaker == "FCJF0"], timit / "TRAIN" / "DR1" / "FCJF0"
-    )
+    found = names([file for file in find_speech(timit) if file.speaker == "FCJF0"], timit / "TRAIN" / "DR1" / "FCJF0")
     assert found == ["SA1.WAV.wav", "SA2.WAV", "SI648.WAV", "SX37.WAV"]
 
 
@@ -119,9 +115,7 @@ def test_one_part_of_timit_is_split_by_its_speakers(timit: Path) -> None:
 # Finding speech: folders
 
 
-def test_a_folder_per_speaker_is_split_by_speaker_in_about_80_8_12_percent(
-    tmp_path: Path, speech_clips: Clips
-) -> None:
+def test_a_folder_per_speaker_is_split_by_speaker_in_about_80_8_12_percent(tmp_path: Path, speech_clips: Clips) -> None:
     files = find_speech(plain_corpus(tmp_path, speech_clips, 25))
     assert {split: len(speakers) for split, speakers in splits_of(files).items()} == {
         "train": 20,
@@ -152,9 +146,7 @@ def test_chapters_of_one_reader_are_not_taken_for_speakers(tmp_path: Path, speec
 
 
 @pytest.mark.parametrize("audio", ["wav48", "wav48_silence_trimmed", "VCTK-Corpus/wav48"])
-def test_vctk_speakers_are_the_folders_below_the_audio_root(
-    tmp_path: Path, speech_clips: Clips, audio: str
-) -> None:
+def test_vctk_speakers_are_the_folders_below_the_audio_root(tmp_path: Path, speech_clips: Clips, audio: str) -> None:
     for speaker in ("p225", "p226", "s5"):
         write_clip(tmp_path / audio / speaker / f"{speaker}_001_mic1.flac", speech_clips[0])
     assert {file.speaker for file in find_speech(tmp_path)} == {"p225", "p226", "s5"}
@@ -203,8 +195,7 @@ def test_a_manifest_decides_speakers_and_splits(speech_folder: Path) -> None:
     with (speech_folder / "manifest.csv").open(newline="") as file:
         listed = {(row["path"], row["speaker"], row["split"]) for row in csv.DictReader(file)}
     assert {
-        (name, file.speaker, file.split)
-        for name, file in zip(names(files, speech_folder), files, strict=True)
+        (name, file.speaker, file.split) for name, file in zip(names(files, speech_folder), files, strict=True)
     } == listed
 
 
@@ -256,11 +247,9 @@ def corpus(speech_folder: Path, tmp_path: Path) -> PackedCorpus:
 
 
 @pytest.mark.parametrize("gain_mode", ["group", "utterance"])
-@pytest.mark.parametrize(
-    ("pre_emphasis", "high_passed"), [(False, False), (True, False), (False, True), (True, True)]
-)
+@pytest.mark.parametrize(("pre_emphasis", "high_passed"), [(False, False), (True, False), (False, True), (True, True)])
 def test_packed_contexts_equal_whole_file_processing(
-    speech_folder: Path, tmp_path: Path, gain_mode: dataset.GainMode, pre_emphasis: bool, high_passed: bool
+    speech_folder: Path, tmp_path: Path, gain_mode: str, pre_emphasis: bool, high_passed: bool
 ) -> None:
     corpus = PackedCorpus.pack(find_speech(speech_folder), tmp_path, gain_mode)
     for split in dataset.SPLITS:
@@ -371,10 +360,7 @@ def test_unusable_files_are_left_out_and_named_with_their_reason(
         PackedCorpus.pack(files, tmp_path / "cache"),
     ):
         kept = [file.path.name for split in dataset.SPLITS for file in corpus.files(split)]
-        told = {
-            name: [line for line in corpus.left_out if str(faulty / f"{name}.wav") in line]
-            for name in reasons
-        }
+        told = {name: [line for line in corpus.left_out if str(faulty / f"{name}.wav") in line] for name in reasons}
         assert all(len(lines) == 1 and reasons[name] in lines[0] for name, lines in told.items()), told
         assert kept == ["first.wav"] * 3 and len(corpus.left_out) == len(reasons)
 

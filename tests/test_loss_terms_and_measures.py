@@ -127,25 +127,19 @@ def test_mel_loss_is_the_same_inside_a_traced_function(frames: Array) -> None:
 
 @pytest.mark.parametrize("loss", [time_loss, mel_loss])
 def test_losses_of_equal_frames_are_at_their_least_and_grow_with_noise(frames: Array, loss: Loss) -> None:
-    values = [
-        float(loss(frames, frames + noise * decoded_from(0 * frames, 1.0))) for noise in (0, 0.01, 0.1, 1)
-    ]
+    values = [float(loss(frames, frames + noise * decoded_from(0 * frames, 1.0))) for noise in (0, 0.01, 0.1, 1)]
     assert values[0] == pytest.approx(LEAST, rel=1e-5)
     assert values == sorted(values) and values[3] > 2 * values[1]
 
 
-@pytest.mark.parametrize(
-    ("loss", "reference"), [(time_loss, reference_time_loss), (mel_loss, reference_mel_loss)]
-)
+@pytest.mark.parametrize(("loss", "reference"), [(time_loss, reference_time_loss), (mel_loss, reference_mel_loss)])
 def test_gradients_agree_with_finite_differences(
     frames: Array, loss: Loss, reference: Callable[[Array, Array], float]
 ) -> None:
     decoded = decoded_from(frames)
     _, slopes = gradient(lambda point: loss(frames, point), decoded)
     for direction in np.random.default_rng(4).standard_normal((5, *decoded.shape)):
-        ahead, behind = (
-            reference(frames, decoded.astype(np.float64) + step * direction) for step in (1e-6, -1e-6)
-        )
+        ahead, behind = (reference(frames, decoded.astype(np.float64) + step * direction) for step in (1e-6, -1e-6))
         scale = float(np.linalg.norm(slopes) * np.linalg.norm(direction))
         assert np.sum(slopes * direction) == pytest.approx((ahead - behind) / 2e-6, abs=1e-4 * scale)
 
@@ -165,9 +159,7 @@ def test_gradients_are_finite_in_silence_and_for_equal_frames(
 def test_penalty_is_one_for_hard_and_the_root_of_the_bins_for_equal_assignments() -> None:
     hard = np.eye(32, dtype=np.float32)[None]
     assert float(quantisation_penalty(hard)) == pytest.approx(1, abs=1e-6)
-    assert float(quantisation_penalty(np.full((2, 5, 32), 1 / 32, np.float32))) == pytest.approx(
-        math.sqrt(32)
-    )
+    assert float(quantisation_penalty(np.full((2, 5, 32), 1 / 32, np.float32))) == pytest.approx(math.sqrt(32))
 
 
 def test_penalty_of_two_codes_is_the_mean_of_theirs() -> None:
@@ -176,9 +168,7 @@ def test_penalty_of_two_codes_is_the_mean_of_theirs() -> None:
 
 
 def test_penalty_rises_as_assignments_soften() -> None:
-    values = [
-        float(quantisation_penalty(soft_assignments((4, 16, 32), sharpness))) for sharpness in (100, 5, 1)
-    ]
+    values = [float(quantisation_penalty(soft_assignments((4, 16, 32), sharpness))) for sharpness in (100, 5, 1)]
     assert 1 < values[0] < values[1] < values[2] < math.sqrt(32)
 
 

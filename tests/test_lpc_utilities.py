@@ -22,9 +22,7 @@ from constants import (
 from utilities import cut_frames, overlap_add, pre_emphasise
 
 SPACING = 0.02  # radians
-LEVELS = np.linspace(LSF_FIRST_LEVELS, LSF_LAST_LEVELS, 16, axis=1).astype(
-    np.float32
-)  # [16 coefficients, 16]
+LEVELS = np.linspace(LSF_FIRST_LEVELS, LSF_LAST_LEVELS, 16, axis=1).astype(np.float32)  # [16 coefficients, 16]
 
 Array = NDArray[np.float32]
 
@@ -179,9 +177,7 @@ def test_a_polynomial_without_lsfs_gives_those_of_a_flat_spectrum_and_leaves_its
     contexts: Array,
 ) -> None:
     polynomials, lsf = analyse(contexts[100:103])
-    polynomials[1] = (
-        np.eye(1, LPC_ORDER + 1) * 1 + np.eye(1, LPC_ORDER + 1, 5) * 9
-    )  # roots outside the circle
+    polynomials[1] = np.eye(1, LPC_ORDER + 1) * 1 + np.eye(1, LPC_ORDER + 1, 5) * 9  # roots outside the circle
     found = lpc.polynomial_to_lsf(polynomials).numpy()
     np.testing.assert_allclose(found[1], np.arange(1, 17) * math.pi / 17, atol=1e-6)
     np.testing.assert_array_equal(found[[0, 2]], lsf[[0, 2]])
@@ -300,10 +296,7 @@ def test_too_much_spacing_is_refused() -> None:
 def test_inverse_filter_equals_lfilter(coded: tuple[Array, Array]) -> None:
     frames, polynomials = coded
     found = lpc.inverse_filter(frames, polynomials).numpy()
-    expected = [
-        scipy_signal.lfilter(a, [1.0], x)
-        for a, x in zip(*map(np.float64, (polynomials, frames)), strict=True)
-    ]
+    expected = [scipy_signal.lfilter(a, [1.0], x) for a, x in zip(*map(np.float64, (polynomials, frames)), strict=True)]
     assert decibels(np.array(expected), found).min() > 140
 
 
@@ -311,8 +304,7 @@ def test_synthesis_filter_equals_lfilter(coded: tuple[Array, Array]) -> None:
     residual, polynomials = coded
     found = lpc.synthesis_filter(residual, polynomials).numpy()
     expected = [
-        scipy_signal.lfilter([1.0], a, x)
-        for a, x in zip(*map(np.float64, (polynomials, residual)), strict=True)
+        scipy_signal.lfilter([1.0], a, x) for a, x in zip(*map(np.float64, (polynomials, residual)), strict=True)
     ]
     assert decibels(np.array(expected), found).min() > 140
 
@@ -392,9 +384,7 @@ def test_the_gradient_reaches_the_lsfs_through_residual_and_synthesis(contexts: 
         tape.watch(spaced)
         polynomial = lpc.lsf_to_polynomial(spaced)
         residual = tf.tanh(lpc.residual_of(frame, polynomial, "frame") * 20)
-        total = tf.reduce_sum(
-            noise.astype(np.float32) * lpc.speech_of(residual, polynomial, "frame", exact=False)
-        )
+        total = tf.reduce_sum(noise.astype(np.float32) * lpc.speech_of(residual, polynomial, "frame", exact=False))
     gradient = tape.gradient(total, spaced).numpy()[0]
     centre = spaced.numpy()[0].astype(np.float64)
     steps = 1e-6 * np.eye(LPC_ORDER)
@@ -406,9 +396,7 @@ def test_expanded_bandwidth_scales_all_roots(coded: tuple[Array, Array]) -> None
     polynomial = coded[1][:1]
     expanded = lpc.expand_bandwidth(polynomial, 0.9).numpy()
     np.testing.assert_allclose(largest_root(expanded), 0.9 * largest_root(polynomial), rtol=1e-4)
-    np.testing.assert_allclose(
-        np.polyval(expanded[0], 0.9), 0.9**16 * np.polyval(polynomial[0], 1.0), rtol=1e-3
-    )
+    np.testing.assert_allclose(np.polyval(expanded[0], 0.9), 0.9**16 * np.polyval(polynomial[0], 1.0), rtol=1e-3)
 
 
 def test_one_trace_serves_every_batch_size(contexts: Array) -> None:

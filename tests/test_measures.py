@@ -30,9 +30,7 @@ def noise_like(signal: Signal, *, decibels_below: float, seed: int = 0) -> Signa
 
 @pytest.mark.parametrize("decibels", [-5.0, 0.0, 12.5, 60.0])
 def test_snr_is_the_level_of_the_noise_that_was_added(speech: Signal, decibels: float) -> None:
-    assert snr(speech, speech + noise_like(speech, decibels_below=decibels)) == pytest.approx(
-        decibels, abs=1e-9
-    )
+    assert snr(speech, speech + noise_like(speech, decibels_below=decibels)) == pytest.approx(decibels, abs=1e-9)
 
 
 def test_snr_of_half_the_signal_is_six_decibels(speech: Signal) -> None:
@@ -54,9 +52,7 @@ def test_si_sdr_of_orthogonal_noise_is_its_level(speech: Signal) -> None:
 
 
 @pytest.mark.parametrize(("scale", "offset"), [(0.01, 0.0), (-3.0, 0.0), (1.0, 0.2), (7.0, -1.0)])
-def test_si_sdr_ignores_scale_and_offset_where_snr_does_not(
-    speech: Signal, scale: float, offset: float
-) -> None:
+def test_si_sdr_ignores_scale_and_offset_where_snr_does_not(speech: Signal, scale: float, offset: float) -> None:
     decoded = speech + noise_like(speech, decibels_below=10)
     assert si_sdr(speech, scale * decoded + offset) == pytest.approx(si_sdr(speech, decoded), abs=1e-6)
     assert abs(snr(speech, scale * decoded + offset) - snr(speech, decoded)) > 1
@@ -166,9 +162,7 @@ def test_pesq_of_long_speech_is_the_mean_over_its_pieces_with_speech(
     assert pesq_wb(np.tile(clean, 2), np.append(clean, silence)).reason == "the decoded signal is silent"
 
 
-def test_a_pool_gives_the_same_scores_in_the_same_order_as_this_process(
-    speech: Signal, tmp_path: Path
-) -> None:
+def test_a_pool_gives_the_same_scores_in_the_same_order_as_this_process(speech: Signal, tmp_path: Path) -> None:
     soundfile.write(tmp_path / "reference.wav", speech, 16_000, subtype="DOUBLE")
     reference = tmp_path / "reference.wav"
     pairs: list[tuple[measures.Source, measures.Source]] = [
@@ -179,16 +173,12 @@ def test_a_pool_gives_the_same_scores_in_the_same_order_as_this_process(
     assert pooled == score_files(pairs, processes=1)
 
 
-def test_files_that_cannot_be_read_have_reasons_and_do_not_stop_the_others(
-    speech: Signal, tmp_path: Path
-) -> None:
+def test_files_that_cannot_be_read_have_reasons_and_do_not_stop_the_others(speech: Signal, tmp_path: Path) -> None:
     (tmp_path / "broken.wav").write_bytes(b"RIFF, and then nothing of use")
     soundfile.write(tmp_path / "stereo.wav", np.stack([speech, speech], axis=1), 16_000)
     soundfile.write(tmp_path / "slow.wav", speech, 8_000)
     names = ["missing.wav", "broken.wav", "stereo.wav", "slow.wav"]
-    *spoilt, last = score_files(
-        [(speech, tmp_path / name) for name in names] + [(speech, speech)], processes=1
-    )
+    *spoilt, last = score_files([(speech, tmp_path / name) for name in names] + [(speech, speech)], processes=1)
     for name, (values, failures) in zip(names, spoilt, strict=True):
         assert np.all(np.isnan(list(values.values())))
         assert all(name in failures[measure] for measure in measures.MEASURES)

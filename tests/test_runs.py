@@ -76,10 +76,7 @@ def test_an_id_is_the_local_time_and_a_hash(folders: Folders, clock: Clock) -> N
 
 def test_the_fingerprint_is_the_sha256_of_canonical_json(folders: Folders) -> None:
     canonical = '{"config":{"a":[1,2.5],"z":"é"},"files":["f"]}'
-    assert (
-        folders.run({"z": "é", "a": (1, 2.5)}, ["f"]).fingerprint
-        == hashlib.sha256(canonical.encode()).hexdigest()
-    )
+    assert folders.run({"z": "é", "a": (1, 2.5)}, ["f"]).fingerprint == hashlib.sha256(canonical.encode()).hexdigest()
 
 
 VALUES = st.recursive(
@@ -94,9 +91,7 @@ def test_the_fingerprint_ignores_the_order_of_keys_and_sees_every_value(config: 
     backwards = dict(reversed(config.items()))
     assert runs._fingerprint(config, FILES) == runs._fingerprint(backwards, FILES)
     for key in config:
-        assert runs._fingerprint(config | {key: "a value \0 apart"}, FILES) != runs._fingerprint(
-            config, FILES
-        )
+        assert runs._fingerprint(config | {key: "a value \0 apart"}, FILES) != runs._fingerprint(config, FILES)
 
 
 def test_another_file_list_is_another_run(folders: Folders) -> None:
@@ -115,9 +110,7 @@ def test_runs_of_one_second_get_different_ids(folders: Folders, clock: Clock) ->
     assert find_run(ids[0], folders.check).id == ids[0]
 
 
-def test_a_run_never_takes_the_name_of_a_journal_whose_folder_was_removed(
-    folders: Folders, clock: Clock
-) -> None:
+def test_a_run_never_takes_the_name_of_a_journal_whose_folder_was_removed(folders: Folders, clock: Clock) -> None:
     first = folders.run()
     Journal(first, folders.doc).write("step", loss=1.0)
     for path in first.folder.iterdir():
@@ -134,8 +127,7 @@ def test_processes_that_ask_for_one_run_at_once_get_one(folders: Folders) -> Non
     )
     command = [sys.executable, "-c", program, str(folders.check), str(folders.doc)]
     processes = [
-        subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        for _ in range(4)
+        subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(4)
     ]
     for process in processes:
         assert process.stdout is not None
@@ -251,9 +243,7 @@ def test_a_folder_without_runs_is_told_in_one_line(tmp_path: Path, base_model_id
         assert str(folder) in one_line(error)
 
 
-def test_a_folder_left_by_a_kill_before_its_state_was_written_is_no_run(
-    folders: Folders, clock: Clock
-) -> None:
+def test_a_folder_left_by_a_kill_before_its_state_was_written_is_no_run(folders: Folders, clock: Clock) -> None:
     run = folders.run()
     (run.folder / "state.json").unlink()
     assert folders.run().id == f"{run.id}-2"
@@ -348,9 +338,7 @@ def test_a_run_that_another_process_trains_is_refused_until_that_is_killed(
     run.lock()  # held already: no error
 
 
-def test_a_lock_tells_that_the_run_was_finished_meanwhile(
-    folders: Folders, holder: subprocess.Popen[str]
-) -> None:
+def test_a_lock_tells_that_the_run_was_finished_meanwhile(folders: Folders, holder: subprocess.Popen[str]) -> None:
     run = folders.run()
     holder.communicate("finish\n", timeout=60)
     assert run.status == "unfinished"
@@ -418,9 +406,7 @@ def journal(folders: Folders) -> Journal:
     return Journal(folders.run(mark="_v1.5"), folders.doc)
 
 
-def test_an_event_goes_to_both_files_named_as_the_folder(
-    folders: Folders, journal: Journal, clock: Clock
-) -> None:
+def test_an_event_goes_to_both_files_named_as_the_folder(folders: Folders, journal: Journal, clock: Clock) -> None:
     journal.write("step", epoch=1, step=120, loss=0.123456, entropy=np.float32(2.5), parts=(1.23456, 2))
     name = folders.run(mark="_v1.5").folder.name
     assert sorted(path.name for path in folders.doc.iterdir()) == [f"{name}.jsonl", f"{name}.txt"]
