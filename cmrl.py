@@ -101,6 +101,16 @@ class Cascade(keras.Model):
             for number, codec in enumerate(self.codecs[:depth], start=1)
         ]
 
+    def soft_hard_gaps(self, contexts: tf.Tensor, depth: int) -> dict[str, float]:
+        """How far each part's soft mixture is from its hard decision, on float32 [batch, 1024]."""
+        output = self.call(contexts, ["straight_through"] * depth, "straight_through")
+        lsf = [] if output.analysis.lsf is None else [(self.front_end, output.analysis.lsf)]
+        pairs = lsf + list(zip(self.codecs, output.codes, strict=False))
+        return {
+            part.name: float(layer.quantizer.soft_hard_gap(quantised))
+            for part, (layer, quantised) in zip(self.parts(depth), pairs, strict=True)
+        }
+
     def variables_of(self, modules: Sequence[int], *, front_end: bool) -> list[keras.Variable]:
         """The trainable variables of the named modules (from 0) and, if asked for, of the front end."""
         layers: list[keras.layers.Layer] = [self.codecs[module] for module in modules]

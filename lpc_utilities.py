@@ -1,8 +1,8 @@
 """Linear prediction in batched TensorFlow: speech to polynomial to line spectral frequencies to residual.
 
 Polynomials are A(z) = 1 + a[1] z^-1 + ... + a[16] z^-16, stored as [batch, 17]; line spectral frequencies
-(LSFs) are in radians. Every argument and result is float32. Inside, all but the plain products compute in
-float64: their cancelling terms need it, and a GPU never rounds a float64 product to TensorFloat-32.
+(LSFs) are in radians. Every argument and result is float32. Inside, recursions, root search and filters compute
+in float64: their cancelling terms need it, and a GPU never rounds a float64 product to TensorFloat-32.
 """
 
 import math
@@ -358,7 +358,7 @@ def speech_of(residual: tf.Tensor, polynomial: tf.Tensor, kind: str, exact: bool
         residual: samples [batch, 512].
         polynomial: A [batch, 17].
         kind: as in residual_of; all kinds share 1/A over the whole frame and differ in their window.
-        exact: the exact recursion, as the codec needs it, or division of spectra, which training can bear.
+        exact: the exact recursion, as the codec needs it, or division of spectra, for training only.
 
     Returns:
         Frames [batch, 512].

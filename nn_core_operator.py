@@ -164,14 +164,20 @@ class SoftToHardQuantizer(keras.layers.Layer):
         assignments = tf.nn.softmax(self.alpha * distances)
         decoded = {
             "bypass": lambda: code,
-            "soft": lambda: self._shaped(tf.tensordot(assignments, self.codebook, axes=1), code.shape[1:]),
-            "straight_through": lambda: self.decode(symbols, code.shape[1:]) + code - tf.stop_gradient(code),
+            "soft": lambda: self._shaped(self._mixture(assignments), code.shape[1:]),
+            # the added difference is exactly zero, its gradient one
+            "straight_through": lambda: self.decode(symbols, code.shape[1:]) + (code - tf.stop_gradient(code)),
         }[decision]()
         return Quantised(decoded, assignments, symbols)
 
     def decode(self, symbols: tf.Tensor, shape: Sequence[int]) -> tf.Tensor:
         """The codebook's entries of int32 symbols, as a code of float32 [batch, *shape]."""
         return self._shaped(tf.gather(self.codebook, symbols), shape)
+
+    def soft_hard_gap(self, quantised: Quantised) -> tf.Tensor:
+        """RMS difference of the soft mixture from the hard decision, in units of the codebook: what training misses."""
+        difference = self._mixture(quantised.assignments) - tf.gather(self.codebook, quantised.symbols)
+        return tf.sqrt(tf.reduce_mean(tf.square(difference)))
 
     def symbols_shape(self, code_shape: Sequence[int]) -> tuple[int, int]:
         """(positions, channels) of the symbols of one frame, for codes of (positions, channels)."""
@@ -180,6 +186,9 @@ class SoftToHardQuantizer(keras.layers.Layer):
             return positions, channels
         length = self.unit[0]
         return (positions, channels // length) if channels % length == 0 else (positions // length, channels)
+
+    def _mixture(self, assignments: tf.Tensor) -> tf.Tensor:
+        return tf.tensordot(assignments, self.codebook, axes=1)
 
     def _units(self, code: tf.Tensor) -> tf.Tensor:
         return tf.reshape(code, [-1, *self.symbols_shape(code.shape[1:]), *self.unit])

@@ -30,12 +30,14 @@ class Validation:
     bits_per_frame: ideal code length of each part, LPC first, in bits a frame.
     kbps: rate at every depth, gain included.
     measures: mean of each measure at every depth, nan left out.
+    soft_hard_gaps: RMS of soft mixture less hard decision of each part's values.
     signals: reference of the first file and its decoded signal at every depth, for TensorBoard.
     """
 
     bits_per_frame: dict[str, float]
     kbps: list[float]
     measures: list[dict[str, float]]
+    soft_hard_gaps: dict[str, float]
     signals: list[NDArray[np.float32]]
 
     def flat(self) -> dict[str, float]:
@@ -44,7 +46,9 @@ class Validation:
         for depth, (kbps, measures) in enumerate(zip(self.kbps, self.measures, strict=True), start=1):
             end = "" if depth == len(self.kbps) else f"_depth_{depth}"
             values |= {f"kbps{end}": kbps} | {name + end: value for name, value in measures.items()}
-        return values | {f"bits_{name.replace(' ', '_')}": bits for name, bits in self.bits_per_frame.items()}
+        bits = {f"bits {name}": value for name, value in self.bits_per_frame.items()}
+        gaps = {f"gap {name}": value for name, value in self.soft_hard_gaps.items()}
+        return values | {name.replace(" ", "_"): value for name, value in (bits | gaps).items()}
 
 
 class ValidationSet:
@@ -69,7 +73,14 @@ class ValidationSet:
                 scores.append(score(signal, each).values)
             shown = shown or [signal, *decoded]
         mean_bits = {name: float(np.concatenate(values).mean()) for name, values in bits.items()}
-        return Validation(mean_bits, rates_by_depth(mean_bits, depth), [_means(scores) for scores in measured], shown)
+        contexts = feed_forward.prepare(self.signals[0], cascade.config).contexts
+        return Validation(
+            bits_per_frame=mean_bits,
+            kbps=rates_by_depth(mean_bits, depth),
+            measures=[_means(scores) for scores in measured],
+            soft_hard_gaps=cascade.soft_hard_gaps(tf.constant(contexts), depth),
+            signals=shown,
+        )
 
 
 def rates_by_depth(bits_per_frame: dict[str, float], depth: int) -> list[float]:

@@ -8,7 +8,6 @@ import soundfile
 from numpy.typing import NDArray
 from scipy import signal as scipy_signal
 
-import utilities
 from errors import UserError
 from utilities import (
     atomic_write,
