@@ -91,7 +91,7 @@ class Cascade(keras.Model):
         polynomial = None if symbols.lsf is None else self.front_end.decode(symbols.lsf)
         layers = [codec.decode(code) for codec, code in zip(self.codecs, symbols.codes, strict=False)]
         sums = [tf.add_n(layers[:depth]) for depth in range(1, len(layers) + 1)]
-        return [self.front_end.window * self.front_end.synthesise(each, polynomial, exact=True) for each in sums]
+        return [self.front_end.window * self.front_end.synthesise(each, polynomial) for each in sums]
 
     def parts(self, depth: int | None = None) -> list[Part]:
         """The parts of the rate up to `depth` codecs, LPC first."""

@@ -46,7 +46,7 @@ class TimeDomainFrontEnd(keras.layers.Layer):
         frames = _middle(contexts)
         return Analysis(frames, frames, None, None)
 
-    def synthesise(self, residual: tf.Tensor, polynomial: tf.Tensor | None, *, exact: bool) -> tf.Tensor:
+    def synthesise(self, residual: tf.Tensor, polynomial: tf.Tensor | None) -> tf.Tensor:
         """Float32 [batch, 512] -> the same frames."""
         return residual
 
@@ -85,9 +85,9 @@ class LpcFrontEnd(keras.layers.Layer):
         """Decodes int32 LSF symbols [batch, 1, 16] to the prediction polynomial, float32 [batch, 17]."""
         return self._polynomial(self.quantizer.decode(symbols, (1, LPC_ORDER)))
 
-    def synthesise(self, residual: tf.Tensor, polynomial: tf.Tensor, *, exact: bool) -> tf.Tensor:
-        """Residual [batch, 512] -> frames [batch, 512] through 1/A: exact recursion, or FFT division in training."""
-        return lpc.speech_of(residual, polynomial, self.kind, exact)
+    def synthesise(self, residual: tf.Tensor, polynomial: tf.Tensor) -> tf.Tensor:
+        """Residual [batch, 512] -> frames [batch, 512] through 1/A."""
+        return lpc.synthesis_filter(residual, polynomial)
 
     def _polynomial(self, lsf: tf.Tensor) -> tf.Tensor:
         return lpc.lsf_to_polynomial(lpc.stabilise_lsf(lsf[:, 0, :], self.spacing))

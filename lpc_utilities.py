@@ -20,7 +20,6 @@ RESIDUAL_KINDS = ("frame", "taper", "subframe")
 BLOCK = LPC_ORDER  # samples filtered by one matrix product; one block is the whole memory of the filter
 SUBFRAME_LENGTH = 128  # samples
 SUBFRAME_HOP = 64  # samples, so that 7 sub-frames make a frame
-TRAINING_FFT_LENGTH = 2048  # 1/A of spaced LSFs has decayed after 1500 samples
 HALF_ORDER = LPC_ORDER // 2  # roots of each line spectral polynomial
 GRID_CELLS = 128  # between 0 and pi; on real speech 64 already part all roots of the same polynomial
 BISECTIONS = 8  # of a cell leave 0.1 milliradian, on which a straight line is exact to float32
@@ -312,21 +311,6 @@ def _block_matrix(polynomial: tf.Tensor) -> tf.Tensor:
     return tf.reshape(rows[:, : 2 * BLOCK * BLOCK], [-1, BLOCK, 2 * BLOCK])
 
 
-def synthesis_filter_training(residual: tf.Tensor, polynomial: tf.Tensor) -> tf.Tensor:
-    """Filter by 1/A(z) from zero state by division of spectra; differentiable, for spaced LSFs only.
-
-    Args:
-        residual: samples [batch, 512].
-        polynomial: A [batch, 17], whose 1/A decays within about 1500 samples.
-
-    Returns:
-        Frames [batch, 512].
-    """
-    length = [TRAINING_FFT_LENGTH]
-    spectrum = tf.signal.rfft(residual, length) / tf.signal.rfft(polynomial, length)
-    return tf.signal.irfft(spectrum, length)[:, : residual.shape[-1]]
-
-
 def residual_of(frames: tf.Tensor, polynomial: tf.Tensor, kind: str) -> tf.Tensor:
     """Residual of frames; differentiable.
 
@@ -349,26 +333,6 @@ def residual_of(frames: tf.Tensor, polynomial: tf.Tensor, kind: str) -> tf.Tenso
     if kind == "taper":
         frames = frames * synthesis_window(kind)
     return inverse_filter(frames, polynomial)
-
-
-def speech_of(residual: tf.Tensor, polynomial: tf.Tensor, kind: str, exact: bool) -> tf.Tensor:
-    """Speech of a residual, to be multiplied by synthesis_window(kind) and overlap-added; differentiable.
-
-    Args:
-        residual: samples [batch, 512].
-        polynomial: A [batch, 17].
-        kind: as in residual_of; all kinds share 1/A over the whole frame and differ in their window.
-        exact: the exact recursion, as the codec needs it, or division of spectra, for training only.
-
-    Returns:
-        Frames [batch, 512].
-
-    Raises:
-        ValueError: unknown kind.
-    """
-    _check_kind(kind)
-    synthesis = synthesis_filter if exact else synthesis_filter_training
-    return synthesis(residual, polynomial)
 
 
 def synthesis_window(kind: str) -> tf.Tensor:

@@ -60,7 +60,7 @@ def _compared_signals(output: CascadeOutput, cascade: Cascade, *, deepest_only: 
     sums = output.sums[-1:] if deepest_only else output.sums
     if config.loss_domain == "residual":
         return [analysis.residual, *sums]
-    decoded = [cascade.front_end.synthesise(each, analysis.polynomial, exact=False) for each in sums]
+    decoded = [cascade.front_end.synthesise(each, analysis.polynomial) for each in sums]
     signals = [analysis.frames, *decoded]
     if config.pre_emphasis and config.loss_after_de_emphasis:
         signals = [_de_emphasised(signal) for signal in signals]
@@ -69,7 +69,7 @@ def _compared_signals(output: CascadeOutput, cascade: Cascade, *, deepest_only: 
 
 def _de_emphasised(frames: tf.Tensor) -> tf.Tensor:
     polynomial = tf.constant([[1.0, -PRE_EMPHASIS] + [0.0] * (LPC_ORDER - 1)])
-    return lpc.synthesis_filter_training(frames, tf.repeat(polynomial, tf.shape(frames)[0], axis=0))
+    return lpc.synthesis_filter(frames, tf.repeat(polynomial, tf.shape(frames)[0], axis=0))
 
 
 def _code_terms(output: CascadeOutput, module: int, stage: Stage) -> tuple[tf.Tensor, tf.Tensor]:

@@ -134,7 +134,6 @@ def test_silence_has_a_flat_polynomial_and_stays_silence() -> None:
     np.testing.assert_allclose(lsf, np.tile(np.arange(1, 17) * math.pi / 17, (3, 1)), atol=1e-6)
     residual = lpc.inverse_filter(silence[:, :FRAME_LENGTH], polynomial)
     np.testing.assert_array_equal(lpc.synthesis_filter(residual, polynomial).numpy(), 0)
-    np.testing.assert_array_equal(lpc.synthesis_filter_training(residual, polynomial).numpy(), 0)
 
 
 # Line spectral frequencies
@@ -329,18 +328,7 @@ def test_round_trip_with_random_levels_is_better_than_95_db_over_the_clips(
     assert decibels(frames.reshape(1, -1), decoded.reshape(1, -1))[0] > 95
 
 
-def test_training_synthesis_agrees_with_the_exact_recursion_on_spaced_lsfs(contexts: Array) -> None:
-    frames = contexts[:, LPC_CONTEXT:-LPC_CONTEXT]
-    polynomials = lpc.lsf_to_polynomial(lpc.stabilise_lsf(analyse(contexts)[1], 0.04))
-    residual = lpc.inverse_filter(frames, polynomials)
-    exact = lpc.synthesis_filter(residual, polynomials).numpy()
-    loud = np.sum(frames**2, -1) > 1e-4
-    agreement = decibels(exact, lpc.synthesis_filter_training(residual, polynomials).numpy())[loud]
-    assert np.percentile(agreement, 1) > 60
-    assert np.median(agreement) > 110
-
-
-@pytest.mark.parametrize("name", ["inverse_filter", "synthesis_filter", "synthesis_filter_training"])
+@pytest.mark.parametrize("name", ["inverse_filter", "synthesis_filter"])
 def test_gradients_of_the_filters_equal_finite_differences(name: str, contexts: Array) -> None:
     def reference(samples: NDArray[np.float64], polynomial: NDArray[np.float64]) -> NDArray[np.float64]:
         if name == "inverse_filter":
@@ -384,7 +372,7 @@ def test_the_gradient_reaches_the_lsfs_through_residual_and_synthesis(contexts: 
         tape.watch(spaced)
         polynomial = lpc.lsf_to_polynomial(spaced)
         residual = tf.tanh(lpc.residual_of(frame, polynomial, "frame") * 20)
-        total = tf.reduce_sum(noise.astype(np.float32) * lpc.speech_of(residual, polynomial, "frame", exact=False))
+        total = tf.reduce_sum(noise.astype(np.float32) * lpc.synthesis_filter(residual, polynomial))
     gradient = tape.gradient(total, spaced).numpy()[0]
     centre = spaced.numpy()[0].astype(np.float64)
     steps = 1e-6 * np.eye(LPC_ORDER)
@@ -409,7 +397,7 @@ def test_one_trace_serves_every_batch_size(contexts: Array) -> None:
         lsf = lpc.stabilise_lsf(lpc.polynomial_to_lsf(polynomial), SPACING)
         frames = batch[:, LPC_CONTEXT:-LPC_CONTEXT]
         residual = lpc.residual_of(frames, lpc.lsf_to_polynomial(lsf), "subframe")
-        return lpc.speech_of(residual, lpc.lsf_to_polynomial(lsf), "subframe", exact=True)
+        return lpc.synthesis_filter(residual, lpc.lsf_to_polynomial(lsf))
 
     one, many = whole_chain(contexts[100:101]).numpy(), whole_chain(contexts[95:112]).numpy()
     assert len(traces) == 1
@@ -425,7 +413,7 @@ def test_overlap_added_frames_give_the_signal_back(kind: str, real_speech: Array
     contexts = cut_frames(signal, LPC_CONTEXT)
     polynomials = lpc.lsf_to_polynomial(lpc.stabilise_lsf(quantised(analyse(contexts)[1]), SPACING))
     residual = lpc.residual_of(contexts[:, LPC_CONTEXT:-LPC_CONTEXT], polynomials, kind)
-    speech = lpc.speech_of(residual, polynomials, kind, exact=True) * lpc.synthesis_window(kind)
+    speech = lpc.synthesis_filter(residual, polynomials) * lpc.synthesis_window(kind)
     decoded = overlap_add(speech.numpy(), len(signal))
     assert decibels(signal[None], decoded[None])[0] > 95
 
@@ -446,7 +434,7 @@ def test_the_subframe_residual_is_that_of_seven_overlapping_subframes(coded: tup
 def test_the_subframe_residual_is_not_invertible(coded: tuple[Array, Array]) -> None:
     frames, polynomials = coded
     residual = lpc.residual_of(frames, polynomials, "subframe")
-    decoded = lpc.speech_of(residual, polynomials, "subframe", exact=True).numpy()
+    decoded = lpc.synthesis_filter(residual, polynomials).numpy()
     assert 20 < decibels(frames.reshape(1, -1), decoded.reshape(1, -1))[0] < 40
 
 
@@ -462,7 +450,5 @@ def test_an_unknown_kind_of_residual_is_refused() -> None:
     frames, polynomial = np.zeros((1, FRAME_LENGTH), np.float32), np.eye(1, LPC_ORDER + 1, dtype=np.float32)
     with pytest.raises(ValueError, match="frame, taper, subframe"):
         lpc.residual_of(frames, polynomial, "frames")
-    with pytest.raises(ValueError, match="frame, taper, subframe"):
-        lpc.speech_of(frames, polynomial, "frames", exact=True)
     with pytest.raises(ValueError, match="frame, taper, subframe"):
         lpc.synthesis_window("frames")
