@@ -129,7 +129,7 @@ class Config:
         (32, 32), "scalar quantisation bins of each module", flag="num_bins_for_follower", network=True
     )
     mu_law: bool = option(False, "1: mu-law companding of the code before the quantiser (mu 63)", network=True)
-    alpha_start: float = option(-300.0, "initial softmax scale of the soft assignment")
+    alpha_start: float = option(-50.0, "initial softmax scale of the soft assignment; the original has -300")
     quantizer_gradient: str = option(
         "straight_through",
         "training decodes hard decisions with a straight-through gradient, or the original's soft mixture",
