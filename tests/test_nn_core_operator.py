@@ -22,6 +22,7 @@ from nn_core_operator import (
 )
 
 Array = NDArray[np.float32]
+Floats = NDArray[np.floating]
 
 ALPHA = -300.0
 
@@ -30,7 +31,7 @@ def noise(*shape: int, seed: int = 1) -> Array:
     return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
 
 
-def convolve(signal: Array, kernel: Array, bias: Array, dilation: int = 1) -> NDArray[np.float64]:
+def convolve(signal: Floats, kernel: Floats, bias: Floats, dilation: int = 1) -> NDArray[np.float64]:
     """Same-padded correlation [batch, time, in] * [taps, in, out] in float64 by its definition."""
     taps, time = len(kernel), signal.shape[1]
     before = (taps - 1) * dilation // 2
@@ -39,7 +40,7 @@ def convolve(signal: Array, kernel: Array, bias: Array, dilation: int = 1) -> ND
     return np.sum(shifted, axis=0) + bias
 
 
-def leaky(signal: NDArray[np.floating]) -> NDArray[np.floating]:
+def leaky(signal: Floats) -> Floats:
     return np.where(signal > 0, signal, 0.2 * signal)
 
 
@@ -70,10 +71,10 @@ def test_the_gradient_of_a_dilated_convolution_agrees_with_a_transposed_sum(dila
     with tf.GradientTape() as tape:
         total = tf.reduce_sum(layer(signal) * weights)
     by_signal, by_kernel = tape.gradient(total, [signal, layer.kernel])
-    # the layer is linear in each of them, so that unit steps give their gradients without any error of order
+    # the layer is linear in signal and kernel, so that each gradient is a correlation with the other
     padded = np.pad(signal.numpy().astype(np.float64), [(0, 0), (2 * dilation, 2 * dilation), (0, 0)])
     expected = [np.einsum("bti,bto->io", padded[:, k * dilation : k * dilation + 32], weights) for k in range(5)]
-    np.testing.assert_allclose(by_kernel, expected, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(by_kernel, np.array(expected), rtol=1e-4, atol=1e-4)
     mirrored = layer.kernel.numpy()[::-1].transpose(0, 2, 1)
     np.testing.assert_allclose(by_signal, convolve(weights, mirrored, np.zeros(4), dilation), rtol=1e-4, atol=1e-4)
 
