@@ -5,15 +5,34 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import difflib
+import math
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn, get_type_hints
 
-from constants import LSF_CODEBOOK_SIZE
+from constants import FRAME_LENGTH, LSF_CODEBOOK_SIZE
 from errors import UserError
 
+PROGRAM = "main.py"
+MAY_BE_NEGATIVE = ("alpha_start",)
+ABOVE_ZERO = (
+    "num_modules",
+    "res_scalar",
+    "gated_kernel",
+    "end_kernel",
+    "fold",
+    "folded_width",
+    "folded_narrow",
+    "folded_blocks",
+    "folded_kernel",
+    "target_entropy",
+    "learning_rate",
+    "epochs",
+    "batch_size",
+    "validation_files",
+)
 QUICKSTART = Path(__file__).parent / "configs" / "quickstart.toml"
 
 
@@ -25,6 +44,7 @@ def option(
     choices: Sequence[Any] | None = None,
     network: bool = False,
     identity: bool = True,
+    heading: str | None = None,
 ) -> Any:
     """A field of `Config` with all that the command line needs to know about it.
 
@@ -35,6 +55,7 @@ def option(
         choices: the allowed values, where they are few.
         network: part of the model itself: a saved model's value wins over a flag.
         identity: takes part in the run's id; paths and displays do not.
+        heading: begins a group of options in `--help`.
     """
     return dataclasses.field(
         default=default,
@@ -44,6 +65,7 @@ def option(
             "choices": choices,
             "network": network,
             "identity": identity,
+            "heading": heading,
         },
     )
 
@@ -52,33 +74,40 @@ def option(
 class Config:
     """Everything that decides a run. Fields have plain names; the owner's flags keep their spelling outside."""
 
-    # What to do
     training_mode: int = option(
         4,
         "0 evaluate, 1 first codec, 2 followers on a saved first codec, 3 and 4 first codec and followers, 5 finetune",
         choices=(0, 1, 2, 3, 4, 5),
+        heading="What to do",
     )
-    base_model_id: str = option("", "saved model for modes 0, 2 and 5: unique prefix of its id; empty: newest finished")
+    base_model_id: str = option(
+        "", "saved model for modes 0, 2 and 5: unique prefix of its id; empty: the newest finished one"
+    )
     from_where_step: int = option(
         0,
-        "stage of the saved model: mode 5: 2 greedy, 3 finetuned; mode 0: 1 greedy, 2 finetuned; 0: the latest",
+        "stage of the saved model: mode 5: 2 greedy, 3 finetuned; mode 0: 1 greedy, 2 finetuned; 0: the latest, "
+        "in mode 5 without base_model_id the latest greedy one",
     )
     suffix: str = option("", "part of the name of the run's folder and journal")
     name_mark: str = option("", "part of the name of the run's folder and journal", flag="save_unique_mark")
     new: bool = option(False, "1: start afresh even if the same run exists", identity=False)
     seed: int = option(0, "seed of the weights, of the order of data and of the choice of validation speakers")
 
-    # Data
-    data_dir: str = option("data/sample_speech", "TIMIT tree, folder with manifest.csv, or a folder a speaker")
+    data_dir: str = option(
+        "data/sample_speech", "TIMIT tree, folder with manifest.csv, or a folder a speaker", heading="Data"
+    )
     sa_sentences: bool = option(True, "TIMIT: use the SA sentences, which all speakers read")
     gain: str = option(
         "group", "one gain per 16 frames, or per utterance", choices=("group", "utterance"), network=True
     )
     gain_augmentation_db: float = option(3.0, "random level of training frames, +- dB")
 
-    # Signal chain
     time_domain: bool = option(
-        False, "1: no LPC, the codecs code the waveform", flag="is_pure_time_domain", network=True
+        False,
+        "1: no LPC, the codecs code the waveform",
+        flag="is_pure_time_domain",
+        network=True,
+        heading="Signal chain",
     )
     train_lsf_codebook: bool = option(
         True, "1: collaborative quantization, the LSF codebook is trained with the codecs", flag="is_cq"
@@ -93,8 +122,9 @@ class Config:
     )
     lsf_spacing: float = option(0.02, "smallest distance of neighbouring decoded LSFs, radians", network=True)
 
-    # Networks
-    num_modules: int = option(2, "number of neural codecs in the cascade", flag="num_resnets", network=True)
+    num_modules: int = option(
+        2, "number of neural codecs in the cascade", flag="num_resnets", network=True, heading="Networks"
+    )
     block: str = option(
         "gln",
         "network: gated linear blocks, bottleneck blocks, or gated blocks on samples folded into channels",
@@ -123,8 +153,9 @@ class Config:
     )
     res_scalar: float = option(1.0, "scales every codec's input and, inversely, its output", network=True)
 
-    # Quantisers
-    quantizer: str = option("scalar", "kind of the code's quantiser", choices=("scalar", "vector"), network=True)
+    quantizer: str = option(
+        "scalar", "kind of the code's quantiser", choices=("scalar", "vector"), network=True, heading="Quantisers"
+    )
     bins: tuple[int, ...] = option(
         (32, 32), "scalar quantisation bins of each module", flag="num_bins_for_follower", network=True
     )
@@ -136,11 +167,11 @@ class Config:
         choices=("straight_through", "soft"),
     )
 
-    # Losses and rate
     coefficients: tuple[float, ...] = option(
         (60.0, 10.0, 10.0, 0.0),
         "weights of time loss, mel loss, quantisation penalty; initial tau",
         flag="coeff_term",
+        heading="Losses and rate",
     )
     loss_domain: str = option("speech", "signal that the losses compare", choices=("speech", "residual"))
     loss_after_de_emphasis: bool = option(False, "1: losses on speech after de-emphasis of the frame")
@@ -155,27 +186,31 @@ class Config:
     )
     tau_step: float = option(0.5, "closed loop: change of tau in 20 steps when the rate is twice its target")
 
-    # Training
-    learning_rate: float = option(2e-4, "learning rate of the first codec", flag="learning_rate_tanh")
-    follower_learning_rates: tuple[float, ...] = option(
-        (2e-5, 2e-6), "of the added codecs, then of finetuning", flag="learning_rate_greedy_followers"
+    learning_rate: float = option(
+        2e-4, "learning rate of the first codec", flag="learning_rate_tanh", heading="Training"
     )
-    epochs: int = option(200, "epochs of the first codec", flag="epoch_tanh")
+    follower_learning_rates: tuple[float, ...] = option(
+        (2e-5, 2e-6), "learning rates of the added codecs, then of finetuning", flag="learning_rate_greedy_followers"
+    )
+    epochs: int = option(200, "epochs of the first codec, each steps_per_epoch steps", flag="epoch_tanh")
     follower_epochs: tuple[int, ...] = option(
-        (50, 50), "of the added codecs, then of finetuning", flag="epoch_greedy_followers"
+        (50, 50), "epochs of the added codecs, then of finetuning", flag="epoch_greedy_followers"
     )
     steps_per_epoch: int = option(0, "steps in an epoch; 0: a pass over the corpus")
     batch_size: int = option(128, "frames a step")
     pretrain_epochs: int = option(2, "first epochs of the first codec without quantisers", flag="pretrain_step")
-    learning_rate_schedule: str = option("cosine", "over each stage", choices=("cosine", "constant"))
+    learning_rate_schedule: str = option(
+        "cosine", "how the learning rate falls over each stage", choices=("cosine", "constant")
+    )
     clip_norm: float = option(1.0, "largest global norm of a step's gradient; 0: unlimited")
     ema_decay: float = option(0.999, "averaging of the weights that are validated and exported; 0: none")
     validation_files: int = option(8, "files scored after each epoch")
     checkpoint_minutes: float = option(2.0, "minutes between checkpoints", identity=False)
     tensorboard: bool = option(True, "1: scalars, audio and spectrograms for TensorBoard", identity=False)
 
-    # Places and machine
-    cache_dir: str = option("data/packed", "decoded corpora, safe to delete", identity=False)
+    cache_dir: str = option(
+        "data/packed", "decoded corpora, safe to delete", identity=False, heading="Places and machine"
+    )
     check_dir: str = option("check", "models", identity=False)
     doc_dir: str = option("doc", "journals", identity=False)
     output_dir: str = option("end2end_performance", "scores and decoded test files", identity=False)
@@ -210,7 +245,7 @@ class Config:
 
     def identity(self) -> dict[str, Any]:
         """The options that make two runs different."""
-        options = {_flag(field): field for field in dataclasses.fields(self)}
+        options = {flag_of(field): field for field in dataclasses.fields(self)}
         return {flag: value for flag, value in self.to_dict().items() if options[flag].metadata["identity"]}
 
     def with_network_of(self, saved: Config, *, keep: Sequence[str] = ()) -> Config:
@@ -289,34 +324,44 @@ class _Parser(argparse.ArgumentParser):
 
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
-        prog="main.py",
+        prog=PROGRAM,
+        usage=f"{PROGRAM} [--config FILE] [--FLAG VALUE ...]",
         description="Train, finetune and evaluate collaborative quantization. Without any flag: the quick start.",
         argument_default=argparse.SUPPRESS,
         allow_abbrev=False,
     )
     parser.add_argument("--config", metavar="FILE", help="experiment file, or its name in configs/; flags win over it")
-    types = get_type_hints(Config)
+    group: argparse._ActionsContainer = parser
     for field in dataclasses.fields(Config):
-        flag = f"--{_flag(field)}"
-        text = f"{field.metadata['help']} (default: {_shown(field.default)})".replace("%", "%%")
-        if field.metadata["choices"]:
-            text = f"{{{','.join(map(str, field.metadata['choices']))}}} {text}"
-        metavar = "'LIST'" if isinstance(field.default, tuple) else types[field.name].__name__.upper()
+        if field.metadata["heading"]:
+            group = parser.add_argument_group(field.metadata["heading"])
         # a bare --new reads best, the other switches take 0 or 1
         bare: dict[str, Any] = {"nargs": "?", "const": "1"} if field.name == "new" else {}
-        parser.add_argument(flag, metavar=metavar, help=text, **bare)
+        group.add_argument(f"--{flag_of(field)}", metavar=_metavar(field), help=_help(field), **bare)
     return parser
 
 
-def _flag(field: dataclasses.Field[Any]) -> str:
+def _metavar(field: dataclasses.Field[Any]) -> str:
+    if field.metadata["choices"]:
+        return f"{{{','.join(map(str, field.metadata['choices']))}}}"
+    return {bool: "0|1", int: "N", float: "X", str: "TEXT", tuple: "'X X ...'"}[type(field.default)]
+
+
+def _help(field: dataclasses.Field[Any]) -> str:
+    return f"{field.metadata['help']} (default: {shown(field.default)})".replace("%", "%%")
+
+
+def flag_of(field: dataclasses.Field[Any]) -> str:
+    """The spelling of an option on the command line, without its dashes."""
     return field.metadata["flag"] or field.name
 
 
 def _flags() -> dict[str, str]:
-    return {field.name: _flag(field) for field in dataclasses.fields(Config)}
+    return {field.name: flag_of(field) for field in dataclasses.fields(Config)}
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
+    """A value as a user would type it."""
     if isinstance(value, tuple):
         return f"'{' '.join(f'{entry:g}' for entry in value)}'"
     if isinstance(value, bool):
@@ -340,6 +385,25 @@ def _boolean(value: Any) -> bool:
     return text in ("1", "true")
 
 
+def _whole(value: Any) -> int:
+    number = int(value)
+    if isinstance(value, bool) or number != float(value):
+        raise ValueError
+    return number
+
+
+def _number(value: Any) -> float:
+    if isinstance(value, bool):
+        raise ValueError
+    return float(value)
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, (str, Path)):
+        raise ValueError
+    return str(value)
+
+
 def _numbers(kind: Callable[[Any], Any]) -> Callable[[Any], tuple[Any, ...]]:
     def parse(value: Any) -> tuple[Any, ...]:
         entries = value.replace(",", " ").split() if isinstance(value, str) else value
@@ -350,11 +414,11 @@ def _numbers(kind: Callable[[Any], Any]) -> Callable[[Any], tuple[Any, ...]]:
 
 _CONVERTERS: dict[Any, tuple[Callable[[Any], Any], str]] = {
     bool: (_boolean, "0 or 1"),
-    int: (int, "a whole number"),
-    float: (float, "a number"),
-    str: (str, "text"),
-    tuple[int, ...]: (_numbers(int), "whole numbers such as '2 2'"),
-    tuple[float, ...]: (_numbers(float), "numbers such as '0.1 0.2'"),
+    int: (_whole, "a whole number"),
+    float: (_number, "a number"),
+    str: (_text, "text"),
+    tuple[int, ...]: (_numbers(_whole), "whole numbers such as '2 2'"),
+    tuple[float, ...]: (_numbers(_number), "numbers such as '0.1 0.2'"),
 }
 
 
@@ -368,7 +432,7 @@ def _convert(value: Any, kind: Any, where: str) -> Any:
 
 def _require(condition: bool, name: str, expected: str, value: Any) -> None:
     if not condition:
-        raise UserError(f"--{_flags()[name]} takes {expected}, found {_shown(value)}")
+        raise UserError(f"--{_flags()[name]} takes {expected}, found {shown(value)}")
 
 
 def _check(config: Config) -> None:
@@ -377,39 +441,47 @@ def _check(config: Config) -> None:
         choices, value = field.metadata["choices"], getattr(config, field.name)
         if choices:
             _require(value in choices, field.name, f"one of {', '.join(map(str, choices))}", value)
-        if isinstance(field.default, (int, float)) and field.name not in ("alpha_start", "seed"):
-            _require(0 <= value < float("inf"), field.name, "a number of at least 0", value)
-    for name in ("num_modules", "batch_size", "res_scalar", "epochs", "fold", "folded_blocks"):
+        if isinstance(field.default, (int, float)) and field.name not in MAY_BE_NEGATIVE:
+            _require(0 <= value < math.inf, field.name, "a number of at least 0", value)
+    for name in ABOVE_ZERO:
         _require(getattr(config, name) > 0, name, "a number above 0", getattr(config, name))
-    for name in ("strides", "bins", "follower_learning_rates", "follower_epochs"):
-        _require(len(getattr(config, name)) > 0, name, "at least one number", getattr(config, name))
+    for name in ("follower_learning_rates", "follower_epochs"):
+        values = getattr(config, name)
+        positive = len(values) > 0 and all(0 < value < math.inf for value in values)
+        _require(positive, name, "at least one number, each above 0", values)
+    _require(-math.inf < config.alpha_start < 0, "alpha_start", "a number below 0", config.alpha_start)
+    _require(config.seed < 2**32, "seed", "a whole number below 2^32", config.seed)
+    _require(config.ema_decay < 1, "ema_decay", "a number from 0 to below 1", config.ema_decay)
+    _require(config.lsf_spacing <= 0.1, "lsf_spacing", "0 to 0.1 radians", config.lsf_spacing)
+    _check_network(config)
+    _check_objective(config)
+
+
+def _check_network(config: Config) -> None:
     _require(
-        len(config.shape) >= 5 and min(config.shape, default=0) > 0,
+        len(config.shape) >= 5 and min(config.shape) > 0,
         "shape",
         "at least five whole numbers above 0: neck kernel, outer kernel, wide, narrow, dilations",
         config.shape,
     )
-    _require(set(config.strides) <= {2, 4}, "strides", "strides of 2 or 4", config.strides)
-    _require(all(2 <= bins <= LSF_CODEBOOK_SIZE for bins in config.bins), "bins", "2 to 256 bins each", config.bins)
+    strides, bins = config.strides, config.bins
+    _require(bool(strides) and set(strides) <= {2, 4}, "strides", "strides of 2 or 4", strides)
+    in_range = all(2 <= number <= LSF_CODEBOOK_SIZE for number in bins)
+    _require(bool(bins) and in_range, "bins", "2 to 256 bins each", bins)
+    halved = config.shape[2] % max(strides) == 0 or config.block == "folded"
+    _require(halved, "shape", f"a wide number that {max(strides)}, the stride, divides", config.shape)
     _require(
-        len(config.coefficients) == 4,
-        "coefficients",
-        "four numbers such as '60 10 10 0'",
-        config.coefficients,
-    )
-    _require(config.alpha_start < 0, "alpha_start", "a number below 0", config.alpha_start)
-    _require(config.ema_decay < 1, "ema_decay", "a number from 0 to below 1", config.ema_decay)
-    _require(config.lsf_spacing <= 0.1, "lsf_spacing", "0 to 0.1 radians", config.lsf_spacing)
-    _require(
-        config.fold % 4 == 0 and 512 % config.fold == 0,
+        config.fold % 4 == 0 and FRAME_LENGTH % config.fold == 0,
         "fold",
         "4, 8, 16, 32 ... samples, a divisor of 512",
         config.fold,
     )
-    per_module = config.target_entropy_per_module
-    _require(
-        len(per_module) in (0, config.num_modules),
-        "target_entropy_per_module",
-        "one number a module",
-        per_module,
-    )
+
+
+def _check_objective(config: Config) -> None:
+    weights = config.coefficients
+    four = len(weights) == 4 and all(map(math.isfinite, weights)) and min(weights[:3]) >= 0
+    _require(four, "coefficients", "four numbers such as '60 10 10 0', the first three at least 0", weights)
+    targets = config.target_entropy_per_module
+    fits = len(targets) in (0, config.num_modules) and all(0 < target < math.inf for target in targets)
+    _require(fits, "target_entropy_per_module", "one number above 0 a module", targets)

@@ -91,21 +91,55 @@ def find_speech(
     Raises:
         UserError: no speech, too few speakers, a manifest with faults, or a speaker in two splits.
     """
-    data_dir = Path(data_dir)
-    if not data_dir.is_dir():
-        raise UserError(f"{data_dir}: expected a folder of speech, found none; give --data_dir an existing folder")
+    data_dir = _existing_folder(data_dir)
     if (data_dir / MANIFEST).is_file():
         files = _manifest_files(data_dir / MANIFEST)
     else:
-        paths = _audio_paths(data_dir)
-        # The folder's own name and its parents' count: TIMIT/TRAIN/DR1 may be given itself.
-        full = {path: path.absolute().as_posix() for path in paths}
-        kept = [path for path in paths if sa_sentences or not TIMIT_SA_FILE.search(full[path])]
-        parts = {match[1].lower() for path in kept if (match := TIMIT_FILE.search(full[path]))}
-        choose = _timit_files if parts == {"train", "test"} else _foldered_files
-        files = choose(kept, data_dir, seed, validation_speakers)
+        paths = _wanted_paths(data_dir, sa_sentences)
+        choose = _timit_files if _is_whole_timit(paths) else _foldered_files
+        files = choose(paths, data_dir, seed, validation_speakers)
     _check_disjoint(files)
     return sorted(files, key=lambda file: file.path)
+
+
+def find_test_speech(data_dir: str | Path, *, sa_sentences: bool = True) -> list[SpeechFile]:
+    """List what a corpus offers for testing: its own test part, or every recording where it has no splits of its own.
+
+    Args:
+        data_dir: as in `find_speech`; recordings in no speaker's folder count as one speaker's.
+        sa_sentences: TIMIT only: keep SA1 and SA2.
+
+    Raises:
+        UserError: no speech, no test part, or a manifest with faults.
+    """
+    data_dir = _existing_folder(data_dir)
+    has_manifest = (data_dir / MANIFEST).is_file()
+    paths = [] if has_manifest else _wanted_paths(data_dir, sa_sentences)
+    if not has_manifest and not _is_whole_timit(paths):
+        return [SpeechFile(path, _speaker(path, data_dir) or data_dir.resolve().name, "test") for path in paths]
+    files = [file for file in find_speech(data_dir, sa_sentences=sa_sentences) if file.split == "test"]
+    if not files:
+        raise UserError(
+            f"{data_dir / MANIFEST}: expected recordings to test on, found none; set split to test for some speakers"
+        )
+    return files
+
+
+def _existing_folder(data_dir: str | Path) -> Path:
+    if not Path(data_dir).is_dir():
+        raise UserError(f"{data_dir}: expected a folder of speech, found none; give --data_dir an existing folder")
+    return Path(data_dir)
+
+
+def _wanted_paths(data_dir: Path, sa_sentences: bool) -> list[Path]:
+    # The folder's own name and its parents' count: TIMIT/TRAIN/DR1 may be given itself.
+    paths = _audio_paths(data_dir)
+    return [path for path in paths if sa_sentences or not TIMIT_SA_FILE.search(path.absolute().as_posix())]
+
+
+def _is_whole_timit(paths: Sequence[Path]) -> bool:
+    matches = [TIMIT_FILE.search(path.absolute().as_posix()) for path in paths]
+    return {match[1].lower() for match in matches if match} == {"train", "test"}
 
 
 def _audio_paths(data_dir: Path) -> list[Path]:
@@ -169,6 +203,12 @@ def _foldered_files(
 ) -> list[SpeechFile]:
     """Split a folder per speaker by a seed: about 80 % of the speakers train, 8 % validate, 12 % test."""
     speaker_of = {path: _speaker(path, data_dir) for path in paths}
+    loose = [path for path, speaker in speaker_of.items() if not speaker]
+    if loose:
+        raise UserError(
+            f"{data_dir}: expected a folder per speaker, found {loose[0].name} in none; "
+            f"sort the files into folders or list them in {MANIFEST} with path,speaker,split"
+        )
     speakers = _shuffled(set(speaker_of.values()), seed)
     num_val = _validation_count(len(speakers), validation_speakers)
     num_test = max(1, round(TEST_SHARE * len(speakers)))
@@ -184,19 +224,14 @@ def _foldered_files(
 
 
 def _speaker(path: Path, data_dir: Path) -> str:
-    """The folder that names the speaker: below the last container, or else the first that is none."""
+    """The folder that names the speaker: below the last container, or else the first that is none, or else ''."""
     librispeech = LIBRISPEECH_FILE.search(path.absolute().as_posix())
     if librispeech:
         return librispeech[1]
     folders = path.relative_to(data_dir).parts[:-1]
     inside = [name for above, name in itertools.pairwise(folders) if CONTAINER.fullmatch(above)]
     own = [name for name in inside[::-1] + list(folders) if not CONTAINER.fullmatch(name)]
-    if not own:
-        raise UserError(
-            f"{data_dir}: expected a folder per speaker, found {path.name} in none; "
-            f"sort the files into folders or list them in {MANIFEST} with path,speaker,split"
-        )
-    return own[0]
+    return own[0] if own else ""
 
 
 def _shuffled(speakers: Iterable[str], seed: int) -> list[str]:

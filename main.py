@@ -2,46 +2,43 @@
 
 from __future__ import annotations
 
-import logging
-import os
 import sys
 from collections.abc import Sequence
 from typing import Any
 
-from config import QUICKSTART, Config, parse_flags
+import console
+from config import PROGRAM, QUICKSTART, Config, parse_flags
 from errors import UserError
 
-# TensorFlow's start-up notes help nobody here; its own errors still show.
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-
-INTERRUPTED = 130
+USER_ERROR, INTERRUPTED = 2, 130  # exit statuses; 130 is what shells expect after Ctrl-C
 
 
 def main(arguments: Sequence[str]) -> int:
     """Runs what the command line asks for; returns the exit status."""
-    logging.basicConfig(format="%(message)s", level=logging.INFO, stream=sys.stderr, force=True)
+    console.show_own_lines()
     try:
         config, named = parse_flags(arguments)
         if not arguments:
-            logging.info("no flags: running %s on %s", QUICKSTART.name, config.data_dir)
-        return _dispatch(config, named)
+            console.log.info("no flags: running %s on %s", QUICKSTART.name, config.data_dir)
+        _dispatch(config, named)
     except UserError as error:
-        print(f"main.py: {error}", file=sys.stderr)
-        return 2
+        print(f"{PROGRAM}: {error}", file=sys.stderr)
+        return USER_ERROR
     except KeyboardInterrupt:
-        print("main.py: stopped; the same command continues from the last checkpoint", file=sys.stderr)
+        print(f"{PROGRAM}: stopped; the same command continues from the last checkpoint", file=sys.stderr)
         return INTERRUPTED
+    return 0
 
 
-def _dispatch(config: Config, named: dict[str, Any]) -> int:
-    import modes  # TensorFlow takes seconds to import: mistakes in flags come first
+def _dispatch(config: Config, named: dict[str, Any]) -> None:
+    console.import_tensorflow()  # not before: mistakes in flags show at once
+    import modes
 
     modes.prepare_machine(config.threads)
     if config.training_mode == 0:
         modes.evaluate_saved(config, named)
     else:
         modes.train(config, named)
-    return 0
 
 
 if __name__ == "__main__":

@@ -31,6 +31,7 @@ Source = Signal | str | Path
 # The pesq library has room for 50 utterances and crashes the process some way past them. An utterance and
 # the pause that ends it take at least 0.2 s each, so that 20 s are always safe, and longer signals are cut.
 PESQ_LONGEST: Final = 20 * SAMPLE_RATE  # samples
+POOLED_FROM: Final = 24  # pairs: fewer are scored sooner than worker processes start
 
 
 class Measurement(float):
@@ -184,9 +185,10 @@ def score_files(pairs: Sequence[tuple[Source, Source]], *, processes: int | None
 
     Args:
         pairs: signals [n] at 16 kHz, or paths of audio files, which must be mono at 16 kHz.
-        processes: worker processes, one a processor core when left out; 1 scores in this process.
+        processes: worker processes, 1 scores in this process; when left out one a processor core, but none for
+            so few pairs that their start would take longer than the scores.
     """
-    workers = min(processes or os.cpu_count() or 1, len(pairs))
+    workers = min(processes or (1 if len(pairs) < POOLED_FROM else os.cpu_count() or 1), len(pairs))
     with _scores(pairs, workers) as scores:
         return list(tqdm(scores, total=len(pairs), desc="scoring", unit="file", disable=None))
 

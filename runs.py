@@ -10,7 +10,7 @@ import os
 import platform
 import re
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -144,8 +144,20 @@ def find_or_create_run(
         return _create(fingerprint, check_dir, Path(doc_dir), name_end)
 
 
-def find_run(base_model_id: str, check_dir: str | Path) -> Run:
-    """The run whose id or folder name begins with `base_model_id`; with '', the newest finished run.
+def find_run(
+    base_model_id: str,
+    check_dir: str | Path,
+    *,
+    suits: Callable[[Run], bool] = lambda run: True,
+    need: str = "a finished run",
+) -> Run:
+    """The run whose id or folder name begins with `base_model_id`; with '', the newest finished run that suits.
+
+    Args:
+        base_model_id: a unique prefix, or ''.
+        check_dir: folder of all runs.
+        suits: which finished runs may be taken where none is named.
+        need: what such a run is, for the message that there is none.
 
     Raises:
         UserError: no run fits, or more than one.
@@ -154,7 +166,7 @@ def find_run(base_model_id: str, check_dir: str | Path) -> Run:
     if not runs:
         raise UserError(f"expected a trained model in {check_dir}, found none: train one (--training_mode 4)")
     if not base_model_id:
-        return _newest_finished(runs, check_dir)
+        return _newest_finished(runs, check_dir, suits, need)
     exact = [run for run in runs if base_model_id in (run.id, run.folder.name)]
     fitting = exact or [run for run in runs if run.folder.name.startswith(base_model_id)]
     if len(fitting) == 1:
@@ -269,14 +281,17 @@ def _load(folder: Path) -> Run:
         raise UserError(f"expected a run's state in {folder / STATE}, found other keys: move it away") from None
 
 
-def _newest_finished(runs: list[Run], check_dir: str | Path) -> Run:
+def _newest_finished(runs: list[Run], check_dir: str | Path, suits: Callable[[Run], bool], need: str) -> Run:
     finished = [run for run in runs if run.status == "finished"]
     if not finished:
         raise UserError(
-            f"expected a finished run in {check_dir}, found unfinished ones only: {_names(runs)}; "
+            f"expected {need} in {check_dir}, found unfinished ones only: {_names(runs)}; "
             "finish one by its training command, or name one with --base_model_id"
         )
-    return finished[0]
+    suitable = next(filter(suits, finished), None)
+    if suitable is None:
+        raise UserError(f"expected {need} in {check_dir}, found only {_names(finished)}; train one")
+    return suitable
 
 
 def _nearest(base_model_id: str, runs: list[Run]) -> list[Run]:
