@@ -190,7 +190,6 @@ def multiply_adds(cascade: Cascade) -> int:
 def _multiply_adds(network: keras.Sequential) -> int:
     total = 0
     for layer in network.layers:
-        time = layer.output.shape[1] if not isinstance(layer, keras.layers.SeparableConv1D) else layer.input.shape[1]
         kernels = [np.prod(weight.shape) for weight in layer.weights if len(weight.shape) > 1]
-        total += int(time * sum(kernels))
+        total += int(layer.output.shape[1] * sum(kernels))
     return total
