@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,14 +17,13 @@ from tabulate import tabulate
 from tqdm import tqdm
 
 import feed_forward
-from constants import SAMPLE_RATE
+from constants import GAIN_LEVELS, SAMPLE_RATE
 from dataset import SpeechFile
 from entropy_model import code_lengths, paper_style_kbps
 from errors import UserError
 from measures import MEASURES, mean_with_interval, score_files
 from saved_model import SavedModel
 from utilities import atomic_write, load_speech, save_speech
-from validation import rates_by_depth
 
 SHORTEST = SAMPLE_RATE // 4  # samples; PESQ needs a quarter of a second
 
@@ -31,7 +32,9 @@ SHORTEST = SAMPLE_RATE // 4  # samples; PESQ needs a quarter of a second
 class FileResult:
     """One file at one depth.
 
+    kbps: ideal code length of all parts and the gains of the file over its duration, 1000 bits a second.
     bits: ideal code length of each part in bits a frame. entropies: the same in bits a symbol.
+    decoded: path of the decoded file within the output folder.
     """
 
     file: str
@@ -68,7 +71,7 @@ def evaluate(model: SavedModel, files: Sequence[SpeechFile], folder: Path) -> li
     """
     results: list[FileResult] = []
     references = []
-    for file in tqdm(files, desc="coding", unit="file", disable=None):
+    for file, name in tqdm(list(zip(files, output_names(files), strict=True)), "coding", unit="file", disable=None):
         try:
             signal = load_speech(file.path)
         except UserError as error:
@@ -77,7 +80,7 @@ def evaluate(model: SavedModel, files: Sequence[SpeechFile], folder: Path) -> li
         if len(signal) < SHORTEST:
             tqdm.write(f"left out: {file.path} is shorter than {SHORTEST / SAMPLE_RATE} s")
             continue
-        coded = _code_file(model, file, signal, folder)
+        coded = _code_file(model, file, name, signal, folder)
         results += coded
         references += [signal] * len(coded)
     if not results:
@@ -91,29 +94,48 @@ def evaluate(model: SavedModel, files: Sequence[SpeechFile], folder: Path) -> li
     return results
 
 
-def _code_file(model: SavedModel, file: SpeechFile, signal: feed_forward.Signal, folder: Path) -> list[FileResult]:
+def output_names(files: Sequence[SpeechFile]) -> list[str]:
+    """A name for each decoded file, <speaker>/<recording>.wav, no two alike and none outside of its folder."""
+    names: dict[str, None] = {}  # in order
+    for file in files:
+        first = name = f"{_file_name(file.speaker)}/{_file_name(file.path.stem)}"
+        count = 1
+        while name in names:
+            count += 1
+            name = f"{first}-{count}"
+        names[name] = None
+    return [f"{name}.wav" for name in names]
+
+
+def _file_name(text: str) -> str:
+    return re.sub(r"[^\w+.-]|^\.+", "-", text)
+
+
+def _code_file(
+    model: SavedModel, file: SpeechFile, name: str, signal: feed_forward.Signal, folder: Path
+) -> list[FileResult]:
     depth = len(model.cascade.codecs)
     coded = feed_forward.encode(model.cascade, signal, depth)
     lengths = code_lengths(coded.symbols, model.tables)
-    bits = {name: float(values.mean()) for name, values in lengths.items()}
-    entropies = {name: bits[name] / coded.symbols[name][0].size for name in bits}
     codes = list(coded.symbols.values())[-depth:]
+    seconds = len(signal) / SAMPLE_RATE
+    gain_bits = math.log2(GAIN_LEVELS) * len(coded.gain_indices)
     results = []
     for number, decoded in enumerate(feed_forward.decode(model.cascade, coded), start=1):
-        name = Path(f"depth_{number}") / file.speaker / f"{file.path.stem}.wav"
-        save_speech(folder / name, decoded)
-        used = list(bits)[: len(bits) - depth + number]
+        output = f"depth_{number}/{name}"
+        save_speech(folder / output, decoded)
+        used = list(lengths)[: len(lengths) - depth + number]
         results.append(
             FileResult(
                 file=str(file.path),
                 speaker=file.speaker,
                 depth=number,
-                seconds=len(signal) / SAMPLE_RATE,
-                decoded=str(name),
-                kbps=rates_by_depth(bits, depth)[number - 1],
+                seconds=seconds,
+                decoded=output,
+                kbps=(gain_bits + sum(lengths[part].sum() for part in used)) / seconds / 1000,
                 paper_style_kbps=paper_style_kbps(codes[:number]),
-                bits={part: bits[part] for part in used},
-                entropies={part: entropies[part] for part in used},
+                bits={part: float(lengths[part].mean()) for part in used},
+                entropies={part: float(lengths[part].mean()) / coded.symbols[part][0].size for part in used},
                 measures={},
                 failures={},
             )
@@ -168,13 +190,24 @@ def table(results: Sequence[FileResult]) -> str:
                 "SNR dB": _shown(row, "snr", 2),
                 "SI-SDR dB": _shown(row, "si_sdr", 2),
                 "bits a frame": " + ".join(f"{row[f'bits {part}']:.0f} {part}" for part in parts),
+                "left out": _left_out(row),
             }
         )
-    return tabulate(rows, headers="keys", stralign="right")
+    if not any(row["left out"] for row in rows):
+        rows = [{name: value for name, value in row.items() if name != "left out"} for row in rows]
+    return tabulate(rows, headers="keys", stralign="right", disable_numparse=True)
 
 
 def _shown(row: dict[str, Any], name: str, digits: int) -> str:
-    return f"{row[name]:.{digits}f} ±{row[f'{name}_interval']:.{digits}f}"
+    """A mean with its interval, which a single speaker has not."""
+    half_width = row[f"{name}_interval"]
+    return f"{row[name]:.{digits}f}" + ("" if np.isnan(half_width) else f" ±{half_width:.{digits}f}")
+
+
+def _left_out(row: dict[str, Any]) -> str:
+    """How many files have no value of a measure, such as '2 stoi'."""
+    counts = {name: row[f"{name}_left_out"] for name in MEASURES}
+    return ", ".join(f"{count} {name}" for name, count in counts.items() if count)
 
 
 def _depths(results: Sequence[FileResult]) -> list[int]:

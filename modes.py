@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
 
-from config import Config
-from dataset import PackedCorpus, SpeechFile, find_speech, split_summary
+from config import Config, shown
+from console import log
+from dataset import PackedCorpus, SpeechFile, find_speech, find_test_speech, split_summary
 from errors import UserError
 from evaluation import FileResult, evaluate, table
 from runs import Journal, Run, changed_environment, environment, find_or_create_run, find_run
@@ -19,9 +19,11 @@ from saved_model import load_model, saved_config, stage_folders
 from training import Training
 
 CONFIG, SPLITS, ENVIRONMENT = "config.json", "splits.json", "environment.json"
-GREEDY_IN_MODE_5, FINETUNED_IN_MODE_5 = 2, 3
-GREEDY_IN_MODE_0, FINETUNED_IN_MODE_0 = 1, 2
-FINETUNE = "finetune"
+BASE = "base"  # split of the files that the saved model was trained on, which a run starts from
+FIRST, FINETUNE = "first", "finetune"
+# from_where_step counts differently in the two modes that read it; 0 is the latest stage.
+GREEDY = {0: 1, 5: 2}
+FINETUNED = {0: 2, 5: 3}
 
 
 def prepare_machine(threads: int) -> None:
@@ -38,90 +40,117 @@ def train(config: Config, named: dict[str, Any]) -> Run:
     Args:
         config: the resolved options.
         named: the options that the user named, by flag spelling.
+
+    Raises:
+        UserError: data, saved model or flags do not serve, another process trains this run, or training failed.
     """
-    base = None
-    if config.training_mode in (2, 5):
-        base_run = find_run(config.base_model_id, config.check_dir)
-        base = _base_stage(base_run, config)
-        config = _with_network_of(config, base, named)
-        config = dataclasses.replace(config, base_model_id=base_run.id)
+    base_run, base = _saved_stage(config) if config.training_mode in (2, 5) else (None, None)
+    config = _resolved(config, base_run, base, named)
     files = find_speech(config.data_dir, sa_sentences=config.sa_sentences, seed=config.seed)
     run = _run_of(config, files)
+    if run.status == "unfinished":
+        run.lock()  # another process may have finished it while this one waited
     if run.status == "finished":
-        logging.info("run %s of this configuration is finished; --new trains it again", run.id)
+        log.info("run %s of this configuration is finished; --new trains it again", run.id)
         return run
-    run.lock()
     corpus = PackedCorpus.pack(files, config.cache_dir, config.gain)
     _check_splits(corpus)
     for line in corpus.left_out:
-        logging.info("left out: %s", line)
+        log.info("left out: %s", line)
     journal = Journal(run, config.doc_dir)
-    _record(run, journal, config, files)
-    logging.info("run %s in %s, journal %s", run.id, run.folder, journal.text)
+    _record(run, journal, config, files, base_run)
+    log.info("run %s in %s, journal %s", run.id, run.folder, journal.text)
     Training(config, run, journal, corpus, base).execute()
-    logging.info("finished: --training_mode 0 --base_model_id %s evaluates it", run.id)
+    log.info("finished: --training_mode 0 --base_model_id %s evaluates it", run.id)
     return run
 
 
 def evaluate_saved(config: Config, named: dict[str, Any]) -> list[FileResult]:
-    """Mode 0: evaluates a saved run on its test speakers, or on those of a `data_dir` that the user names."""
-    run = find_run(config.base_model_id, config.check_dir)
-    stage = _stage_to_evaluate(run, config.from_where_step)
-    model = load_model(stage_folders(run.folder)[stage])
+    """Mode 0: evaluates a saved run on its test speakers, or on the speech of a `data_dir` that the user names.
+
+    Raises:
+        UserError: no such model, no speech to test on, or speech that the model was trained on.
+    """
+    run, stage = _saved_stage(config)
+    model = load_model(stage)
     files = _test_files(run, config, named)
-    folder = Path(config.output_dir) / run.id / stage
-    logging.info("evaluating %s, stage %s, model %s, on %d files", run.id, stage, model.digest, len(files))
+    folder = Path(config.output_dir) / run.id / stage.name
+    log.info("evaluating %s, stage %s, model %s, on %d files", run.id, stage.name, model.digest, len(files))
     results = evaluate(model, files, folder)
     print(table(results))
     print(f"decoded files and scores: {folder}")
     return results
 
 
-def _base_stage(run: Run, config: Config) -> Path:
-    """The folder of the saved stage that mode 2 or 5 starts from."""
-    stages = stage_folders(run.folder)
-    if config.training_mode == 2:
-        names = [name for name in stages if name == "first"]
-    else:
-        wanted = {
-            0: list(stages),
-            GREEDY_IN_MODE_5: [name for name in stages if name != FINETUNE],
-            FINETUNED_IN_MODE_5: [name for name in stages if name == FINETUNE],
-        }
-        if config.from_where_step not in wanted:
-            raise UserError(
-                f"--from_where_step is 2 (greedy) or 3 (finetuned) in mode 5, found {config.from_where_step}"
-            )
-        names = wanted[config.from_where_step]
-    if not names:
-        raise UserError(f"run {run.id} has no such stage to start from; it has {', '.join(stages) or 'none yet'}")
-    return stages[names[-1]]
+def _saved_stage(config: Config) -> tuple[Run, Path]:
+    """The saved run that mode 0, 2 or 5 works on, and the folder of its stage."""
+    need = {0: "a finished run", 2: "a finished run with a first codec", 5: "a finished run to finetune"}
+    run = find_run(
+        config.base_model_id,
+        config.check_dir,
+        suits=lambda run: bool(_eligible_stages(run, config)),
+        need=f"{need[config.training_mode]} (--from_where_step {config.from_where_step})",
+    )
+    stages = _eligible_stages(run, config)
+    if not stages:
+        trained = ", ".join(stage_folders(run.folder)) or "none yet"
+        raise UserError(
+            f"run {run.id} has no such stage (--from_where_step {config.from_where_step}): it has {trained}"
+        )
+    return run, stages[-1]
 
 
-def _stage_to_evaluate(run: Run, step: int) -> str:
-    stages = list(stage_folders(run.folder))
-    greedy = [name for name in stages if name != FINETUNE]
-    wanted = {
-        0: stages,
-        GREEDY_IN_MODE_0: greedy,
-        FINETUNED_IN_MODE_0: [name for name in stages if name == FINETUNE],
-    }
-    if step not in wanted:
-        raise UserError(f"--from_where_step is 1 (greedy) or 2 (finetuned) in mode 0, found {step}")
-    if not wanted[step]:
-        raise UserError(f"run {run.id} has no such stage to evaluate; it has {', '.join(stages) or 'none yet'}")
-    return wanted[step][-1]
+def _eligible_stages(run: Run, config: Config) -> list[Path]:
+    """The stages of a run that the mode may take, the latest last."""
+    folders = stage_folders(run.folder)
+    mode, step = config.training_mode, config.from_where_step
+    if mode == 2:
+        return [folder for name, folder in folders.items() if name == FIRST]
+    if step not in (0, GREEDY[mode], FINETUNED[mode]):
+        raise UserError(
+            f"--from_where_step takes {GREEDY[mode]} (greedy), {FINETUNED[mode]} (finetuned) or 0 (the latest)"
+            f" in mode {mode}, found {step}"
+        )
+    if mode == 5 and not config.base_model_id:
+        step = step or GREEDY[mode]  # or else the same command run twice would finetune its own result
+    unwanted = {GREEDY[mode]: [FINETUNE], FINETUNED[mode]: [name for name in folders if name != FINETUNE]}
+    return [folder for name, folder in folders.items() if name not in unwanted.get(step, [])]
+
+
+def _resolved(config: Config, base_run: Run | None, base: Path | None, named: dict[str, Any]) -> Config:
+    """The configuration as it decides the run: what the mode does not read is blank, a saved model is named in full."""
+    if base_run is None or base is None:
+        return dataclasses.replace(config, base_model_id="", from_where_step=0)
+    if config.training_mode == 2 and config.num_modules < 2:
+        raise UserError("--num_resnets takes at least 2 in mode 2, which adds codecs to a saved one, found 1")
+    step = 0
+    if config.training_mode == 5:
+        step = (FINETUNED if base.name == FINETUNE else GREEDY)[5]
+    resolved = _with_network_of(config, base, named)
+    return dataclasses.replace(resolved, base_model_id=base_run.id, from_where_step=step)
 
 
 def _with_network_of(config: Config, base: Path, named: dict[str, Any]) -> Config:
     """The configuration with the saved model's network; a flag that says otherwise is named and ignored."""
-    own = ("num_modules", "strides", "bins") if config.training_mode == 2 else ()
-    resolved = config.with_network_of(saved_config(base), keep=own)
-    before, after = config.to_dict(), resolved.to_dict()
+    saved = saved_config(base)
+    whole = dataclasses.replace(config, strides=config.module_strides(), bins=config.module_bins())
+    if config.training_mode == 2:  # the followers are the flags' own
+        resolved = dataclasses.replace(
+            whole.with_network_of(saved, keep=("num_modules", "strides", "bins")),
+            strides=saved.module_strides()[:1] + whole.strides[1:],
+            bins=saved.module_bins()[:1] + whole.bins[1:],
+        )
+    else:
+        resolved = whole.with_network_of(saved)
+    before, after = whole.to_dict(), resolved.to_dict()
     for flag in named:
         if before[flag] != after[flag]:
-            logging.info("--%s %s is ignored: the saved model has %s", flag, before[flag], after[flag])
+            log.info("--%s %s gives way to the saved model's %s", flag, *map(_typed, (before[flag], after[flag])))
     return resolved
+
+
+def _typed(value: Any) -> str:
+    return shown(tuple(value) if isinstance(value, list) else value)
 
 
 def _run_of(config: Config, files: Sequence[SpeechFile]) -> Run:
@@ -136,16 +165,19 @@ def _run_of(config: Config, files: Sequence[SpeechFile]) -> Run:
     )
 
 
-def _record(run: Run, journal: Journal, config: Config, files: Sequence[SpeechFile]) -> None:
+def _record(run: Run, journal: Journal, config: Config, files: Sequence[SpeechFile], base_run: Run | None) -> None:
     """Writes what the run depends on, or says what has changed since it began."""
     now = environment(config.threads, 0)
     if (run.folder / ENVIRONMENT).exists():
         for line in changed_environment(run.read_record(ENVIRONMENT), now):
-            logging.info("not bit-identical any more: %s", line)
+            log.info("not bit-identical any more: %s", line)
             journal.write("changed", what=line)
         return
     run.write_record(CONFIG, config.to_dict())
-    run.write_record(SPLITS, [{"path": str(file.path), "speaker": file.speaker, "split": file.split} for file in files])
+    # What the saved model was trained on stays on record: no later test may use it.
+    heard = [dataclasses.replace(file, split=BASE) for file in _heard(base_run)] if base_run else []
+    rows = [{"path": str(file.path), "speaker": file.speaker, "split": file.split} for file in [*files, *heard]]
+    run.write_record(SPLITS, rows)
     run.write_record(ENVIRONMENT, now)
     journal.write(
         "run", id=run.id, seed=config.seed, **{str(row["split"]): row["speakers"] for row in split_summary(files)}
@@ -161,21 +193,39 @@ def _check_splits(corpus: PackedCorpus) -> None:
 
 
 def _test_files(run: Run, config: Config, named: dict[str, Any]) -> list[SpeechFile]:
-    """Files to evaluate on, none of them a file or speaker that the model was trained on."""
-    recorded = [SpeechFile(Path(row["path"]), row["speaker"], row["split"]) for row in run.read_record(SPLITS)]
-    if "data_dir" not in named:
-        files = [file for file in recorded if file.split == "test"]
+    """Files to evaluate on, none of them a file or a speaker that the model was trained on."""
+    own_corpus = Path(run.read_record(CONFIG)["data_dir"])
+    corpus = Path(config.data_dir) if "data_dir" in named else own_corpus
+    if corpus.resolve() == own_corpus.resolve():
+        files = [file for file in _recorded_files(run) if file.split == "test"]
     else:
-        found = find_speech(config.data_dir, sa_sentences=config.sa_sentences, seed=config.seed)
-        files = [file for file in found if file.split == "test"]
-        trained = {file.path.resolve() for file in recorded if file.split != "test"}
-        overlap = [file for file in files if file.path.resolve() in trained]
-        if overlap:
-            raise UserError(
-                f"{len(overlap)} test files of {config.data_dir} were used in training, such as {overlap[0].path};"
-                " evaluate on other speech"
-            )
+        files = find_test_speech(corpus, sa_sentences=config.sa_sentences)
     if not files:
-        raise UserError("expected test files, found none; give --data_dir a folder whose manifest has a test split")
+        raise UserError(
+            f"expected test speakers in {own_corpus}, which run {run.id} was trained on, found none;"
+            " give --data_dir a folder of other speech"
+        )
+    _refuse_heard(files, run, corpus)
     step = max(1, len(files) // config.max_files) if config.max_files else 1
     return files[::step][: config.max_files or None]
+
+
+def _refuse_heard(files: Sequence[SpeechFile], run: Run, corpus: Path) -> None:
+    heard = {file.path.resolve(): file.speaker for file in _heard(run)}
+    # Another corpus may give its speakers the same names.
+    speakers = {speaker for path, speaker in heard.items() if path.is_relative_to(corpus.resolve())}
+    known = [file for file in files if file.path.resolve() in heard or file.speaker in speakers]
+    if known:
+        raise UserError(
+            f"run {run.id} was trained on {len(known)} of the {len(files)} test files of {corpus} or on their speakers,"
+            f" such as {known[0].speaker} in {known[0].path}; give --data_dir other speech"
+        )
+
+
+def _heard(run: Run) -> list[SpeechFile]:
+    """The files that shaped the run's weights, its base's with them."""
+    return [file for file in _recorded_files(run) if file.split != "test"]
+
+
+def _recorded_files(run: Run) -> list[SpeechFile]:
+    return [SpeechFile(Path(row["path"]), row["speaker"], row["split"]) for row in run.read_record(SPLITS)]

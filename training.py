@@ -94,6 +94,11 @@ class StageTrainer:
             self.checkpoint.restore(self.manager.latest_checkpoint).assert_consumed()
         return int(self.step.numpy())
 
+    def is_finite(self) -> bool:
+        """Whether all that a checkpoint of this moment would hold is made of finite numbers."""
+        values = [*self.variables, *self.optimizer.variables, *self.average.averages]
+        return all(bool(tf.reduce_all(tf.math.is_finite(tf.cast(value, tf.float32)))) for value in values)
+
     def save(self) -> None:
         """Writes a checkpoint, unless this step has one already."""
         latest = self.manager.latest_checkpoint
@@ -200,7 +205,12 @@ class Training:
         self.journal.write("resumed" if start else "stage", stage=stage.name, step=start, of=trainer.total_steps)
         if stage.name == "finetune" and not start:
             self._validate(trainer, validation, epoch=-1)
-        self._run_steps(trainer, validation)
+        try:
+            self._run_steps(trainer, validation)
+        except (UserError, KeyboardInterrupt) as reason:
+            step = int(trainer.step.numpy())
+            self.journal.write("stopped", stage=stage.name, step=step, reason=str(reason) or "interrupted")
+            raise
         with trainer.average.applied():
             tables = trainer.tables(TABLE_STEPS)
             scores = validation.score(cascade, tables, stage.depth)
@@ -210,24 +220,25 @@ class Training:
 
     def _run_steps(self, trainer: StageTrainer, validation: ValidationSet) -> None:
         start = int(trainer.step.numpy())
-        progress = tqdm(total=trainer.total_steps, initial=start, desc=trainer.stage.name, unit="step", disable=None)
         watch, saved_at = Watch(trainer), time.monotonic()
-        for step, (epoch, contexts) in enumerate(trainer.batches(), start=start + 1):
-            losses = trainer.train_step(contexts, epoch)
-            progress.update()
-            epoch_ends = step % trainer.steps_per_epoch == 0
-            if step % CONTROL_INTERVAL == 0 or epoch_ends:
+        with tqdm(
+            total=trainer.total_steps, initial=start, desc=trainer.stage.name, unit="step", disable=None
+        ) as progress:
+            for step, (epoch, contexts) in enumerate(trainer.batches(), start=start + 1):
+                losses = trainer.train_step(contexts, epoch)
+                progress.update()
+                epoch_ends = step % trainer.steps_per_epoch == 0
+                if not epoch_ends and step % CONTROL_INTERVAL:
+                    continue
+                # No checkpoint without this: it stops a run whose weights are not numbers any more.
                 reading = watch.read(losses, step, warm_up=epoch < trainer.stage.warm_up)
                 progress.set_postfix_str(reading.brief())
                 self.journal.write("step", stage=trainer.stage.name, step=step, **reading.values)
-            if epoch_ends:
-                self._end_epoch(trainer, validation, epoch)
-            if epoch_ends or (
-                step % CONTROL_INTERVAL == 0 and _minutes_since(saved_at) > self.config.checkpoint_minutes
-            ):
-                trainer.save()
-                saved_at = time.monotonic()
-        progress.close()
+                if epoch_ends:
+                    self._end_epoch(trainer, validation, epoch)
+                if epoch_ends or _minutes_since(saved_at) > self.config.checkpoint_minutes:
+                    trainer.save()
+                    saved_at = time.monotonic()
 
     def _end_epoch(self, trainer: StageTrainer, validation: ValidationSet, epoch: int) -> None:
         scores = self._validate(trainer, validation, epoch)
@@ -265,20 +276,20 @@ class Watch:
         self.dead_readings = 0
 
     def read(self, losses: Losses, step: int, *, warm_up: bool) -> Reading:
-        """The current reading.
+        """The current reading, after the rate was steered where it is time for it.
 
         Raises:
-            UserError: the loss is not a number, or the codes have collapsed to one value.
+            UserError: loss or weights are not finite, or the codes have collapsed to one value.
         """
-        trainer, stage = self.trainer, self.trainer.stage
         loss = float(losses.total)
-        if not math.isfinite(loss):
+        if not math.isfinite(loss) or not self.trainer.is_finite():
             raise UserError(
-                f"training diverged: the loss of {stage.name} is {loss} at step {step}; the checkpoint of step"
-                f" {_checkpoint_step(trainer)} is kept; try a lower learning rate or --clip_norm"
+                f"training diverged: the loss of stage {self.trainer.stage.name} is {loss:g} at step {step} and its"
+                f" weights are no finite numbers any more; {_kept_checkpoint(self.trainer)}; try a lower learning rate"
+                " or --clip_norm"
             )
-        if not warm_up:
-            trainer.controller.steer()
+        if not warm_up and step % CONTROL_INTERVAL == 0:
+            self.trainer.controller.steer()
             self._look_for_dead_codes(step)
         return Reading(self._values(losses))
 
@@ -311,9 +322,9 @@ class Watch:
             )
 
 
-def _checkpoint_step(trainer: StageTrainer) -> str:
+def _kept_checkpoint(trainer: StageTrainer) -> str:
     latest = trainer.manager.latest_checkpoint
-    return latest.rsplit("-", 1)[1] if latest else "0 (none)"
+    return f"the checkpoint of step {latest.rsplit('-', 1)[1]} is kept" if latest else "there is no checkpoint yet"
 
 
 def _minutes_since(moment: float) -> float:
