@@ -16,7 +16,7 @@ from constants import FRAME_LENGTH, LSF_CODEBOOK_SIZE
 from errors import UserError
 
 PROGRAM = "main.py"
-MAY_BE_NEGATIVE = ("alpha_start",)
+MAY_BE_NEGATIVE = ("alpha_start", "lsf_alpha_start")
 ABOVE_ZERO = (
     "num_modules",
     "res_scalar",
@@ -160,7 +160,8 @@ class Config:
         (32, 32), "scalar quantisation bins of each module", flag="num_bins_for_follower", network=True
     )
     mu_law: bool = option(False, "1: mu-law companding of the code before the quantiser (mu 63)", network=True)
-    alpha_start: float = option(-50.0, "initial softmax scale of the soft assignment; the original has -300")
+    alpha_start: float = option(-50.0, "softmax scale of the codes' soft assignment, trained in the soft mode only")
+    lsf_alpha_start: float = option(-300.0, "the same for the LSFs, whose levels lie closer together")
     quantizer_gradient: str = option(
         "straight_through",
         "training decodes hard decisions with a straight-through gradient, or the original's soft mixture",
@@ -219,6 +220,11 @@ class Config:
 
     def __post_init__(self) -> None:
         _check(self)
+
+    @property
+    def trains_alpha(self) -> bool:
+        """Only soft mixtures have to grow hard; for hard decisions alpha is but the resolution of their gradient."""
+        return self.quantizer_gradient == "soft"
 
     def module_strides(self) -> tuple[int, ...]:
         """The stride of every module; a short list goes on with its last value."""
@@ -441,15 +447,16 @@ def _check(config: Config) -> None:
         choices, value = field.metadata["choices"], getattr(config, field.name)
         if choices:
             _require(value in choices, field.name, f"one of {', '.join(map(str, choices))}", value)
-        if isinstance(field.default, (int, float)) and field.name not in MAY_BE_NEGATIVE:
+        if field.name in ABOVE_ZERO:
+            _require(0 < value < math.inf, field.name, "a number above 0", value)
+        elif isinstance(field.default, (int, float)) and field.name not in MAY_BE_NEGATIVE:
             _require(0 <= value < math.inf, field.name, "a number of at least 0", value)
-    for name in ABOVE_ZERO:
-        _require(getattr(config, name) > 0, name, "a number above 0", getattr(config, name))
     for name in ("follower_learning_rates", "follower_epochs"):
         values = getattr(config, name)
         positive = len(values) > 0 and all(0 < value < math.inf for value in values)
         _require(positive, name, "at least one number, each above 0", values)
-    _require(-math.inf < config.alpha_start < 0, "alpha_start", "a number below 0", config.alpha_start)
+    for name in MAY_BE_NEGATIVE:
+        _require(-math.inf < getattr(config, name) < 0, name, "a number below 0", getattr(config, name))
     _require(config.seed < 2**32, "seed", "a whole number below 2^32", config.seed)
     _require(config.ema_decay < 1, "ema_decay", "a number from 0 to below 1", config.ema_decay)
     _require(config.lsf_spacing <= 0.1, "lsf_spacing", "0 to 0.1 radians", config.lsf_spacing)
