@@ -20,6 +20,7 @@ ORIGINAL_TOLERANCE = 0.05  # bits a symbol above the target that the original to
 ORIGINAL_RISE = 0.015
 ORIGINAL_FALL_WITH_LPC = 0.045
 DEAD_BITS = 0.02  # bits a symbol below which a codec sends nothing
+LEAST_TARGET = 0.1  # bits a symbol that a codec aims at where LPC alone takes all of target_kbps
 
 
 class RateController(tf.Module):
@@ -65,9 +66,9 @@ class RateController(tf.Module):
                 self.config.target_entropy_per_module or (self.config.target_entropy,) * self.config.num_modules
             )
             return symbols * np.array(per_module[: self.stage.depth])
-        total = bits_per_frame(self.config.target_kbps) - GAIN_BITS_PER_FRAME
         lpc = self._lpc_bits()
-        target = np.full(self.stage.depth, (total - lpc) / self.config.num_modules)
+        codes = bits_per_frame(self.config.target_kbps) - GAIN_BITS_PER_FRAME - lpc
+        target = np.maximum(codes / self.config.num_modules, LEAST_TARGET * symbols)
         target[0] += lpc
         return target
 
