@@ -61,7 +61,10 @@ class LpcFrontEnd(keras.layers.Layer):
     def __init__(self, config: Config) -> None:
         super().__init__(name="lpc")
         self.quantizer = SoftToHardQuantizer(
-            lsf_codebook(), config.alpha_start, trainable_codebook=config.train_lsf_codebook
+            lsf_codebook(),
+            config.lsf_alpha_start,
+            trainable_codebook=config.train_lsf_codebook,
+            trainable_alpha=config.train_lsf_codebook and config.trains_alpha,
         )
         self.kind = config.residual
         self.spacing = config.lsf_spacing

@@ -43,7 +43,7 @@ class NeuralSpeechCodec(keras.Model):
         self.code_shape: tuple[int, int] = self.encoder.output_shape[1:]
         scalar = config.quantizer == "scalar"
         codebook = scalar_codebook(config.module_bins()[module]) if scalar else vector_codebook()
-        self.quantizer = SoftToHardQuantizer(codebook, config.alpha_start)
+        self.quantizer = SoftToHardQuantizer(codebook, config.alpha_start, trainable_alpha=config.trains_alpha)
         self.has_warm_up = scalar
         self.mu_law = config.mu_law
         self.scale = config.res_scalar

@@ -117,13 +117,16 @@ class SoftToHardQuantizer(keras.layers.Layer):
     kept as log(-alpha): at the network's learning rate alpha itself would never leave its start.
     """
 
-    def __init__(self, codebook: np.ndarray, alpha_start: float, *, trainable_codebook: bool = True) -> None:
+    def __init__(
+        self, codebook: np.ndarray, alpha_start: float, *, trainable_codebook: bool = True, trainable_alpha: bool = True
+    ) -> None:
         """Creates the quantiser.
 
         Args:
             codebook: initial entries, float [bins] for scalar or [bins, length] for vector units.
             alpha_start: initial softmax scale, below 0.
-            trainable_codebook: whether training moves the entries (and alpha).
+            trainable_codebook: whether training moves the entries.
+            trainable_alpha: whether training moves alpha.
         """
         super().__init__()
         self.unit = codebook.shape[1:]
@@ -136,14 +139,14 @@ class SoftToHardQuantizer(keras.layers.Layer):
         self.log_scale = self.add_weight(
             shape=(),
             initializer=keras.initializers.Constant(math.log(-alpha_start)),
-            trainable=trainable_codebook,
+            trainable=trainable_alpha,
             name="log_scale",
         )
         self.built = True
 
     @property
     def alpha(self) -> tf.Tensor:
-        """The trained softmax scale, below 0."""
+        """The softmax scale, below 0."""
         return -tf.exp(self.log_scale)
 
     def call(self, code: tf.Tensor, decision: str = "hard") -> Quantised:
