@@ -182,10 +182,11 @@ def test_the_codebook_learns_through_the_residual_and_through_synthesis(
     assert float(gradient @ (2 * step)) == pytest.approx(sides[0] - sides[1], rel=0.02)
 
 
-@pytest.mark.parametrize("trained", [True, False])
-def test_is_cq_decides_whether_the_codebook_is_trained(trained: bool) -> None:
-    front_end = LpcFrontEnd(Config(train_lsf_codebook=trained))
-    assert sum(int(np.prod(variable.shape)) for variable in front_end.trainable_variables) == trained * (256 + 1)
+@pytest.mark.parametrize(("gradient", "alphas"), [("straight_through", 0), ("soft", 1)])
+def test_is_cq_decides_whether_the_codebook_is_trained(gradient: str, alphas: int) -> None:
+    for trained, variables in ((True, 256 + alphas), (False, 0)):
+        front_end = LpcFrontEnd(Config(train_lsf_codebook=trained, quantizer_gradient=gradient))
+        assert sum(int(np.prod(variable.shape)) for variable in front_end.trainable_variables) == variables
 
 
 def test_in_the_time_domain_the_codecs_code_the_frame_itself(contexts: Array) -> None:
