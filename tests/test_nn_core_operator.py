@@ -288,7 +288,7 @@ def test_bypass_decodes_the_code_itself_and_still_names_its_symbols() -> None:
 
 def test_a_codebook_moves_in_training_only_where_it_may() -> None:
     trained = SoftToHardQuantizer(scalar_codebook(8), ALPHA)
-    fixed = SoftToHardQuantizer(scalar_codebook(8), ALPHA, trainable_codebook=False)
+    fixed = SoftToHardQuantizer(scalar_codebook(8), ALPHA, trainable_codebook=False, trainable_alpha=False)
     assert [variable.name for variable in trained.trainable_variables] == ["codebook", "log_scale"]
     assert fixed.trainable_variables == []
     assert len(fixed.weights) == 2
