@@ -6,11 +6,15 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 import soundfile
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from tiny import Workplace
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -34,6 +38,17 @@ def real_speech(speech_folder: Path) -> NDArray[np.float32]:
     samples, rate = soundfile.read(speech_folder / "allison" / "en-tt-weasels.flac", dtype="float32")
     assert rate == 16_000
     return samples
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> "Workplace":
+    """A place with a tiny cascade of two codecs, trained by mode 4, and the run of mode 5 that finetuned it."""
+    from tiny import Workplace  # TensorFlow takes seconds to import
+
+    place = Workplace(tmp_path_factory.mktemp("trained"))
+    assert place.run(training_mode=4) == 0
+    assert place.run(training_mode=5) == 0
+    return place
 
 
 @pytest.fixture(scope="session")

@@ -161,7 +161,7 @@ def test_an_experiment_file_that_is_no_toml_is_named(tmp_path: Path) -> None:
         ("coeff_term", "60 10 nan 0", "four numbers"),
         ("coeff_term", "60 ten 10 0", "numbers such as"),
         ("learning_rate_tanh", "-1", "above 0"),
-        ("learning_rate_tanh", "nan", "at least 0"),
+        ("learning_rate_tanh", "nan", "above 0"),
         ("learning_rate_tanh", "fast", "a number"),
         ("learning_rate_greedy_followers", "1e-3 0", "above 0"),
         ("epoch_tanh", "2.5", "a whole number"),

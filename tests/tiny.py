@@ -1,0 +1,118 @@
+"""A network, a corpus and a schedule so small that a test can train through every mode."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tensorflow as tf
+
+import main
+import modes
+import training
+from config import Config, flag_of
+from runs import Journal, Run
+
+ROOT = Path(main.__file__).resolve().parent
+CORPUS = ROOT / "tests" / "data"
+
+NETWORK: dict[str, Any] = {"block": "folded", "folded_width": 16, "folded_narrow": 8, "folded_blocks": 1, "fold": 32}
+SCHEDULE: dict[str, Any] = {
+    "batch_size": 4,
+    "steps_per_epoch": 3,
+    "epochs": 1,
+    "follower_epochs": (1, 1),
+    "pretrain_epochs": 0,
+    "learning_rate": 1e-3,
+    "follower_learning_rates": (1e-3, 1e-3),
+    "validation_files": 1,
+    "tensorboard": False,
+    "data_dir": str(CORPUS),
+}
+
+
+def config(**changes: Any) -> Config:
+    """A tiny configuration, changed in the named fields."""
+    return Config(**(NETWORK | SCHEDULE | changes))
+
+
+class Workplace:
+    """A folder with its own models, journals and caches, and the command line that works there."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.check, self.doc, self.output = root / "check", root / "doc", root / "decoded"
+
+    def config(self, **changes: Any) -> Config:
+        """A tiny configuration whose places are this folder's."""
+        places = {"check_dir": self.check, "doc_dir": self.doc, "output_dir": self.output}
+        named = {name: str(path) for name, path in places.items()}
+        return config(**(named | {"cache_dir": str(self.root / "packed")} | changes))
+
+    def flags(self, **changes: Any) -> list[str]:
+        """The command line of `config`: what differs from the defaults or is named here."""
+        wanted, default = self.config(**changes), Config()
+        return [
+            word
+            for field in dataclasses.fields(Config)
+            for value in [getattr(wanted, field.name)]
+            if field.name in changes or value != getattr(default, field.name)
+            for word in (f"--{flag_of(field)}", _as_text(value))
+        ]
+
+    def run(self, *extra: str, **changes: Any) -> int:
+        """The exit status of the command line with these options."""
+        with eager_and_short():
+            return main.main([*self.flags(**changes), *extra])
+
+    def train(self, **changes: Any) -> Run:
+        """Trains by the command line's way and gives the run."""
+        wanted = self.config(**changes)
+        with eager_and_short():
+            return modes.train(wanted, {})
+
+    def start(self, *extra: str, **changes: Any) -> subprocess.Popen[str]:
+        """Starts the command line in a process of its own."""
+        return subprocess.Popen(
+            [sys.executable, "-u", str(ROOT / "main.py"), *self.flags(**changes), *extra],
+            cwd=self.root,
+            env=os.environ | {"CUDA_VISIBLE_DEVICES": ""},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def folders(self) -> list[Path]:
+        """The folders of all runs, oldest first."""
+        return sorted(path.parent for path in self.check.glob("*/state.json"))
+
+    def events(self, run: Run, event: str) -> list[dict[str, Any]]:
+        """All journal lines of one kind."""
+        lines = Journal.read(self.doc / f"{run.folder.name}.jsonl")
+        return [line for line in lines if line["event"] == event]
+
+
+@contextmanager
+def eager_and_short() -> Iterator[None]:
+    """Without compiling graphs, which for a few steps takes longer than the steps, and with quickly counted tables."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training, "TABLE_STEPS", 2)
+        patch.setattr(training, "VALIDATION_TABLE_STEPS", 1)
+        tf.config.run_functions_eagerly(True)
+        try:
+            yield
+        finally:
+            tf.config.run_functions_eagerly(False)
+
+
+def _as_text(value: Any) -> str:
+    if isinstance(value, tuple):
+        return " ".join(map(str, value))
+    return str(int(value)) if isinstance(value, bool) else str(value)
