@@ -40,7 +40,7 @@ def analysis_window() -> tf.Tensor:
 def autocorrelation(windowed: tf.Tensor, order: int = LPC_ORDER) -> tf.Tensor:
     """Autocorrelation of each row at lags 0 to order.
 
-    A matrix product of blocks of 16 samples with themselves and their successors has lag j - i at row i and
+    Matrix products of blocks of 16 samples with themselves and with their successors have lag j - i at row i and
     column j. A GPU may round both factors, alike, to TensorFloat-32: no worse than white noise 70 dB down.
 
     Args:
@@ -51,8 +51,9 @@ def autocorrelation(windowed: tf.Tensor, order: int = LPC_ORDER) -> tf.Tensor:
         sum over n of x[n] x[n + k], [batch, order + 1].
     """
     blocks = tf.reshape(windowed, [-1, windowed.shape[-1] // BLOCK, BLOCK])
-    following = tf.pad(blocks[:, 1:], [[0, 0], [0, 1], [0, 0]])
-    products = tf.matmul(blocks, tf.concat([blocks, following], -1), transpose_a=True)
+    within = tf.matmul(blocks, blocks, transpose_a=True)
+    beyond = tf.matmul(blocks[:, :-1], blocks[:, 1:], transpose_a=True)
+    products = tf.concat([within, beyond], -1)
     return _sum_diagonals(products)[:, : order + 1]
 
 
