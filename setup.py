@@ -17,6 +17,7 @@ setup(
     install_requires=[
         "tensorflow>=2.20,<2.22",  # a run continues bit for bit only on the release that began it
         "tensorboard>=2.20,<2.22",  # TensorFlow 2.21 no longer brings it
+        "constriction>=0.5,<0.6",  # other releases may write other bytes
         "numpy>=2.0",
         "scipy>=1.13",
         "soundfile>=0.13",
