@@ -470,7 +470,7 @@ def _decode_all(files: Sequence[SpeechFile], gain_mode: str) -> Iterator[_Decode
     """Decode in two threads, in order, holding few files at a time."""
     with (
         ThreadPoolExecutor(2) as pool,
-        tqdm(total=len(files), desc="packing speech", unit="file") as progress,
+        tqdm(total=len(files), desc="packing speech", unit="file", disable=None) as progress,
     ):
         for first in range(0, len(files), FILES_AT_ONCE):
             paths = [file.path for file in files[first : first + FILES_AT_ONCE]]

@@ -303,6 +303,7 @@ class TestProcesses:
             process.kill()
 
         assert process.returncode == 130
+        assert len(complaints.splitlines()) == 2, complaints
         begun, stopped = complaints.splitlines()  # nothing else: no notes of TensorFlow, no traceback
         assert begun.startswith("run ")
         assert stopped == "main.py: stopped; the same command continues from the last checkpoint"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -80,10 +81,12 @@ class Workplace:
 
     def start(self, *extra: str, **changes: Any) -> subprocess.Popen[str]:
         """Starts the command line in a process of its own."""
+        # A child of a process that ignores Ctrl-C, as jobs in the background do, would ignore it too.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         return subprocess.Popen(
             [sys.executable, "-u", str(ROOT / "main.py"), *self.flags(**changes), *extra],
             cwd=self.root,
-            env=os.environ | {"CUDA_VISIBLE_DEVICES": ""},
+            env={name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
