@@ -89,8 +89,12 @@ def de_emphasise(signal: FloatArray) -> FloatArray:
 
 def high_pass(signal: FloatArray) -> FloatArray:
     """Filter [..., n] by a second-order Butterworth high-pass, the place of AMR-WB's pre-filter at 16 kHz."""
-    sections = scipy_signal.butter(2, HIGH_PASS_HZ, "highpass", fs=SAMPLE_RATE, output="sos")
-    return scipy_signal.sosfilt(sections, signal).astype(signal.dtype)
+    return scipy_signal.sosfilt(high_pass_sections(), signal).astype(signal.dtype)
+
+
+def high_pass_sections() -> NDArray[np.float64]:
+    """The filter of `high_pass` as second-order sections [1, 6]."""
+    return scipy_signal.butter(2, HIGH_PASS_HZ, "highpass", fs=SAMPLE_RATE, output="sos")
 
 
 def group_levels(signal: FloatArray, mode: str = "group") -> NDArray[np.uint8]:
@@ -107,23 +111,29 @@ def group_levels(signal: FloatArray, mode: str = "group") -> NDArray[np.uint8]:
     num_groups = -(-number_of_frames(len(signal)) // FRAMES_PER_GROUP)
     if mode == "utterance":
         variance = float(np.var(signal, dtype=np.float64)) if len(signal) else 0.0
-        levels = np.full(num_groups, _decibels(variance))
-    elif mode == "group":
-        levels = _decaying_levels(np.split(signal, np.arange(1, num_groups) * GROUP_LENGTH))
-    else:
-        raise ValueError(f"gain mode must be 'group' or 'utterance', not {mode!r}")
+        return level_indices(np.full(num_groups, _decibels(variance)))
+    if mode == "group":
+        return level_indices(_decaying_levels(np.split(signal, np.arange(1, num_groups) * GROUP_LENGTH)))
+    raise ValueError(f"gain mode must be 'group' or 'utterance', not {mode!r}")
+
+
+def level_indices(levels: NDArray[np.float64]) -> NDArray[np.uint8]:
+    """Gain index of each level in dB."""
     steps = np.rint((levels - GAIN_FLOOR_DB) / GAIN_STEP_DB)
     return np.clip(steps, 0, GAIN_LEVELS - 1).astype(np.uint8)
 
 
+def group_level(group: FloatArray, before: float) -> float:
+    """Level in dB of a group of samples, at most GAIN_DECAY_DB below the level before it (-inf at the start)."""
+    power = float(np.mean(np.square(group, dtype=np.float64))) if len(group) else 0.0
+    return max(_decibels(power), before - GAIN_DECAY_DB)
+
+
 def _decaying_levels(groups: list[FloatArray]) -> NDArray[np.float64]:
-    """Level in dB of each group, at most GAIN_DECAY_DB below the level before it."""
     levels = np.empty(len(groups))
-    lowest = GAIN_FLOOR_DB
+    before = -np.inf
     for g, group in enumerate(groups):
-        power = float(np.mean(np.square(group, dtype=np.float64))) if len(group) else 0.0
-        levels[g] = max(_decibels(power), lowest)
-        lowest = levels[g] - GAIN_DECAY_DB
+        levels[g] = before = group_level(group, before)
     return levels
 
 

@@ -1,0 +1,404 @@
+"""Speech files to .nsc files and back; what an .nsc file holds; cutting it to fewer layers.
+
+python codec.py speech.wav speech.nsc --model ID    python codec.py info speech.nsc
+python codec.py speech.nsc decoded.wav              python codec.py truncate speech.nsc small.nsc --layers 1
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import logging
+import os
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
+
+import numpy as np
+import soundfile
+from numpy.typing import NDArray
+
+import bitstream
+from constants import SAMPLE_RATE
+from errors import UserError
+from utilities import atomic_write, group_levels, load_speech, to_int16
+
+if TYPE_CHECKING:
+    from saved_model import SavedModel
+    from streaming import Damage
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+STANDARD = "-"
+COMMANDS = ("info", "truncate")
+SAMPLE_BLOCK = 60 * SAMPLE_RATE  # samples given to the encoder at once: an hour of speech is not copied whole
+BYTE_BLOCK = 1 << 16
+MOST_LOST_NAMED = 20  # lost groups that a message lists
+INTERRUPTED = 130
+
+Signal = NDArray[np.float32]
+
+
+class Decoded(NamedTuple):
+    """A decoded signal, float32 [n] at 16 kHz, and what had to be made up in it."""
+
+    signal: Signal
+    damage: Damage
+
+
+def encode(signal: Signal, model: SavedModel, layers: int | None = None, *, spans: int = 1) -> bytes:
+    """An .nsc file of a signal.
+
+    Args:
+        signal: float32 [n] of 16 kHz, full scale 1.
+        model: what to code with.
+        layers: codecs of the cascade to use; None for all.
+        spans: stretches of 16 frames (0.48 s) in a group; longer groups cost fewer bytes and more delay.
+
+    Raises:
+        UserError: samples that are not finite, or more layers than the model has.
+    """
+    from streaming import Encoder
+
+    fixed = int(group_levels(signal, "utterance")[0]) if model.cascade.config.gain == "utterance" else None
+    encoder = Encoder(model, layers, spans=spans, num_samples=len(signal), gain_index=fixed)
+    blocks = [
+        encoder.write(signal[start : start + SAMPLE_BLOCK]) for start in range(0, max(1, len(signal)), SAMPLE_BLOCK)
+    ]
+    return b"".join([*blocks, encoder.finish()])
+
+
+def decode(data: bytes, model: SavedModel, layers: int | None = None) -> Decoded:
+    """The signal of an .nsc file, of the declared length even if parts of the file are damaged.
+
+    Args:
+        data: the file.
+        model: what it was coded with.
+        layers: codecs to use; None for all that the file has.
+
+    Raises:
+        BitstreamError: the header cannot be read, is of another model, or hardly anything is left behind it.
+        UserError: more layers than the file has.
+    """
+    from streaming import Damage
+
+    damage = Damage()
+    blocks = list(decoded_blocks(data, model, layers, damage))
+    return Decoded(np.concatenate(blocks), damage)
+
+
+def decoded_blocks(data: bytes, model: SavedModel, layers: int | None, damage: Damage) -> Iterator[Signal]:
+    """As `decode`, block by block in little memory; `damage` is filled in on the way."""
+    from streaming import Decoder
+
+    decoder = Decoder(model, layers)
+    decoder.damage = damage
+    for start in range(0, len(data), BYTE_BLOCK):
+        yield decoder.write(data[start : start + BYTE_BLOCK])
+    yield decoder.finish()
+
+
+class Info(NamedTuple):
+    """What an .nsc file holds.
+
+    seconds: duration, None if a stream broke off before its end.
+    bytes: of header, framing, gain and each part; they add up to the file.
+    """
+
+    header: bitstream.Header
+    seconds: float | None
+    missing: int
+    bytes: dict[str, int]
+
+    def kbps(self, name: str | None = None) -> float:
+        """1000 bits a second of a part, or of the whole file."""
+        size = sum(self.bytes.values()) if name is None else self.bytes[name]
+        return 8 * size / 1000 / self.seconds if self.seconds else float("nan")
+
+
+def info(data: bytes) -> Info:
+    """What an .nsc file holds; needs no model.
+
+    Raises:
+        BitstreamError: the header cannot be read.
+    """
+    header, groups, missing, _ = bitstream.read_contents(data)
+    lengths = [header.num_samples, *(group.num_samples for group in groups)]
+    known = [length for length in lengths if length is not None]
+    names = ["lpc"] * header.has_lpc + [f"codec {number}" for number in range(1, header.layers + 1)]
+    return Info(header, known[0] / SAMPLE_RATE if known else None, missing, bitstream.byte_counts(data, names))
+
+
+def find_model(name: str, check_dir: Path) -> Path:
+    """The folder of a saved model.
+
+    Args:
+        name: the folder itself, the model's hash, or a run's id or the beginning of one, with /STAGE behind it or not.
+        check_dir: folder of runs.
+
+    Raises:
+        UserError: there is no such model.
+    """
+    from runs import find_run
+    from saved_model import DESCRIPTION, stage_folders
+
+    if name and (Path(name) / DESCRIPTION).is_file():
+        return Path(name)
+    for folder, digest in _known_models(check_dir):
+        if name and digest == name:
+            return folder
+    run_name, _, stage = name.partition("/")
+    run = find_run(run_name, check_dir)
+    stages = stage_folders(run.folder)
+    if not stages or (stage and stage not in stages):
+        raise UserError(f"expected a stage of run {run.id}, found '{stage}'; it has {', '.join(stages) or 'none yet'}")
+    return stages[stage or list(stages)[-1]]
+
+
+def _known_models(check_dir: Path) -> Iterator[tuple[Path, str]]:
+    from saved_model import DESCRIPTION, STAGES
+
+    for file in sorted(check_dir.glob(f"*/{STAGES}/*/{DESCRIPTION}")):
+        try:
+            yield file.parent, str(json.loads(file.read_text())["sha256"])[:8]
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message}; --help shows how it is used")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="codec.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    parser.add_argument(
+        "files", nargs="+", help="input and output; - is standard input or output; .nsc tells which way"
+    )
+    parser.add_argument("--model", default="", help="run id or its beginning, id/stage, hash or folder of a model")
+    parser.add_argument("--layers", type=int, help="codecs of the cascade to use (default: all)")
+    parser.add_argument("--spans", type=int, default=1, help="stretches of 0.48 s in a group (default 1)")
+    parser.add_argument("--loss", type=float, default=0.0, help="decoding: share of groups to lose, 0 to 1 (default 0)")
+    parser.add_argument("--burst", type=float, default=1.0, help="mean number of groups lost in a row (default 1)")
+    parser.add_argument("--seed", type=int, default=0, help="of the losses (default 0)")
+    parser.add_argument(
+        "--check_dir", type=Path, default=Path("check"), help="folder of trained models (default check)"
+    )
+    return parser
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Runs what the command line asks for; returns the exit status."""
+    logging.basicConfig(format="%(message)s", level=logging.INFO, stream=sys.stderr, force=True)
+    try:
+        _dispatch(_parser().parse_args(list(arguments)))
+    except UserError as error:
+        print(f"codec.py: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    return 0
+
+
+def _dispatch(options: argparse.Namespace) -> None:
+    command = options.files.pop(0) if options.files[0] in COMMANDS else ""
+    wanted = 1 if command == "info" else 2
+    if len(options.files) != wanted:
+        raise UserError(f"expected {wanted} file names, found {len(options.files)}; --help shows how it is used")
+    if command == "info":
+        _print_info(_read(options.files[0]), options.check_dir)
+    elif command == "truncate":
+        if options.layers is None:
+            raise UserError("expected --layers, the number of codecs to keep, found none; give it")
+        _write(options.files[1], bitstream.truncate(_read(options.files[0]), options.layers))
+    elif _is_encoding(*options.files):
+        _encode_file(options)
+    else:
+        _decode_file(options)
+
+
+def _is_encoding(source: str, target: str) -> bool:
+    """The direction by suffix; what comes through a pipe on both sides tells it by its first bytes."""
+    from_nsc, to_nsc = (Path(name).suffix.lower() == bitstream.SUFFIX for name in (source, target))
+    if from_nsc and to_nsc:
+        raise UserError("expected speech on one side, found .nsc on both; codec.py truncate cuts layers")
+    if from_nsc or to_nsc:
+        return to_nsc
+    if STANDARD not in (source, target):
+        raise UserError(f"expected one file that ends in .nsc, found {source} and {target}; name one so")
+    return source != STANDARD or (target == STANDARD and not _peek().startswith(bitstream.MAGIC))
+
+
+def _peek() -> bytes:
+    """The first bytes of standard input, left there to be read."""
+    assert isinstance(sys.stdin.buffer, io.BufferedReader)
+    return sys.stdin.buffer.peek(len(bitstream.MAGIC))
+
+
+def _encode_file(options: argparse.Namespace) -> None:
+    from saved_model import load_model
+
+    source, target = options.files
+    signal = _read_speech(source)
+    data = encode(signal, load_model(find_model(options.model, options.check_dir)), options.layers, spans=options.spans)
+    _write(target, data)
+    seconds = len(signal) / SAMPLE_RATE
+    logging.info("%s: %.2f s, %d bytes, %.2f kbps", target, seconds, len(data), 8 * len(data) / 1000 / seconds)
+
+
+def _decode_file(options: argparse.Namespace) -> None:
+    from saved_model import load_model
+    from streaming import Damage
+
+    source, target = options.files
+    data = _read(source)
+    if options.loss:
+        data = bitstream.lose_groups(data, options.loss, options.burst, options.seed)
+    wanted = options.model or bitstream.unpack_header(data).model
+    damage = Damage()
+    model = load_model(_model_of_file(wanted, options.check_dir))
+    num_samples = _write_speech(target, decoded_blocks(data, model, options.layers, damage))
+    logging.info(
+        "%s: %.2f s%s", target, num_samples / SAMPLE_RATE, "".join(f"; {line}" for line in _damage_lines(damage))
+    )
+
+
+def _model_of_file(name: str, check_dir: Path) -> Path:
+    try:
+        return find_model(name, check_dir)
+    except UserError as error:
+        raise bitstream.WrongModelError(
+            f"expected model {name} in {check_dir}, found none; give its folder with --model ({error})"
+        ) from None
+
+
+def _damage_lines(damage: Damage) -> Iterator[str]:
+    if damage.lost:
+        names = " ".join(map(str, damage.lost[:MOST_LOST_NAMED])) + (
+            " ..." if len(damage.lost) > MOST_LOST_NAMED else ""
+        )
+        yield f"{len(damage.lost)} groups lost and concealed ({names})"
+    if damage.damaged_bytes:
+        yield f"{damage.damaged_bytes} damaged bytes"
+    if damage.end_missing:
+        yield "the end is missing"
+
+
+def _print_info(data: bytes, check_dir: Path) -> None:
+    found = info(data)
+    header = found.header
+    duration = "unknown, the end is missing" if found.seconds is None else f"{found.seconds:.2f} s"
+    print(f"model     {header.model}")
+    print(f"duration  {duration}")
+    print(f"layers    {header.layers}{', LPC' if header.has_lpc else ''}, groups of {header.group_frames} frames")
+    if found.missing or found.bytes["damaged"]:
+        print(f"damage    {found.missing} groups missing, {found.bytes['damaged']} bytes damaged")
+    for name, size in [*found.bytes.items(), ("all", len(data))]:
+        if size:
+            kbps = 8 * size / 1000 / found.seconds if found.seconds else float("nan")
+            print(f"{name:9} {size:9} bytes  {kbps:7.3f} kbps  {100 * size / len(data):5.1f} %")
+    for line in _cost_card(header, check_dir):
+        print(line)
+
+
+def _cost_card(header: bitstream.Header, check_dir: Path) -> list[str]:
+    """What the model costs, where it is at hand."""
+    from cmrl import multiply_adds
+    from entropy_model import FRAMES_PER_SECOND
+    from saved_model import load_model
+    from streaming import delay_samples
+
+    delay = f"delay     {1000 * delay_samples(header.spans) / SAMPLE_RATE:.0f} ms"
+    folder = next((folder for folder, digest in _known_models(check_dir) if digest == header.model), None)
+    if folder is None:
+        return [
+            delay,
+            f"model {header.model} is not in {check_dir}: its parameters and multiply-adds are not known here",
+        ]
+    cascade = load_model(folder).cascade
+    return [
+        delay,
+        f"cost      {cascade.count_params():,} parameters,"
+        f" {multiply_adds(cascade) * FRAMES_PER_SECOND / 1e9:.2f} billion multiply-adds a second",
+    ]
+
+
+def _read(name: str) -> bytes:
+    if name == STANDARD:
+        return sys.stdin.buffer.read()
+    try:
+        return Path(name).read_bytes()
+    except OSError as error:
+        raise UserError(
+            f"expected a file {name}, found none that can be read ({error.strerror}); check the path"
+        ) from None
+
+
+def _read_speech(name: str) -> Signal:
+    if name != STANDARD:
+        path = Path(name)
+        signal = load_speech(path)
+        _note_conversion(path)
+        return signal
+    with tempfile.NamedTemporaryFile(prefix="speech-", suffix=".audio") as file:
+        file.write(sys.stdin.buffer.read())
+        file.flush()
+        return _read_speech(file.name)
+
+
+def _note_conversion(path: Path) -> None:
+    found = soundfile.info(path)
+    if found.samplerate != SAMPLE_RATE or found.channels != 1:
+        logging.info("%s: %d Hz and %d channels become 16 kHz mono", path, found.samplerate, found.channels)
+
+
+def _write(name: str, data: bytes) -> None:
+    if name == STANDARD:
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+        return
+    try:
+        atomic_write(name, data)
+    except OSError as error:
+        raise UserError(f"{name} cannot be written ({error.strerror}); choose another place") from None
+
+
+def _write_speech(name: str, blocks: Iterator[Signal]) -> int:
+    """Writes 16-bit WAV, whole or not at all; returns the number of samples."""
+    if name == STANDARD:
+        wav = io.BytesIO()
+        count = _write_wav(wav, blocks)
+        _write(name, wav.getvalue())
+        return count
+    path = Path(name)
+    if path.suffix.lower() != ".wav":
+        raise UserError(f"expected a name that ends in .wav for decoded speech, found {name}; choose such a name")
+    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with beside.open("wb") as file:
+            count = _write_wav(file, blocks)
+        beside.replace(path)
+    except OSError as error:
+        raise UserError(f"{name} cannot be written ({error.strerror}); choose another place") from None
+    finally:
+        beside.unlink(missing_ok=True)
+    return count
+
+
+def _write_wav(file: io.IOBase, blocks: Iterator[Signal]) -> int:
+    count = 0
+    with soundfile.SoundFile(file, "w", SAMPLE_RATE, 1, "PCM_16", format="WAV") as wav:
+        for block in blocks:
+            wav.write(to_int16(block))
+            count += len(block)
+    return count
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
