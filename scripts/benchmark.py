@@ -46,10 +46,10 @@ SPEECH = Path(__file__).resolve().parent.parent / "tests" / "data"
 MATRIX_SIZE = 2048  # 17 GFLOP a product
 MATRIX_PRODUCTS = 4  # a turn
 MATRIX_FLOPS = 2 * MATRIX_PRODUCTS * MATRIX_SIZE**3
-LPC_BATCH, LPC_BATCHES = 1024, 2  # a turn
+LPC_BATCH, LPC_BATCHES = 1024, 8  # a turn
 FIRST_IMPLEMENTATION_LPC_MS = 9.2  # CPU a frame: 4.56 analysis, 4.64 residual
 CODED_SECONDS = 10.0
-PIPELINE_STEPS = 20  # a turn
+PIPELINE_STEPS = 10  # a turn
 
 STEP_SHARE = 0.40  # of the matrix rate
 LPC_RATIO = 500.0
@@ -215,7 +215,7 @@ def measure(data_dir: Path, turns: int) -> list[Row]:
         timings = take_turns(parts, turns)
         # by themselves, since during other parts' turns the pipeline would read ahead
         pipeline = {"memory": steps_from_memory(trainers[FOLDED]), "corpus": steps_from_corpus(trainers[FOLDED])}
-        timings |= take_turns(pipeline, 2 * turns)
+        timings |= take_turns(pipeline, 5 * turns)
     return rows(timings, trainers)
 
 
