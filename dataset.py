@@ -351,8 +351,9 @@ class PackedCorpus:
         samples = pre_emphasise(samples) if pre_emphasis else samples
         contexts = samples[:, margin:]
         # The filters ring on beyond the file's end, where the signal is zero by definition.
-        positions = starts[:, None] + np.arange(LPC_WINDOW_LENGTH)
-        contexts[positions >= self._lengths[rows][:, None]] = 0
+        ends = self._lengths[rows] - starts
+        for row in np.flatnonzero(ends < LPC_WINDOW_LENGTH):
+            contexts[row, max(ends[row], 0) :] = 0
         return contexts / gains_of(self.frame_gain_indices(frame_numbers))[:, None]
 
     def _in_split(self, split: str) -> NDArray[np.bool_]:

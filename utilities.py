@@ -78,7 +78,7 @@ def overlap_add(frames: FloatArray, num_samples: int) -> NDArray[np.float32]:
 def pre_emphasise(signal: FloatArray) -> FloatArray:
     """Filter [..., n] by 1 - 0.68 z^-1 from zero state, in double precision, to the type of the samples."""
     emphasised = signal.astype(np.float64)
-    emphasised[..., 1:] -= PRE_EMPHASIS * signal[..., :-1].astype(np.float64)
+    emphasised[..., 1:] -= PRE_EMPHASIS * emphasised[..., :-1]
     return emphasised.astype(signal.dtype)
 
 
