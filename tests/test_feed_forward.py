@@ -35,7 +35,7 @@ def snr(reference: Array, decoded: Array) -> float:
     return float(10 * np.log10(np.sum(reference.astype(np.float64) ** 2) / error))
 
 
-@pytest.mark.parametrize("length", [1, 31, 448, 449, 479, 480, 481, 512, 7648, 7649, 7680, 40_000])
+@pytest.mark.parametrize("length", [0, 1, 31, 448, 449, 479, 480, 481, 512, 7648, 7649, 7680, 40_000])
 def test_any_length_is_kept_at_every_depth(length: int, cascade: Cascade, real_speech: Array) -> None:
     signal = real_speech[4000 : 4000 + length]
     coded = encode(cascade, signal, 2)
