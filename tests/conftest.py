@@ -16,6 +16,9 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from tiny import Workplace
 
+if TYPE_CHECKING:
+    from saved_model import SavedModel
+
 ROOT = Path(__file__).resolve().parent.parent
 
 WriteSphere = Callable[[Path, NDArray[np.int16]], None]
@@ -30,6 +33,20 @@ def speech_folder() -> Path:
 def speech_clips(speech_folder: Path) -> list[NDArray[np.int16]]:
     """All twelve clips, 16 kHz 16-bit."""
     return [soundfile.read(path, dtype="int16")[0] for path in sorted(speech_folder.rglob("*.flac"))]
+
+
+@pytest.fixture(scope="session")
+def speech_signals(speech_clips: list[NDArray[np.int16]]) -> list[NDArray[np.float32]]:
+    """All twelve clips, full scale 1."""
+    return [np.divide(clip, 32768, dtype=np.float32) for clip in speech_clips]
+
+
+@pytest.fixture(scope="session")
+def coding_model(tmp_path_factory: pytest.TempPathFactory, speech_signals: list[NDArray[np.float32]]) -> "SavedModel":
+    """An untrained cascade of two codecs, see coding.py."""
+    from coding import make_model
+
+    return make_model(tmp_path_factory.mktemp("check") / "tiny", speech_signals)
 
 
 @pytest.fixture
