@@ -47,7 +47,8 @@ def save_model(run_folder: Path, stage: str, cascade: Cascade, tables: Tables, d
         target_entropy_per_module=cascade.config.target_entropy_per_module[:depth],
     )
     arrays = weights_of(cascade, depth) | {TABLE_PREFIX + name: table for name, table in tables.items()}
-    description = {"stage": stage, "config": config.to_dict()}
+    # without places and displays, which make no other model
+    description = {"stage": stage, "config": config.identity()}
     digest = _digest(arrays, description)
     buffer = io.BytesIO()
     np.savez(buffer, allow_pickle=False, **arrays)

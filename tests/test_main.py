@@ -4,13 +4,11 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny import CORPUS, ROOT, Workplace
+from tiny import CORPUS, ROOT, Workplace, wait_for
 
 import main
 import modes
@@ -321,11 +319,3 @@ class TestProcesses:
         assert process.returncode == 2
         assert "main.py: unknown flag --sed; did you mean --seed?" in process.stderr
         assert "| tensorflow" not in process.stderr
-
-
-def wait_for(ready: Callable[[], bool], process: "subprocess.Popen[str]", seconds: float = 120) -> None:
-    deadline = time.monotonic() + seconds
-    while not ready():
-        assert process.poll() is None, process.communicate()[1]
-        assert time.monotonic() < deadline
-        time.sleep(0.005)

@@ -7,7 +7,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -100,6 +101,15 @@ class Workplace:
         """All journal lines of one kind."""
         lines = Journal.read(self.doc / f"{run.folder.name}.jsonl")
         return [line for line in lines if line["event"] == event]
+
+
+def wait_for(ready: Callable[[], bool], process: subprocess.Popen[str], seconds: float = 120) -> None:
+    """Waits until something is so, while a process that should bring it about lives."""
+    deadline = time.monotonic() + seconds
+    while not ready():
+        assert process.poll() is None, process.communicate()[1]
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
 
 
 @contextmanager
