@@ -87,14 +87,17 @@ class PerfectCodecs(tf.Module):
         super().__init__()
         self.config, self.parts, self.front_end = cascade.config, cascade.parts, cascade.front_end
         self.frames: list[tf.Tensor] = []
+        self.batch_sizes: set[int] = set()
 
     def encode(self, contexts: tf.Tensor, depth: int) -> Any:
         analysis = self.front_end(contexts)
+        self.batch_sizes.add(len(contexts))
         self.frames.append(self.front_end.window * self.front_end.synthesise(analysis.residual, analysis.polynomial))
         number = tf.reshape(tf.range(NETWORK_BATCH) + NETWORK_BATCH * (len(self.frames) - 1), [-1, 1, 1])
         return type("Symbols", (), {"lsf": None if self.config.time_domain else number, "codes": [number] * depth})
 
     def decode(self, symbols: Any) -> list[tf.Tensor]:
+        self.batch_sizes |= {len(code) for code in symbols.codes}
         return [tf.gather(tf.concat(self.frames, 0), code[:, 0, 0]) for code in symbols.codes]
 
 
@@ -109,6 +112,13 @@ def test_everything_but_the_codecs_is_transparent(changes: dict[str, Any], real_
     coded = encode(stand_in, signal, 1)
     assert len(coded.symbols["codec 1"]) > NETWORK_BATCH
     assert snr(signal, decode(stand_in, coded)[0]) > 95
+
+
+@pytest.mark.parametrize("length", [1, 40_000, 90_000])
+def test_the_network_sees_batches_of_one_size_only(length: int, real_speech: Array) -> None:
+    stand_in: Any = PerfectCodecs(cascade_of(time_domain=True))
+    decode(stand_in, encode(stand_in, np.resize(real_speech, length), 1))
+    assert stand_in.batch_sizes == {NETWORK_BATCH}
 
 
 def test_the_high_pass_is_applied_before_coding_and_never_undone(real_speech: Array) -> None:
