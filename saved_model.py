@@ -114,8 +114,9 @@ def _named_variables(cascade: Cascade, depth: int) -> dict[str, keras.Variable]:
     return {f"{layer.name}/{number:03d}": variable for layer in layers for number, variable in enumerate(layer.weights)}
 
 
-def _stage_order(name: str) -> tuple[int, str]:
-    return ({"first": 0, "finetune": 2}.get(name, 1), name)
+def _stage_order(name: str) -> tuple[int, int, str]:
+    # the tenth follower comes after the ninth
+    return ({"first": 0, "finetune": 2}.get(name, 1), len(name), name)
 
 
 def _digest(arrays: dict[str, NDArray[Any]], description: dict[str, Any]) -> str:
