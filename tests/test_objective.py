@@ -11,6 +11,7 @@ from cmrl import Cascade, CascadeOutput, Stage, stages_of
 from config import Config
 from constants import LPC_CONTEXT, PRE_EMPHASIS
 from loss_terms_and_measures import mel_loss
+from nn_core_operator import Quantised
 from objective import Losses, objective
 from utilities import cut_frames
 
@@ -55,8 +56,14 @@ def rms_error(target: NDArray[np.floating], decoded: NDArray[np.floating]) -> fl
     return float(np.mean(np.sqrt(squares + 1e-7)))
 
 
+def quantised_lsf(output: CascadeOutput) -> Quantised:
+    assert output.analysis.lsf is not None
+    return output.analysis.lsf
+
+
 def synthesised(residual: tf.Tensor, output: CascadeOutput) -> NDArray[np.float64]:
     """Through 1/A by scipy."""
+    assert output.analysis.polynomial is not None
     pairs = zip(np.asarray(residual, np.float64), output.analysis.polynomial.numpy(), strict=True)
     return np.stack([signal.lfilter([1], polynomial, frame) for frame, polynomial in pairs])
 
@@ -73,7 +80,7 @@ def entropy(assignments: tf.Tensor) -> float:
 def test_the_total_is_the_weighted_sum_of_the_terms(contexts: Array) -> None:
     output, losses = run(contexts, stage_of("first"))
     decoded = synthesised(output.sums[0], output)
-    codes, lsf = output.codes[0].assignments, output.analysis.lsf.assignments
+    codes, lsf = output.codes[0].assignments, quantised_lsf(output).assignments
     time = rms_error(output.analysis.frames, decoded)
     mel = float(mel_loss(output.analysis.frames, tf.constant(decoded, tf.float32)))
     mean_penalty = (256 * penalty(codes) + 16 * penalty(lsf)) / 272
@@ -88,13 +95,13 @@ def test_the_total_is_the_weighted_sum_of_the_terms(contexts: Array) -> None:
 
 def test_codes_at_stride_4_count_128_beside_16_lsfs(contexts: Array) -> None:
     output, losses = run(contexts, stage_of("first"), strides=(4,))
-    codes, lsf = output.codes[0].assignments, output.analysis.lsf.assignments
+    codes, lsf = output.codes[0].assignments, quantised_lsf(output).assignments
     assert float(losses.penalty) == pytest.approx((128 * penalty(codes) + 16 * penalty(lsf)) / 144, rel=1e-3)
 
 
 def test_a_fixed_codebook_leaves_only_the_codes_to_pay_for(contexts: Array) -> None:
     output, losses = run(contexts, stage_of("first"), train_lsf_codebook=False)
-    assert output.analysis.lsf.assignments is None
+    assert quantised_lsf(output).assignments is None
     assert float(losses.penalty) == pytest.approx(penalty(output.codes[0].assignments), rel=1e-3)
     assert float(losses.entropies[0]) == pytest.approx(entropy(output.codes[0].assignments), rel=1e-3)
 
@@ -111,7 +118,7 @@ def test_a_follower_pays_for_its_own_codes_only(contexts: Array) -> None:
 
 def test_finetuning_pays_for_every_codec_with_its_own_tau(contexts: Array) -> None:
     output, losses = run(contexts, stage_of("finetune"))
-    first, second, lsf = (each.assignments for each in (*output.codes, output.analysis.lsf))
+    first, second, lsf = (each.assignments for each in (*output.codes, quantised_lsf(output)))
     entropies = [(256 * entropy(first) + 16 * entropy(lsf)) / 272, entropy(second)]
     penalties = (256 * penalty(first) + 16 * penalty(lsf)) / 272 + penalty(second)
     assert losses.entropies.numpy() == pytest.approx(entropies, rel=1e-3)

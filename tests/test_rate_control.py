@@ -15,7 +15,7 @@ from rate_control import CONTROL_INTERVAL, RateController
 LPC = Part("lpc", (1, 16), 256)
 FIRST = Part("codec 1", (256, 1), 32)
 SECOND = Part("codec 2", (32, 8), 32)
-ORIGINAL = {"tau_controller": "original", "coefficients": (60.0, 10.0, 10.0, 0.1)}
+ORIGINAL: dict[str, Any] = {"tau_controller": "original", "coefficients": (60.0, 10.0, 10.0, 0.1)}
 FRAMES_A_SECOND = 16_000 / 480
 
 
@@ -77,7 +77,7 @@ def test_the_target_is_bits_a_symbol_of_lsfs_and_codes_together() -> None:
 
 
 def test_each_module_may_have_a_target_of_its_own() -> None:
-    targets = {"target_entropy_per_module": (1.5, 2.5)}
+    targets: dict[str, Any] = {"target_entropy_per_module": (1.5, 2.5)}
     np.testing.assert_allclose(controller(mode=5, **targets).target_module_bits(), [1.5 * 272, 2.5 * 256])
     np.testing.assert_allclose(controller(mode=1, **targets).target_module_bits(), [1.5 * 272])
 
@@ -236,7 +236,7 @@ def test_all_state_survives_a_checkpoint(tmp_path: Path) -> None:
     for step in range(3):
         observe_uniform(control, 16, 2 + step, 20)
         control.steer()
-    control.validated(1.1 * control.measured_bits())
+    control.validated((1.1 * control.measured_bits()).tolist())
     path = tf.train.Checkpoint(controller=control).save(str(tmp_path / "state"))
     tf.train.Checkpoint(controller=other).restore(path).assert_consumed()
     np.testing.assert_array_equal(other.measured_bits(), control.measured_bits())
