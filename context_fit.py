@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+import feed_forward
 from cmrl import Cascade, Part
-from constants import TABLE_PRECISION_BITS
-from context_model import ContextModel, Integers, Levels, Phase, Symbols
+from constants import FRAMES_PER_GROUP, HOP, SAMPLE_RATE, TABLE_PRECISION_BITS
+from context_model import ContextModel, Integers, Levels, Phase, Symbols, whole_groups
+from errors import UserError
+from utilities import GROUP_LENGTH, load_speech
 
 LEVEL_RANGE = 1000  # of levels: fine enough for LSFs of 256 entries
 WEIGHT_ONE = 4096  # whole number that stands for a weight of 1
@@ -55,6 +59,41 @@ def symbol_values(cascade: Cascade) -> list[NDArray[np.float64]]:
     values = [np.asarray(quantizer.codebook, np.float64) for quantizer in quantizers]
     lengths = [value if value.ndim == 1 else np.linalg.norm(value, axis=1) for value in values]
     return [value * LEVEL_RANGE / max(np.abs(value).max(), 1e-9) for value in lengths]
+
+
+def training_symbols(
+    cascade: Cascade, depth: int, paths: Sequence[Path], minutes: float, seed: int = 0
+) -> dict[str, Symbols]:
+    """Symbols of whole groups of speech files taken by chance, until there is enough of them.
+
+    Args:
+        cascade: which codes them.
+        depth: number of codecs.
+        paths: audio files, of which those that cannot be read are left out.
+        minutes: of speech, at most.
+        seed: of the choice.
+
+    Returns:
+        For each part, int32 [groups, 16, positions, channels].
+
+    Raises:
+        UserError: no file holds a whole group.
+    """
+    wanted = minutes * 60 * SAMPLE_RATE / (HOP * FRAMES_PER_GROUP)
+    found: list[dict[str, Symbols]] = []
+    groups = 0
+    for number in np.random.default_rng(seed).permutation(len(paths)):
+        if groups >= wanted:
+            break
+        try:
+            coded = feed_forward.encode(cascade, load_speech(paths[number]), depth)
+        except UserError:
+            continue
+        found.append({name: whole_groups(symbols) for name, symbols in coded.symbols.items()})
+        groups += coded.num_samples // GROUP_LENGTH
+    if not groups:
+        raise UserError("expected training speech of half a second and more for the probability tables, found none")
+    return {name: np.concatenate([each[name] for each in found]) for name in found[0]}
 
 
 def fit_models(cascade: Cascade, depth: int, symbols: Mapping[str, Symbols]) -> dict[str, ContextModel]:

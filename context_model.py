@@ -14,7 +14,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
-from constants import TABLE_PRECISION_BITS
+from constants import FRAMES_PER_GROUP, TABLE_PRECISION_BITS
 
 Symbols = NDArray[np.int32]
 Integers = NDArray[np.int64]
@@ -152,6 +152,29 @@ def code_groups(model: ContextModel, groups: int, rows: int, before: Levels | No
             symbols = code(phase, model.contexts(levels, phase))
             own[:, phase.rows, phase.column] = model.levels[phase.column][symbols]
     return own
+
+
+def whole_groups(symbols: Symbols) -> Symbols:
+    """Symbols [frames, positions, channels] as groups [frames // 16, 16, positions, channels]."""
+    groups = len(symbols) // FRAMES_PER_GROUP
+    return symbols[: groups * FRAMES_PER_GROUP].reshape(groups, FRAMES_PER_GROUP, *symbols.shape[1:])
+
+
+def frame_code_lengths(
+    models: Mapping[str, ContextModel], symbols: Mapping[str, Symbols]
+) -> dict[str, NDArray[np.float64]]:
+    """Ideal code length of every frame of a signal in bits, float64 [frames] by part, as an .nsc file codes it.
+
+    Args:
+        models: of the parts, in their order.
+        symbols: int32 [frames, positions, channels] of each part.
+    """
+    rest = {
+        name: values[None, len(values) // FRAMES_PER_GROUP * FRAMES_PER_GROUP :] for name, values in symbols.items()
+    }
+    whole = code_lengths(models, {name: whole_groups(values) for name, values in symbols.items()})
+    last = code_lengths(models, rest)
+    return {name: np.concatenate([whole[name].reshape(-1), last[name][0]]) for name in symbols}
 
 
 def code_lengths(models: Mapping[str, ContextModel], symbols: Mapping[str, Symbols]) -> dict[str, NDArray[np.float64]]:

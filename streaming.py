@@ -22,6 +22,7 @@ from bitstream import (
     pack_header,
     unpack_header,
 )
+from cmrl import Cascade
 from cmrl import Symbols as NetworkSymbols
 from concealment import Concealment
 from config import Config
@@ -135,7 +136,7 @@ class Encoder:
         gains = self._next_gains(count)
         contexts = np.lib.stride_tricks.sliding_window_view(self._emphasised, LPC_WINDOW_LENGTH)[::HOP][:count]
         contexts = contexts / frame_gains(gains, count)[:, None]
-        symbols = network_symbols(self._model, contexts, self._layers)
+        symbols = network_symbols(self._model.cascade, contexts, self._layers)
         length = self._received if last and self._known_length is None else None
         padded_gains = [*gains.tolist(), *[0] * (self._header.spans - len(gains))]
         parts = tuple(self._coder.encode(symbols))
@@ -188,18 +189,18 @@ def _checked(block: Signal) -> Signal:
     return block
 
 
-def network_symbols(model: SavedModel, contexts: NDArray[np.float32], layers: int) -> dict[str, Symbols]:
+def network_symbols(cascade: Cascade, contexts: NDArray[np.float32], layers: int) -> dict[str, Symbols]:
     """The symbols by part of contexts [frames, 1024] at unit level."""
-    parts, count = model.cascade.parts(layers), len(contexts)
+    parts, count = cascade.parts(layers), len(contexts)
     padded = np.pad(contexts, ((0, -count % NETWORK_BATCH), (0, 0)))
     batches = [
-        symbols_by_part(parts, model.cascade.encode(tf.constant(padded[start : start + NETWORK_BATCH]), layers))
+        symbols_by_part(parts, cascade.encode(tf.constant(padded[start : start + NETWORK_BATCH]), layers))
         for start in range(0, count, NETWORK_BATCH)
     ]
     return {part.name: np.concatenate([batch[part.name] for batch in batches])[:count] for part in parts}
 
 
-def network_frames(model: SavedModel, symbols: dict[str, Symbols]) -> NDArray[np.float32]:
+def network_frames(cascade: Cascade, symbols: dict[str, Symbols]) -> NDArray[np.float32]:
     """Windowed frames [frames, 512] at unit level of symbols [frames, positions, channels] by part."""
     count = len(next(iter(symbols.values())))
     frames = []
@@ -207,8 +208,8 @@ def network_frames(model: SavedModel, symbols: dict[str, Symbols]) -> NDArray[np
         batch = [values[start : start + NETWORK_BATCH] for values in symbols.values()]
         missing = NETWORK_BATCH - len(batch[0])
         tensors = [tf.constant(np.pad(values, ((0, missing), (0, 0), (0, 0)))) for values in batch]
-        lsf = None if model.cascade.config.time_domain else tensors.pop(0)
-        frames.append(np.asarray(model.cascade.decode(NetworkSymbols(lsf, tensors))[-1]))
+        lsf = None if cascade.config.time_domain else tensors.pop(0)
+        frames.append(np.asarray(cascade.decode(NetworkSymbols(lsf, tensors))[-1]))
     return np.concatenate(frames)[:count]
 
 
@@ -333,7 +334,7 @@ class Decoder:
         gains = np.array(group.gains, np.uint8)
         self._gain = group.gains[-(-count // FRAMES_PER_GROUP) - 1]
         self._groups_done += 1
-        return self._synthesise(network_frames(self._model, symbols) * frame_gains(gains, count)[:, None])
+        return self._synthesise(network_frames(self._model.cascade, symbols) * frame_gains(gains, count)[:, None])
 
     def _symbols(self, group: Group, count: int) -> dict[str, Symbols] | None:
         """A group's symbols; None where a checksum was right by chance."""

@@ -17,7 +17,7 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -26,45 +26,19 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import numpy as np
 from numpy.typing import NDArray
 from tabulate import tabulate
-from tqdm import tqdm
 
-import feed_forward
 from constants import FRAMES_PER_GROUP, HOP, SAMPLE_RATE
-from context_fit import fit_models
+from context_fit import fit_models, training_symbols
 from context_model import Symbols, code_lengths
-from dataset import SpeechFile, find_speech
+from dataset import find_speech
 from errors import UserError
 from saved_model import SavedModel, load_model
-from streaming import network_symbols
 from symbol_coding import SymbolCoder
-from utilities import load_speech
 
 POSITION_PRIOR = 64.0  # observations that a channel's table counts for beside a position's own
 GROUP_PRIOR = 64.0  # observations that a channel's table counts for beside the group's own
 
 Tables = NDArray[np.float64]
-
-
-def collect(model: SavedModel, files: Sequence[SpeechFile], minutes: float) -> dict[str, Symbols]:
-    """Symbols of whole groups, int32 [groups, 16, positions, channels] by part, of files spread over the corpus."""
-    wanted = minutes * 60 * SAMPLE_RATE / HOP
-    order = np.random.default_rng(0).permutation(len(files))
-    found: list[dict[str, Symbols]] = []
-    frames = 0
-    with tqdm(total=round(wanted), unit="frame", disable=None) as progress:
-        for number in order:
-            if frames >= wanted:
-                break
-            contexts = feed_forward.prepare(load_speech(files[number].path), model.cascade.config).contexts
-            contexts = contexts[: len(contexts) // FRAMES_PER_GROUP * FRAMES_PER_GROUP]
-            if len(contexts):
-                found.append(network_symbols(model, contexts, len(model.cascade.codecs)))
-                frames += len(contexts)
-                progress.update(len(contexts))
-    return {
-        name: np.concatenate([each[name] for each in found]).reshape(-1, FRAMES_PER_GROUP, *found[0][name].shape[1:])
-        for name in found[0]
-    }
 
 
 def shares(counts: Tables) -> Tables:
@@ -156,9 +130,10 @@ def main() -> None:
         files = find_speech(arguments.data_dir, sa_sentences=True, seed=0)
         for folder in arguments.model:
             model = load_model(folder)
-            splits = {split: [file for file in files if file.split == split] for split in ("train", "test")}
-            train = collect(model, splits["train"], arguments.train_minutes)
-            test = collect(model, splits["test"], arguments.test_minutes)
+            splits = {split: [file.path for file in files if file.split == split] for split in ("train", "test")}
+            depth = len(model.cascade.codecs)
+            train = training_symbols(model.cascade, depth, splits["train"], arguments.train_minutes)
+            test = training_symbols(model.cascade, depth, splits["test"], arguments.test_minutes)
             rows, speed = measure(model, train, test)
             print(f"model {model.digest}, {len(test['codec 1'])} groups of test speech, bits a frame")
             header = ("part", "static", "position", "adaptive", "context", "file", "saved by context")

@@ -12,9 +12,8 @@ from tiny import config
 
 import feed_forward
 from cmrl import Cascade
-from constants import FRAMES_PER_GROUP
 from context_fit import fit_models
-from context_model import Symbols
+from context_model import Symbols, whole_groups
 from entropy_model import Tables, count_symbols, integer_tables
 from saved_model import SavedModel, load_model, save_model
 
@@ -40,12 +39,7 @@ def make_model(folder: Path, clips: list[NDArray[np.float32]], *, contexts: bool
 def symbols_of(cascade: Cascade, clips: list[NDArray[np.float32]]) -> dict[str, Symbols]:
     """Whole groups of all clips, int32 [groups, 16, positions, channels] by part."""
     coded = [feed_forward.encode(cascade, clip, len(cascade.codecs)).symbols for clip in clips]
-    return {part.name: np.concatenate([_whole_groups(each[part.name]) for each in coded]) for part in cascade.parts()}
-
-
-def _whole_groups(symbols: Symbols) -> Symbols:
-    groups = len(symbols) // FRAMES_PER_GROUP
-    return symbols[: groups * FRAMES_PER_GROUP].reshape(groups, FRAMES_PER_GROUP, *symbols.shape[1:])
+    return {part.name: np.concatenate([whole_groups(each[part.name]) for each in coded]) for part in cascade.parts()}
 
 
 def plain_tables(cascade: Cascade, symbols: dict[str, Symbols]) -> Tables:

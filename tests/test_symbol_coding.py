@@ -1,10 +1,14 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 from coding import symbols_of
 from numpy.typing import NDArray
 from reference_decoder import decode_part
 
-from context_model import ContextModel, Symbols, code_lengths, read_models
+from context_fit import training_symbols
+from context_model import ContextModel, Symbols, code_lengths, frame_code_lengths, read_models
+from errors import UserError
 from range_coding import RangeDecoder
 from saved_model import SavedModel
 from symbol_coding import SymbolCoder
@@ -86,6 +90,29 @@ def test_contexts_cost_fewer_bits_than_one_table_a_channel(model: SavedModel, sy
     by_table = code_lengths(plain(model), symbols)
     for name in symbols:
         assert by_context[name].sum() < by_table[name].sum(), name
+
+
+def test_a_signal_costs_what_its_groups_cost(model: SavedModel, symbols: dict[str, Symbols]) -> None:
+    models = read_models(model.tables)
+    frames = {name: values.reshape(-1, *values.shape[2:])[:37] for name, values in symbols.items()}
+    rest = code_lengths(models, group_of(frames, slice(32, 37)))
+    for name, bits in frame_code_lengths(models, frames).items():
+        assert bits[:32] == pytest.approx(code_lengths(models, symbols)[name][:2].reshape(-1))
+        assert bits[32:] == pytest.approx(rest[name][0])
+
+
+def group_of(frames: dict[str, Symbols], which: slice) -> dict[str, Symbols]:
+    return {name: values[None, which] for name, values in frames.items()}
+
+
+def test_tables_come_from_files_taken_by_chance(model: SavedModel, speech_folder: Path) -> None:
+    paths = sorted(speech_folder.rglob("*.flac"))
+    found = training_symbols(model.cascade, 1, [*paths, Path("none.wav")], minutes=0.1)
+    assert list(found) == ["lpc", "codec 1"]
+    assert 12 <= len(found["lpc"]) <= 24
+    assert found["codec 1"].shape[1:] == (16, *model.cascade.codecs[0].symbols_shape)
+    with pytest.raises(UserError, match="found none"):
+        training_symbols(model.cascade, 1, [Path("none.wav")], minutes=0.1)
 
 
 def test_every_table_is_whole_positive_and_sums_to_two_to_the_sixteenth(model: SavedModel) -> None:
