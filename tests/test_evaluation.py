@@ -13,6 +13,7 @@ import tiny
 from tiny import CORPUS, Workplace
 
 import feed_forward
+import measures
 from dataset import SpeechFile
 from errors import UserError
 from evaluation import FileResult, evaluate, output_names, summary, table
@@ -71,6 +72,17 @@ def test_every_depth_of_every_file_is_decoded_and_scored(evaluated: tuple[list[F
         noise = decoded - reference
         assert each.measures["snr"] == pytest.approx(10 * np.log10(np.sum(reference**2) / np.sum(noise**2)), abs=0.01)
         assert 1 <= each.measures["pesq_wb"] <= 4.65
+
+
+def test_a_few_files_are_scored_without_other_processes(
+    model: SavedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*arguments: Any, **options: Any) -> None:
+        raise AssertionError("worker processes take longer to start than a few files to score")
+
+    monkeypatch.setattr(measures, "ProcessPoolExecutor", refuse)
+
+    assert len(evaluate(model, CLIPS[:1], tmp_path)) == 2
 
 
 def test_kbps_is_what_the_tables_say_about_the_symbols_over_the_duration(

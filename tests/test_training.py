@@ -11,6 +11,7 @@ import pytest
 import tensorflow as tf
 import tiny
 from numpy.typing import NDArray
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator  # type: ignore[import-untyped]
 from tiny import CORPUS, Workplace, wait_for
 
 import modes
@@ -326,6 +327,18 @@ def test_a_small_run_ends_within_five_percent_of_its_target_rate(tmp_path: Path)
     last = place.events(run, "step")[-1]
     assert last["target_kbps"] == pytest.approx(12.0, rel=0.01)  # it leaves out the gain
     assert last["tau"] != 0
+
+
+def test_tensorboard_gets_scores_sound_and_spectrograms_of_every_validation(tmp_path: Path) -> None:
+    place = Workplace(tmp_path)
+    run = place.train(training_mode=1, num_modules=1, time_domain=True, epochs=2, tensorboard=True)
+
+    events = EventAccumulator(str(run.folder / "tensorboard" / "first")).Reload()
+    assert {"validation/pesq_wb", "validation/kbps", "reference", "depth 1"} <= set(events.Tags()["tensors"])
+    assert [event.step for event in events.Tensors("validation/kbps")] == [3, 6]
+    shown = [tf.make_ndarray(event.tensor_proto).item() for event in events.Tensors("validation/kbps")]
+    journal = [event["kbps"] for event in place.events(run, "validated")]
+    assert shown == pytest.approx(journal)
 
 
 class TestParts:

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -115,7 +116,9 @@ def wait_for(ready: Callable[[], bool], process: subprocess.Popen[str], seconds:
 @contextmanager
 def eager_and_short() -> Iterator[None]:
     """Without compiling graphs, which for a few steps takes longer than the steps, and with quickly counted tables."""
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
+        # tf.data stays compiled, as it should
+        warnings.filterwarnings("ignore", message="Even though the `tf.config.experimental_run_functions_eagerly`")
         patch.setattr(training, "TABLE_STEPS", 2)
         patch.setattr(training, "VALIDATION_TABLE_STEPS", 1)
         tf.config.run_functions_eagerly(True)
