@@ -200,6 +200,9 @@ class Config:
     steps_per_epoch: int = option(0, "steps in an epoch; 0: a pass over the corpus")
     batch_size: int = option(128, "frames a step")
     pretrain_epochs: int = option(2, "first epochs of the first codec without quantisers", flag="pretrain_step")
+    codebook_learning_rate: float = option(
+        0.01, "learning rate of bins and LSF levels as a share of the networks', since Adam's steps know no scale"
+    )
     learning_rate_schedule: str = option(
         "cosine", "how the learning rate falls over each stage", choices=("cosine", "constant")
     )

@@ -68,15 +68,23 @@ class StageTrainer:
         self.config: Config = cascade.config
         self.number = _stage_number(stage)
         self.steps_per_epoch = self.config.steps_per_epoch or steps_in_epoch(corpus, self.config.batch_size)
-        self.variables = cascade.variables_of(stage.trained, front_end=stage.trains_front_end)
-        self.optimizer = keras.optimizers.Adam(self._schedule())
-        self.optimizer.build(self.variables)
+        variables = cascade.variables_of(stage.trained, front_end=stage.trains_front_end)
+        self.codebooks = [variable for variable in variables if variable.name == "codebook"]
+        self.networks = [variable for variable in variables if variable.name != "codebook"]
+        self.variables = self.networks + self.codebooks
+        self.optimizer = keras.optimizers.Adam(self._schedule(stage.learning_rate))
+        self.optimizer.build(self.networks)
+        self.codebook_optimizer = keras.optimizers.Adam(
+            self._schedule(stage.learning_rate * self.config.codebook_learning_rate)
+        )
+        self.codebook_optimizer.build(self.codebooks)
         self.average = WeightAverage(self.variables, self.config.ema_decay)
         self.controller = RateController(self.config, stage, cascade.parts())
         self.step = tf.Variable(0, dtype=tf.int64)
         self.checkpoint = tf.train.Checkpoint(
             cascade=cascade,
             optimizer=self.optimizer,
+            codebook_optimizer=self.codebook_optimizer,
             average=self.average,
             controller=self.controller,
             step=self.step,
@@ -96,7 +104,8 @@ class StageTrainer:
 
     def is_finite(self) -> bool:
         """Whether all that a checkpoint of this moment would hold is made of finite numbers."""
-        values = [*self.variables, *self.optimizer.variables, *self.average.averages]
+        moments = [*self.optimizer.variables, *self.codebook_optimizer.variables]
+        values = [*self.variables, *moments, *self.average.averages]
         return all(bool(tf.reduce_all(tf.math.is_finite(tf.cast(value, tf.float32)))) for value in values)
 
     def save(self) -> None:
@@ -154,7 +163,8 @@ class StageTrainer:
         ]
         if self.config.clip_norm:
             gradients, _ = tf.clip_by_global_norm(gradients, self.config.clip_norm)
-        self.optimizer.apply(gradients, self.variables)
+        self.optimizer.apply(gradients[: len(self.networks)], self.networks)
+        self.codebook_optimizer.apply(gradients[len(self.networks) :], self.codebooks)
         self.average.update(self.step)
         self.step.assign_add(1)
         lsf = output.analysis.lsf
@@ -167,10 +177,10 @@ class StageTrainer:
         codes = [trained if module in self.stage.trained else "hard" for module in range(self.stage.depth)]
         return codes, trained if self.stage.trains_front_end else "hard"
 
-    def _schedule(self) -> float | keras.optimizers.schedules.LearningRateSchedule:
+    def _schedule(self, rate: float) -> float | keras.optimizers.schedules.LearningRateSchedule:
         if self.config.learning_rate_schedule == "constant":
-            return self.stage.learning_rate
-        return keras.optimizers.schedules.CosineDecay(self.stage.learning_rate, max(1, self.total_steps))
+            return rate
+        return keras.optimizers.schedules.CosineDecay(rate, max(1, self.total_steps))
 
 
 @dataclass
