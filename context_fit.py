@@ -18,6 +18,8 @@ from utilities import GROUP_LENGTH, load_speech
 
 LEVEL_RANGE = 1000  # of levels: fine enough for LSFs of 256 entries
 WEIGHT_ONE = 4096  # whole number that stands for a weight of 1
+LARGEST_WEIGHT = 64.0  # keeps all sums far below 2^53, where floats stop to hold every whole number
+LARGEST_NUMBER = 2**31 - 1  # that a saved model's arrays hold
 RIDGE = 0.01  # squared levels, per 1000 x 1000: keeps weights of what is never there at 0
 PRIOR_WEIGHT = 16.0  # observations that the next coarser table counts for
 TABLE_TOTAL = 1 << TABLE_PRECISION_BITS
@@ -172,7 +174,11 @@ def _regression(model: ContextModel, phase: Phase, values: Levels, wanted: NDArr
     features = np.pad(features, ((0, 0), (1, 0)), constant_values=LEVEL_RANGE)
     products = features.T @ features + RIDGE * LEVEL_RANGE**2 * np.eye(features.shape[1])
     weights = np.linalg.solve(products, features.T @ wanted[::every].reshape(-1))[1:]
-    return np.rint(weights * WEIGHT_ONE).astype(np.int64).reshape(model.mean_weights.shape[1:])
+    return (
+        np.rint(np.clip(weights, -LARGEST_WEIGHT, LARGEST_WEIGHT) * WEIGHT_ONE)
+        .astype(np.int64)
+        .reshape(model.mean_weights.shape[1:])
+    )
 
 
 def _fit_thresholds(model: ContextModel, phase: Phase, scale: NDArray[np.float64], mean: NDArray[np.float64]) -> None:
@@ -188,7 +194,7 @@ def _borders(values: NDArray[np.float64], classes: int) -> Integers:
     if not values.size:
         return np.zeros(classes - 1, np.int64)
     shares = np.arange(1, classes) / classes
-    return np.ceil(np.quantile(values, shares)).astype(np.int64)
+    return np.ceil(np.clip(np.quantile(values, shares), -LARGEST_NUMBER, LARGEST_NUMBER)).astype(np.int64)
 
 
 def _fit_tables(model: ContextModel, phase: Phase, contexts: Integers, symbols: Symbols) -> None:

@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -90,9 +91,7 @@ def test_blocks_of_any_size_make_the_same_file(model: SavedModel, speech: Signal
     assert in_blocks(model, speech, size) == file
 
 
-def test_a_filtered_stream_is_a_filtered_file(
-    tmp_path: Path, clips: list[Signal], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_filtered_stream_is_a_filtered_file(tmp_path: Path, clips: list[Signal]) -> None:
     model = make_model(tmp_path, clips[:2], contexts=False, high_pass=True, pre_emphasis=False)
     assert in_blocks(model, clips[0], 1000) == encode(clips[0], model)
     gains = feed_forward.prepare(clips[0], model.cascade.config).gain_indices
@@ -302,6 +301,38 @@ def test_two_hundred_mutated_files_end_in_audio_of_the_declared_length_or_a_type
             continue
         assert len(signal) == 20_000, trial
         assert np.isfinite(signal).all(), trial
+
+
+VARIANTS: dict[str, dict[str, Any]] = {
+    "without LPC": {"time_domain": True},
+    "gated blocks, whose codes have one channel": {"block": "gln", "shape": (3, 3, 8, 4, 1), "strides": (2, 4)},
+    "vectors": {"quantizer": "vector"},
+    "different strides": {"strides": (4, 2)},
+    "mu-law and tapered residual": {"mu_law": True, "residual": "taper"},
+    "one gain an utterance": {"gain": "utterance"},
+}
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_every_kind_of_cascade_codes_its_own_symbols(tmp_path: Path, clips: list[Signal], variant: str) -> None:
+    model = make_model(tmp_path, clips[:3], **VARIANTS[variant])
+    signal = clips[0][:20_000]
+    data = encode(signal, model)
+    coded = feed_forward.encode(model.cascade, signal, 2)
+    for name, values in symbols_of(model, data).items():
+        assert (values != coded.symbols[name]).mean() < 1e-3, name
+    exact = coded._replace(symbols=symbols_of(model, data))
+    assert decode(data, model).signal == pytest.approx(feed_forward.decode(model.cascade, exact)[-1], abs=1e-5)
+    assert bitstream.truncate(data, 1) == encode(signal, model, 1)
+    header, groups, *_ = bitstream.read_contents(data)
+    damaged = bitstream.pack_header(header) + b"".join(bitstream.pack_group(group) for group in groups[:1])
+    assert np.isfinite(decode(damaged, model).signal).all()
+
+
+def test_a_model_with_one_gain_an_utterance_codes_files_but_no_streams(tmp_path: Path, clips: list[Signal]) -> None:
+    model = make_model(tmp_path, clips[:1], contexts=False, gain="utterance")
+    with pytest.raises(UserError, match="takes its gain from the whole utterance"):
+        Encoder(model)
 
 
 def test_a_group_is_sixteen_frames() -> None:
