@@ -7,6 +7,7 @@ import io
 import json
 import math
 import re
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -70,15 +71,14 @@ def evaluate(model: SavedModel, files: Sequence[SpeechFile], folder: Path) -> li
         UserError: none of the files can be used.
     """
     results: list[FileResult] = []
-    references = []
+    references: list[feed_forward.Signal] = []
+    left_out: list[str] = []
     for file, name in tqdm(list(zip(files, output_names(files), strict=True)), "coding", unit="file", disable=None):
         try:
-            signal = load_speech(file.path)
+            signal = _load_measurable(file.path)
         except UserError as error:
-            tqdm.write(f"left out: {error}")
-            continue
-        if len(signal) < SHORTEST:
-            tqdm.write(f"left out: {file.path} is shorter than {SHORTEST / SAMPLE_RATE} s")
+            left_out.append(str(error))
+            tqdm.write(f"left out: {error}", file=sys.stderr)
             continue
         coded = _code_file(model, file, name, signal, folder)
         results += coded
@@ -90,8 +90,16 @@ def evaluate(model: SavedModel, files: Sequence[SpeechFile], folder: Path) -> li
     )
     for each, found in zip(results, scores, strict=True):
         each.measures, each.failures = found.values, found.failures
-    _write(results, model, folder)
+    _write(results, left_out, model, folder)
     return results
+
+
+def _load_measurable(path: Path) -> feed_forward.Signal:
+    signal = load_speech(path)
+    if len(signal) < SHORTEST:
+        seconds = SHORTEST / SAMPLE_RATE
+        raise UserError(f"{path}: expected at least {seconds} s, found {len(signal) / SAMPLE_RATE:.3f} s")
+    return signal
 
 
 def output_names(files: Sequence[SpeechFile]) -> list[str]:
@@ -214,7 +222,7 @@ def _depths(results: Sequence[FileResult]) -> list[int]:
     return sorted({each.depth for each in results})
 
 
-def _write(results: Sequence[FileResult], model: SavedModel, folder: Path) -> None:
+def _write(results: Sequence[FileResult], left_out: Sequence[str], model: SavedModel, folder: Path) -> None:
     deepest = max(results, key=lambda each: each.depth)
     buffer = io.StringIO()
     writer = csv.DictWriter(buffer, fieldnames=list(deepest.row()), restval="")
@@ -225,6 +233,7 @@ def _write(results: Sequence[FileResult], model: SavedModel, folder: Path) -> No
         "model": model.digest,
         "stage": model.stage,
         "depths": [_without_nan(row) for row in summary(results)],
+        "left_out": list(left_out),
         "failures": [f"{each.decoded}: {reason}" for each in results for reason in each.failures.values()],
     }
     atomic_write(folder / "summary.json", json.dumps(report, indent=2) + "\n")

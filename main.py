@@ -25,7 +25,7 @@ def main(arguments: Sequence[str]) -> int:
         print(f"{PROGRAM}: {error}", file=sys.stderr)
         return USER_ERROR
     except KeyboardInterrupt:
-        print(f"{PROGRAM}: stopped; the same command continues from the last checkpoint", file=sys.stderr)
+        print(f"{PROGRAM}: stopped; the same command continues a training from its last checkpoint", file=sys.stderr)
         return INTERRUPTED
     return 0
 

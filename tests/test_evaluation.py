@@ -193,8 +193,14 @@ def test_unusable_files_are_named_and_left_out(
     with pytest.raises(UserError, match="none of the test files could be coded"):
         evaluate(model, unusable, tmp_path / "out")
     printed = capsys.readouterr()
-    lines = [line for line in (printed.out + printed.err).splitlines() if line.startswith("left out: ")]
-    assert len(lines) == 3
+    assert [line for line in printed.err.splitlines() if line.startswith("left out: ")] == printed.err.splitlines()
+    assert len(printed.err.splitlines()) == 3
+    assert not printed.out
+
+    evaluate(model, [*unusable, CLIPS[0]], tmp_path / "out")
+    report = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert [Path(line.split(":")[0]).name for line in report["left_out"]] == ["broken.wav", "short.wav", "none.wav"]
+    assert report["depths"][0]["files"] == 1
 
 
 def test_decoded_files_never_overwrite_each_other_or_leave_their_folder() -> None:

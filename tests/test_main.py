@@ -306,7 +306,7 @@ class TestProcesses:
         assert len(complaints.splitlines()) == 2, complaints
         begun, stopped = complaints.splitlines()  # nothing else: no notes of TensorFlow, no traceback
         assert begun.startswith("run ")
-        assert stopped == "main.py: stopped; the same command continues from the last checkpoint"
+        assert stopped == "main.py: stopped; the same command continues a training from its last checkpoint"
         assert printed == ""
         run = runs.find_run(place.folders()[0].name, place.check)
         assert run.status == "unfinished"
