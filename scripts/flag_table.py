@@ -1,0 +1,49 @@
+"""Prints the README's table of flags, or writes it into the README.
+
+python scripts/flag_table.py --write
+"""
+
+import argparse
+import dataclasses
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from config import Config, flag_of, shown
+from utilities import atomic_write
+
+README = Path(__file__).resolve().parent.parent / "README.md"
+START, END = "<!-- flags: written by scripts/flag_table.py -->\n", "<!-- end of flags -->"
+
+
+def table() -> str:
+    """All options under their headings, as Markdown."""
+    lines = ["| flag | default | meaning |", "|---|---|---|"]
+    for field in dataclasses.fields(Config):
+        if field.metadata["heading"]:
+            lines.append(f"| **{field.metadata['heading']}** | | |")
+        words = isinstance(field.default, str) and field.metadata["choices"]
+        meaning = field.metadata["help"] + (f" ({', '.join(words)})" if words else "")
+        lines.append(f"| `--{flag_of(field)}` | `{shown(field.default)}` | {meaning} |")
+    return "\n".join(lines) + "\n"
+
+
+def with_table(readme: str) -> str:
+    """A README with the current table between its two marks."""
+    before, _, rest = readme.partition(START)
+    _, _, after = rest.partition(END)
+    return before + START + table() + END + after
+
+
+def main() -> None:
+    """Prints or writes the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--write", action="store_true", help="write it into README.md instead of printing it")
+    if parser.parse_args().write:
+        atomic_write(README, with_table(README.read_text()))
+    else:
+        print(table(), end="")
+
+
+if __name__ == "__main__":
+    main()
