@@ -11,7 +11,15 @@ import soundfile
 from numpy.typing import NDArray
 
 import dataset
-from dataset import PackedCorpus, SpeechFile, find_speech, split_summary, steps_in_epoch, training_batches
+from dataset import (
+    PackedCorpus,
+    SpeechFile,
+    find_speech,
+    find_test_speech,
+    split_summary,
+    steps_in_epoch,
+    training_batches,
+)
 from errors import UserError
 from utilities import cut_frames, frame_gains, group_levels, high_pass, load_speech, pre_emphasise
 
@@ -76,6 +84,24 @@ def test_timit_keeps_its_test_part_and_holds_validation_speakers_out_of_train(ti
 
 def test_timit_is_found_from_the_folder_above_it(timit: Path) -> None:
     assert find_speech(timit.parent) == find_speech(timit)
+
+
+def test_the_test_part_of_timit_is_what_it_offers_for_testing(timit: Path) -> None:
+    assert find_test_speech(timit) == [file for file in find_speech(timit) if file.split == "test"]
+    assert len(find_test_speech(timit, sa_sentences=False)) == 4
+
+
+def test_without_splits_of_its_own_a_corpus_is_tested_on_as_a_whole(timit: Path) -> None:
+    files = find_test_speech(timit / "TRAIN")
+    assert {file.split for file in files} == {"test"}
+    assert {file.speaker.upper() for file in files} == {"FCJF0", "MDAC0", "MGAG0", "FCAU0"}
+    assert len(files) == 16
+
+
+def test_loose_recordings_are_tested_on_as_one_speaker(tmp_path: Path, speech_clips: Clips) -> None:
+    for number in range(2):
+        write_clip(tmp_path / "mine" / f"{number}.wav", speech_clips[number])
+    assert [file.speaker for file in find_test_speech(tmp_path / "mine")] == ["mine", "mine"]
 
 
 def test_validation_speakers_are_as_many_as_asked_for_and_chosen_by_the_seed(timit: Path) -> None:

@@ -227,6 +227,19 @@ def test_without_an_id_the_newest_finished_run_is_found(folders: Folders, clock:
     assert find_run("", folders.check) == made[1]
 
 
+def test_without_an_id_only_finished_runs_that_suit_are_found(folders: Folders, clock: Clock) -> None:
+    made = []
+    for _ in range(3):
+        made.append(folders.run(fresh=True))
+        made[-1].finish()
+        clock.advance(1)
+    assert find_run("", folders.check, suits=lambda run: run.id == made[0].id) == made[0]
+    assert find_run(made[1].id, folders.check, suits=lambda run: False) == made[1]
+    with pytest.raises(UserError, match="expected a finished cascade in") as error:
+        find_run("", folders.check, suits=lambda run: False, need="a finished cascade")
+    assert made[2].id in one_line(error)
+
+
 def test_without_an_id_unfinished_runs_do_not_do(folders: Folders) -> None:
     run = folders.run()
     with pytest.raises(UserError, match="unfinished") as error:
