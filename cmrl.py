@@ -154,17 +154,7 @@ def stages_of(config: Config) -> list[Stage]:
         config.learning_rate,
         config.pretrain_epochs,
     )
-    followers = [
-        Stage(
-            f"follower_{module + 1}",
-            module + 1,
-            (module,),
-            False,
-            int(config.follower_setting(config.follower_epochs, module)),
-            config.follower_setting(config.follower_learning_rates, module),
-        )
-        for module in range(1, config.num_modules)
-    ]
+    followers = [_follower_stage(config, module) for module in range(1, config.num_modules)]
     finetune = Stage(
         "finetune",
         config.num_modules,
@@ -176,6 +166,20 @@ def stages_of(config: Config) -> list[Stage]:
     return {1: [first], 2: followers, 3: [first, *followers], 4: [first, *followers], 5: [finetune]}[
         config.training_mode
     ]
+
+
+def _follower_stage(config: Config, module: int) -> Stage:
+    """The stage of follower `module` (1 is the first one); its last epoch is always quantised."""
+    epochs = int(config.follower_setting(config.follower_epochs, module))
+    return Stage(
+        f"follower_{module + 1}",
+        module + 1,
+        (module,),
+        False,
+        epochs,
+        config.follower_setting(config.follower_learning_rates, module),
+        warm_up=min(config.follower_pretrain_epochs, epochs - 1),
+    )
 
 
 def multiply_adds(cascade: Cascade) -> int:

@@ -200,6 +200,7 @@ class Config:
     steps_per_epoch: int = option(0, "steps in an epoch; 0: a pass over the corpus")
     batch_size: int = option(128, "frames a step")
     pretrain_epochs: int = option(2, "first epochs of the first codec without quantisers", flag="pretrain_step")
+    follower_pretrain_epochs: int = option(1, "first epochs of every added codec without its quantiser, never the last")
     codebook_learning_rate: float = option(
         0.01, "learning rate of bins and LSF levels as a share of the networks', since Adam's steps know no scale"
     )

@@ -122,6 +122,7 @@ SCHEDULE = dataclasses.replace(
     follower_epochs=(5, 4, 3),
     follower_learning_rates=(0.05, 0.04, 0.03),
     pretrain_epochs=2,
+    follower_pretrain_epochs=4,
 )
 
 
@@ -139,8 +140,8 @@ def test_each_mode_runs_its_stages_with_their_own_flags(mode: int, names: list[s
     stages = {stage.name: stage for stage in stages_of(dataclasses.replace(SCHEDULE, training_mode=mode))}
     expected = {  # depth, trained, front end, epochs, learning rate, warm-up
         "first": (1, (0,), True, 7, 0.1, 2),
-        "follower_2": (2, (1,), False, 5, 0.05, 0),
-        "follower_3": (3, (2,), False, 4, 0.04, 0),
+        "follower_2": (2, (1,), False, 5, 0.05, 4),
+        "follower_3": (3, (2,), False, 4, 0.04, 3),  # the last epoch is quantised
         "finetune": (3, (0, 1, 2), True, 3, 0.03, 0),
     }
     assert list(stages) == names
