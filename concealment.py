@@ -21,17 +21,12 @@ class Concealment:
 
     def __init__(self, cascade: Cascade) -> None:
         self._cascade = cascade
-        self._residual: tf.Tensor | None = None
-        self._polynomial: tf.Tensor | None = None
+        self._last: list[NDArray[np.int32]] | None = None
         self._lost = 0
 
     def arrived(self, symbols: Mapping[str, NDArray[np.int32]]) -> None:
         """Takes the symbols of a group that arrived, int32 [frames, positions, channels] by part."""
-        cascade, last = self._cascade, [values[-1:] for values in symbols.values()]
-        if not cascade.config.time_domain:
-            self._polynomial = cascade.front_end.decode(last.pop(0))
-        layers = [codec.decode(code) for codec, code in zip(cascade.codecs, last, strict=False)]
-        self._residual = tf.add_n(layers)
+        self._last = [values[-1:] for values in symbols.values()]
         self._lost = 0
 
     def frames(self, count: int) -> NDArray[np.float32]:
@@ -40,14 +35,16 @@ class Concealment:
         steps = np.arange(self._lost + 1, self._lost + kept + 1, dtype=np.float32)[:, None]
         self._lost += count
         frames = np.zeros((count, FRAME_LENGTH), np.float32)
-        if self._residual is not None and kept:
-            frames[:kept] = self._continued(self._residual, steps)
+        if self._last and kept:
+            frames[:kept] = self._continued(self._last, steps)
         return frames
 
-    def _continued(self, residual: tf.Tensor, steps: NDArray[np.float32]) -> NDArray[np.float32]:
-        front_end = self._cascade.front_end
-        residual = residual * FADE**steps
-        polynomial = self._polynomial
-        if polynomial is not None:
-            polynomial = polynomial * WIDENING ** (steps * np.arange(LPC_ORDER + 1, dtype=np.float32))
-        return np.asarray(front_end.window * front_end.synthesise(residual, polynomial))
+    def _continued(self, last: list[NDArray[np.int32]], steps: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The last frame's residual and polynomial so many frames later."""
+        front_end, codes = self._cascade.front_end, list(last)
+        polynomial = None
+        if not self._cascade.config.time_domain:
+            widening = WIDENING ** (steps * np.arange(LPC_ORDER + 1, dtype=np.float32))
+            polynomial = front_end.decode(codes.pop(0)) * widening
+        layers = [codec.decode(code) for codec, code in zip(self._cascade.codecs, codes, strict=False)]
+        return np.asarray(front_end.window * front_end.synthesise(tf.add_n(layers) * FADE**steps, polynomial))

@@ -1,0 +1,130 @@
+"""Measures how long coding a 10 s file takes, part by part, as a share of its duration (real-time factor).
+
+python scripts/benchmark_codec.py --threads 1
+python scripts/benchmark_codec.py --threads 2 --model check/RUN/stages/finetune
+
+Without a model: two untrained codecs of each kind, with tables for their own symbols. The best of some turns counts,
+on the clock and in processor time; on a busy machine the clock says little.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+from tabulate import tabulate
+
+import bitstream
+import codec
+import feed_forward
+from cmrl import Cascade
+from config import Config
+from constants import FRAMES_PER_GROUP, SAMPLE_RATE
+from context_fit import fit_models
+from context_model import whole_groups
+from entropy_model import count_symbols, integer_tables
+from modes import prepare_machine
+from saved_model import SavedModel, load_model, save_model
+from streaming import network_frames, network_symbols, symbol_coder
+from utilities import load_speech
+
+CLIPS = Path(__file__).resolve().parent.parent / "tests" / "data"
+SECONDS = 10
+HEADER = ("codec", "part", "encode, clock", "encode, processor", "decode, clock", "decode, processor")
+
+Signal = NDArray[np.float32]
+
+
+def sample_speech() -> Signal:
+    """10 s of the clips that the tests use."""
+    clips = [load_speech(path) for path in sorted(CLIPS.rglob("*.flac"))]
+    return np.concatenate(clips)[: SECONDS * SAMPLE_RATE]
+
+
+def untrained_model(block: str, signal: Signal, folder: Path) -> SavedModel:
+    """Two codecs with tables for their own symbols."""
+    cascade = Cascade(Config(block=block, num_modules=2))
+    coded = feed_forward.encode(cascade, signal, 2).symbols
+    tables = integer_tables({part.name: count_symbols(part, coded[part.name]) for part in cascade.parts()})
+    for name, model in fit_models(cascade, 2, {name: whole_groups(values) for name, values in coded.items()}).items():
+        tables |= model.arrays(name)
+    save_model(folder / block, "first", cascade, tables, 2)
+    return load_model(folder / block / "stages" / "first")
+
+
+def best(work: Callable[[], object], turns: int) -> tuple[float, float]:
+    """Least time on the clock and of the processor, as shares of the file's duration."""
+    work()
+    clocks, processors = [], []
+    for _ in range(turns):
+        clock, processor = time.perf_counter(), time.process_time()
+        work()
+        clocks.append(time.perf_counter() - clock)
+        processors.append(time.process_time() - processor)
+    return min(clocks) / SECONDS, min(processors) / SECONDS
+
+
+def rows_of(name: str, model: SavedModel, signal: Signal, turns: int) -> list[list[object]]:
+    """Lines of the table for one model."""
+    cascade, layers = model.cascade, len(model.cascade.codecs)
+    data = codec.encode(signal, model)
+    groups = bitstream.read_contents(data).groups[:-1]
+    contexts = feed_forward.prepare(signal, cascade.config).contexts
+    coder = symbol_coder(model, layers)
+    symbols = [coder.decode(group.parts, FRAMES_PER_GROUP) for group in groups]
+    works: dict[str, tuple[Callable[[], object], Callable[[], object]]] = {
+        "all": (lambda: codec.encode(signal, model), lambda: codec.decode(data, model)),
+        "LPC and network": (
+            lambda: network_symbols(cascade, contexts, layers),
+            lambda: [network_frames(cascade, each) for each in symbols],
+        ),
+        "entropy coder": (
+            lambda: [coder.encode(each) for each in symbols],
+            lambda: [coder.decode(group.parts, FRAMES_PER_GROUP) for group in groups],
+        ),
+    }
+    if not cascade.config.time_domain:
+        analyse, predict = tf.function(cascade.front_end), tf.function(cascade.front_end.decode)
+        batches = [contexts[start : start + FRAMES_PER_GROUP] for start in range(0, len(contexts) - 15, 16)]
+        works["LPC"] = (
+            lambda: [analyse(batch) for batch in batches],
+            lambda: [predict(each["lpc"]) for each in symbols],
+        )
+    return [[name, part, *best(encode, turns), *best(decode, turns)] for part, (encode, decode) in works.items()]
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", type=Path, help="folder of a saved model (default: untrained ones)")
+    parser.add_argument("--threads", type=int, default=1, help="within an operation (default 1)")
+    parser.add_argument("--turns", type=int, default=3, help="of which the best counts (default 3)")
+    arguments = parser.parse_args()
+    prepare_machine(arguments.threads)
+    tf.config.threading.set_inter_op_parallelism_threads(1)
+    imported = time.process_time()
+    signal = sample_speech()
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        if arguments.model:
+            rows += rows_of(str(arguments.model), load_model(arguments.model), signal, arguments.turns)
+        else:
+            for block in ("folded", "gln"):
+                rows += rows_of(block, untrained_model(block, signal, Path(folder)), signal, arguments.turns)
+    print(f"{SECONDS} s of speech, {arguments.threads} threads; {imported:.1f} s of processor time to import all")
+    print(tabulate(rows, HEADER, floatfmt=".3f"))
+
+
+if __name__ == "__main__":
+    main()
