@@ -165,6 +165,22 @@ class TestWhatAStageTrains:
         kept = np.array_equal(codebook, cascade.front_end.quantizer.codebook.numpy())
         assert kept is not is_cq
 
+    def test_codebooks_move_at_their_own_share_of_the_learning_rate(self, trainer_of: MakeTrainer) -> None:
+        """Adam's first step is the learning rate itself, whatever the gradient."""
+        trainer = trainer_of(learning_rate=1e-2, codebook_learning_rate=0.05, learning_rate_schedule="constant")
+        before = [variable.numpy() for variable in trainer.variables]
+
+        take_steps(trainer, 1)
+
+        moved = {
+            variable.path: float(np.max(np.abs(variable.numpy() - old)))
+            for variable, old in zip(trainer.variables, before, strict=True)
+        }
+        codebooks = {variable.path for variable in trainer.codebooks}
+        assert len(codebooks) == 2  # bins and LSF levels
+        for path, distance in moved.items():
+            assert distance == pytest.approx(5e-4 if path in codebooks else 1e-2, rel=0.02), path
+
     def test_a_saved_codebook_stays_bit_identical_through_a_whole_run_of_finetuning(self, trained: Workplace) -> None:
         place = Workplace(trained.root / "fixed")
         run = trained_from(trained, place, training_mode=5, train_lsf_codebook=False)
