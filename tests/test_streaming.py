@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from coding import make_model
 from numpy.typing import NDArray
+from tiny import eager_and_short
 
 import bitstream
 import feed_forward
@@ -274,13 +275,14 @@ def test_ten_thousand_mutated_files_end_in_symbols_or_a_typed_error(model: Saved
     print("seed", seed)
     rng = np.random.default_rng(seed)
     file = encode(speech[:7700], model, 1)  # a whole group and one of a single frame
-    coder = symbol_coder(model, 1)
+    coder, sent = symbol_coder(model, 1), bitstream.read_contents(file).groups
     for trial in range(10_000):
-        data = resealed(file, rng) if trial % 50 == 0 else mutated(file, rng)
+        data = resealed(file, rng) if trial % 10 == 0 else mutated(file, rng)
         try:
             contents = bitstream.read_contents(data)
             for group in contents.groups[-1:]:
-                coder.decode(group.parts, 1)
+                if group not in sent:
+                    coder.decode(group.parts, 1)
         except (BitstreamError, ValueError):
             continue
         assert contents.header == bitstream.unpack_header(file), trial
@@ -315,18 +317,19 @@ VARIANTS: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_every_kind_of_cascade_codes_its_own_symbols(tmp_path: Path, clips: list[Signal], variant: str) -> None:
-    model = make_model(tmp_path, clips[:3], **VARIANTS[variant])
     signal = clips[0][:20_000]
-    data = encode(signal, model)
-    coded = feed_forward.encode(model.cascade, signal, 2)
-    for name, values in symbols_of(model, data).items():
-        assert (values != coded.symbols[name]).mean() < 1e-3, name
-    exact = coded._replace(symbols=symbols_of(model, data))
-    assert decode(data, model).signal == pytest.approx(feed_forward.decode(model.cascade, exact)[-1], abs=1e-5)
-    assert bitstream.truncate(data, 1) == encode(signal, model, 1)
-    header, groups, *_ = bitstream.read_contents(data)
-    damaged = bitstream.pack_header(header) + b"".join(bitstream.pack_group(group) for group in groups[:1])
-    assert np.isfinite(decode(damaged, model).signal).all()
+    with eager_and_short():
+        model = make_model(tmp_path, clips[:2], **VARIANTS[variant])
+        data = encode(signal, model)
+        coded = feed_forward.encode(model.cascade, signal, 2)
+        for name, values in symbols_of(model, data).items():
+            assert (values != coded.symbols[name]).mean() < 1e-3, name
+        exact = coded._replace(symbols=symbols_of(model, data))
+        assert decode(data, model).signal == pytest.approx(feed_forward.decode(model.cascade, exact)[-1], abs=1e-5)
+        assert bitstream.truncate(data, 1) == encode(signal, model, 1)
+        damaged = decode(without(data, {1}), model)
+    assert np.isfinite(damaged.signal).all()
+    assert damaged.damage.lost == [1]
 
 
 def test_a_model_with_one_gain_an_utterance_codes_files_but_no_streams(tmp_path: Path, clips: list[Signal]) -> None:
