@@ -16,11 +16,12 @@ from tiny import CORPUS, Workplace, wait_for
 
 import modes
 import runs
+import training
 from cmrl import Cascade, Stage, stages_of
 from dataset import PackedCorpus, find_speech
 from errors import UserError
 from saved_model import saved_weights, stage_folders
-from training import DEATH_INTERVALS, StageTrainer, Watch, WeightAverage
+from training import StageTrainer, Watch, WeightAverage
 
 GOLDEN = Path(__file__).parent / "golden" / "first_steps.json"
 REGENERATE = "REGENERATE_GOLDEN"  # set it to write the golden numbers anew, then look at the difference
@@ -207,7 +208,10 @@ def trained_from(base: Workplace, place: Workplace, **changes: Any) -> runs.Run:
 
 
 class TestRunsThatCannotGoOn:
-    def test_codes_that_died_stop_the_run_with_plain_words(self, tmp_path: Path) -> None:
+    def test_codes_that_died_stop_the_run_with_plain_words(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(training, "DEATH_INTERVALS", 3)  # readings, to be there sooner
         place = Workplace(tmp_path)
         doomed = place.config(
             training_mode=1,
@@ -223,7 +227,7 @@ class TestRunsThatCannotGoOn:
         run = runs.find_run(place.folders()[0].name, place.check)
         stopped = place.events(run, "stopped")[0]
         assert "collapsed" in stopped["reason"]
-        assert stopped["step"] >= 20 * DEATH_INTERVALS
+        assert stopped["step"] >= 20 * 3
         assert run.status == "unfinished"
 
     def test_weights_that_are_not_numbers_stop_the_run_and_keep_the_last_good_checkpoint(
