@@ -75,7 +75,9 @@ def write_voice(voice: Voice, prompts: Path, output: Path) -> list[list[str]]:
     folder = prompts / voice.folder
     (output / voice.speaker).mkdir(parents=True, exist_ok=True)
     rows = []
-    for path in tqdm(sorted(folder.rglob("*.g722")), desc=f"{voice.language} {voice.speaker}", unit="file"):
+    for path in tqdm(
+        sorted(folder.rglob("*.g722")), desc=f"{voice.language} {voice.speaker}", unit="file", disable=None
+    ):
         parts = path.relative_to(folder).with_suffix("").parts
         if not NOT_SPEECH.isdisjoint(parts):
             continue
