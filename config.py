@@ -176,7 +176,7 @@ class Config:
     )
     loss_domain: str = option("speech", "signal that the losses compare", choices=("speech", "residual"))
     loss_after_de_emphasis: bool = option(False, "1: losses on speech after de-emphasis of the frame")
-    layer_loss: float = option(0.3, "finetuning: weight of the losses of shallower depths, 0 to 1")
+    layer_loss: float = option(1.0, "finetuning: weight of the losses of shallower depths, 0 to 1")
     target_entropy: float = option(2.2, "bits a symbol that tau steers to")
     target_entropy_per_module: tuple[float, ...] = option((), "bits a symbol of each module; empty: target_entropy")
     target_kbps: float = option(0.0, "bitrate of all parts, 1000 bits a second, instead of target_entropy; 0: unused")
