@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import io
 import json
-import logging
 import os
 import sys
 import tempfile
@@ -22,6 +21,7 @@ import soundfile
 from numpy.typing import NDArray
 
 import bitstream
+import console
 from constants import SAMPLE_RATE
 from errors import UserError
 from utilities import atomic_write, group_levels, load_speech, to_int16
@@ -29,8 +29,6 @@ from utilities import atomic_write, group_levels, load_speech, to_int16
 if TYPE_CHECKING:
     from saved_model import SavedModel
     from streaming import Damage
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 STANDARD = "-"
 COMMANDS = ("info", "truncate")
@@ -194,7 +192,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str]) -> int:
     """Runs what the command line asks for; returns the exit status."""
-    logging.basicConfig(format="%(message)s", level=logging.INFO, stream=sys.stderr, force=True)
+    console.show_own_lines()
     try:
         _dispatch(_parser().parse_args(list(arguments)))
     except UserError as error:
@@ -210,6 +208,8 @@ def _dispatch(options: argparse.Namespace) -> None:
     wanted = 1 if command == "info" else 2
     if len(options.files) != wanted:
         raise UserError(f"expected {wanted} file names, found {len(options.files)}; --help shows how it is used")
+    if command != "truncate":
+        console.import_tensorflow()
     if command == "info":
         _print_info(_read(options.files[0]), options.check_dir)
     elif command == "truncate":
@@ -248,7 +248,7 @@ def _encode_file(options: argparse.Namespace) -> None:
     data = encode(signal, load_model(find_model(options.model, options.check_dir)), options.layers, spans=options.spans)
     _write(target, data)
     seconds = len(signal) / SAMPLE_RATE
-    logging.info("%s: %.2f s, %d bytes, %.2f kbps", target, seconds, len(data), 8 * len(data) / 1000 / seconds)
+    console.log.info("%s: %.2f s, %d bytes, %.2f kbps", target, seconds, len(data), 8 * len(data) / 1000 / seconds)
 
 
 def _decode_file(options: argparse.Namespace) -> None:
@@ -263,7 +263,7 @@ def _decode_file(options: argparse.Namespace) -> None:
     damage = Damage()
     model = load_model(_model_of_file(wanted, options.check_dir))
     num_samples = _write_speech(target, decoded_blocks(data, model, options.layers, damage))
-    logging.info(
+    console.log.info(
         "%s: %.2f s%s", target, num_samples / SAMPLE_RATE, "".join(f"; {line}" for line in _damage_lines(damage))
     )
 
@@ -354,7 +354,7 @@ def _read_speech(name: str) -> Signal:
 def _note_conversion(path: Path) -> None:
     found = soundfile.info(path)
     if found.samplerate != SAMPLE_RATE or found.channels != 1:
-        logging.info("%s: %d Hz and %d channels become 16 kHz mono", path, found.samplerate, found.channels)
+        console.log.info("%s: %d Hz and %d channels become 16 kHz mono", path, found.samplerate, found.channels)
 
 
 def _write(name: str, data: bytes) -> None:
