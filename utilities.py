@@ -167,13 +167,14 @@ def load_speech(path: str | Path) -> NDArray[np.float32]:
         raise UserError(_reading_advice(Path(path), error)) from error
     if not np.isfinite(channels).all():
         raise UserError(f"{path}: expected finite samples, found NaN or infinity; leave the file out")
-    signal = _resample(channels.mean(axis=1), rate)
+    signal = resample(channels.mean(axis=1), rate)
     if not len(signal):
         raise UserError(f"{path}: expected speech, found no samples; leave the file out")
     return np.clip(signal, -1, 1)
 
 
-def _resample(signal: NDArray[np.float32], rate: int) -> NDArray[np.float32]:
+def resample(signal: NDArray[np.float32], rate: int) -> NDArray[np.float32]:
+    """Samples [n] of another rate in Hz as [round(n * 16000 / rate)] at 16 kHz, without delay."""
     if rate == SAMPLE_RATE or not len(signal):
         return signal
     divisor = np.gcd(rate, SAMPLE_RATE)
