@@ -16,6 +16,7 @@ from typing import Any, Final, NamedTuple, Self
 import numpy as np
 import pesq
 import pystoi
+import scipy.signal
 import scipy.stats
 import soundfile
 from numpy.typing import NDArray
@@ -31,6 +32,10 @@ Source = Signal | str | Path
 # The pesq library has room for 50 utterances and crashes the process some way past them. An utterance and
 # the pause that ends it take at least 0.2 s each, so that 20 s are always safe, and longer signals are cut.
 PESQ_LONGEST: Final = 20 * SAMPLE_RATE  # samples
+LSD_WINDOW: Final = 512  # samples, 32 ms, a frame every half of it
+LSD_FLOOR_DB: Final = 70.0  # below the reference's loudest bin
+VISQOL_SHORTEST: Final = SAMPLE_RATE // 2  # samples: it compares patches of 0.4 s
+VISQOL_MISSING: Final = "ViSQOL is not installed: pip install 'neural-speech-coding[visqol]'"
 POOLED_FROM: Final = 24  # pairs: fewer are scored sooner than worker processes start
 
 
@@ -93,6 +98,9 @@ def _measurement(measure: Callable[[Signal, Signal], float]) -> Callable[[Signal
             return Measurement(measure(*_comparable(reference, decoded)))
         except _UnmeasurableError as failure:
             return Measurement(math.nan, str(failure))
+        except Exception as failure:  # a library's fault on one file must not end a run over many
+            reason = " ".join(str(failure).split()) or "no reason given"
+            return Measurement(math.nan, f"{measure.__name__} failed: {type(failure).__name__}: {reason}")
 
     return measured
 
@@ -166,12 +174,58 @@ def _pesq_of_piece(reference: Signal, decoded: Signal) -> float | None:
         raise _UnmeasurableError(f"PESQ failed: {failure}") from failure
 
 
+@_measurement
+def log_spectral_distance(reference: Signal, decoded: Signal) -> float:
+    """Log-spectral distance in dB of two signals [n], 0 for equal ones.
+
+    The RMS over frequency of the difference of log power spectra of 32 ms, then the mean over frames (Gray and Markel,
+    "Distance measures for speech processing", 1976). Both spectra stand on a floor far below the reference's loudest
+    bin, or else digital silence would decide.
+    """
+    powers = [np.abs(scipy.signal.stft(each, nperseg=LSD_WINDOW)[2]) ** 2 for each in (reference, decoded)]
+    floor = 10 ** (-LSD_FLOOR_DB / 10) * np.max(powers[0])
+    difference = 10 * np.log10((powers[1] + floor) / (powers[0] + floor))
+    return float(np.mean(np.sqrt(np.mean(difference**2, axis=0))))
+
+
+@_measurement
+def visqol(reference: Signal, decoded: Signal) -> float:
+    """ViSQOL of two signals [n] at 16 kHz in speech mode with its lattice model, 1 to 4.5 (Chinen et al. 2020)."""
+    if _is_silent(decoded):
+        raise _UnmeasurableError("the decoded signal is silent")
+    if reference.size < VISQOL_SHORTEST:
+        raise _UnmeasurableError("ViSQOL needs half a second")
+    return float(_visqol_speech_mode().measure_from_arrays(reference, decoded, SAMPLE_RATE).moslqo)
+
+
+@functools.cache
+def _visqol_speech_mode() -> Any:
+    try:
+        from visqol import VisqolApi
+    except ImportError:
+        raise _UnmeasurableError(VISQOL_MISSING) from None
+    api = VisqolApi()
+    try:
+        api.create(mode="speech", use_lattice_model=True)
+    except ImportError:
+        raise _UnmeasurableError(VISQOL_MISSING) from None
+    return api
+
+
 MEASURES: Final = {"pesq_wb": pesq_wb, "stoi": stoi, "snr": snr, "si_sdr": si_sdr}
+# Those that training and mode 0 do without: ViSQOL takes a second a file and is an extra of the installation.
+ALL_MEASURES: Final = MEASURES | {"lsd": log_spectral_distance, "visqol": visqol}
 
 
-def score(reference: Signal, decoded: Signal) -> Score:
-    """All measures of a decoded signal [n] against its reference [n] at 16 kHz; what fails has a reason."""
-    measurements = {name: measure(reference, decoded) for name, measure in MEASURES.items()}
+def score(reference: Signal, decoded: Signal, names: Sequence[str] = tuple(MEASURES)) -> Score:
+    """Measures of a decoded signal [n] against its reference [n] at 16 kHz; what fails has a reason.
+
+    Args:
+        reference: signal before coding.
+        decoded: signal after it.
+        names: of the measures, among ALL_MEASURES.
+    """
+    measurements = {name: ALL_MEASURES[name](reference, decoded) for name in names}
     values = {name: float(measurement) for name, measurement in measurements.items()}
     return Score(values, {name: each.reason for name, each in measurements.items() if each.reason})
 

@@ -37,5 +37,9 @@ setup(
             "types-tqdm",
         ],
         "sample-speech": ["av>=14"],
+        # without the lattice its scores are those of an older mapping; speequal, its kin in C++, needs Bazel to install
+        "visqol": ["visqol-python[lattice]>=3.8,<4"],
+        "report": ["matplotlib>=3.9", "jinja2>=3.1", "pyyaml>=6"],
+        "browser": ["playwright>=1.48"],  # tests of the report's page
     },
 )

@@ -13,7 +13,7 @@ import soundfile
 from numpy.typing import NDArray
 
 import measures
-from measures import mean_with_interval, pesq_wb, score, score_files, si_sdr, snr, stoi
+from measures import log_spectral_distance, mean_with_interval, pesq_wb, score, score_files, si_sdr, snr, stoi, visqol
 
 Signal = NDArray[np.float64]
 
@@ -69,6 +69,50 @@ def test_every_measure_falls_as_noise_rises(speech: Signal) -> None:
         values = [each.values[name] for each in scores]
         assert values == sorted(values, reverse=True), name
         assert len(set(values)) == 3, name
+
+
+@pytest.mark.parametrize("decibels", [-12.0, 3.0, 20.0])
+def test_the_log_spectral_distance_of_a_louder_signal_is_its_level(decibels: float) -> None:
+    noise = np.random.default_rng(1).standard_normal(48_000)  # all of it far above the floor
+    assert log_spectral_distance(noise, 10 ** (decibels / 20) * noise) == pytest.approx(abs(decibels), abs=0.01)
+
+
+def test_the_log_spectral_distance_grows_with_noise_and_digital_silence_does_not_decide_it(speech: Signal) -> None:
+    values = [log_spectral_distance(speech, speech + noise_like(speech, decibels_below=each)) for each in (60, 30, 10)]
+    assert values == sorted(values)
+    assert log_spectral_distance(speech, speech) == 0
+    gap = np.concatenate([speech, np.zeros(speech.size)])
+    assert log_spectral_distance(gap, gap + 1e-7) < 0.1
+
+
+def test_visqol_falls_as_noise_rises_and_names_what_it_cannot_measure(speech: Signal) -> None:
+    pytest.importorskip("visqol", reason="ViSQOL is an optional extra")
+    best, middle, worst = (visqol(speech, speech + noise_like(speech, decibels_below=each)) for each in (80, 40, 20))
+    assert 4 < best < 5
+    assert best > middle > worst > 1
+    assert visqol(speech, 0 * speech).reason == "the decoded signal is silent"
+    assert visqol(speech[:4000], speech[:4000]).reason == "ViSQOL needs half a second"
+
+
+def test_without_visqol_its_value_is_missing_with_the_command_that_installs_it(
+    speech: Signal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "visqol", None)
+    measures._visqol_speech_mode.cache_clear()
+    values, failures = score(speech, speech, ["snr", "visqol"])
+    assert math.isnan(values["visqol"])
+    assert "pip install" in failures["visqol"]
+    assert list(values) == ["snr", "visqol"]
+
+
+def test_a_fault_in_a_measure_s_library_becomes_a_reason(speech: Signal, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*arguments: object) -> float:
+        raise ZeroDivisionError("of a kind\nthat nobody knew")
+
+    monkeypatch.setattr(measures.pystoi, "stoi", fail)
+    values, failures = score(speech, speech + noise_like(speech, decibels_below=20))
+    assert failures == {"stoi": "stoi failed: ZeroDivisionError: of a kind that nobody knew"}
+    assert np.isfinite(values["pesq_wb"])
 
 
 def test_a_score_of_speech_has_four_finite_values_and_no_failure(speech: Signal) -> None:
