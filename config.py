@@ -210,6 +210,11 @@ class Config:
     clip_norm: float = option(1.0, "largest global norm of a step's gradient; 0: unlimited")
     ema_decay: float = option(0.999, "averaging of the weights that are validated and exported; 0: none")
     validation_files: int = option(8, "files scored after each epoch")
+    context_minutes: float = option(
+        5.0,
+        "minutes of training speech from which the saved model's contexts of symbols are estimated, a fifth of them at "
+        "each validation; 0: one probability table a channel",
+    )
     checkpoint_minutes: float = option(2.0, "minutes between checkpoints", identity=False)
     tensorboard: bool = option(True, "1: scalars, audio and spectrograms for TensorBoard", identity=False)
 

@@ -171,9 +171,11 @@ def _regression(model: ContextModel, phase: Phase, values: Levels, wanted: NDArr
     every = max(1, wanted.size // REGRESSION_ROWS)
     windows = np.lib.stride_tricks.sliding_window_view(values[::every], 2 * model.radius + 1, axis=1)[:, phase.rows]
     features = np.moveaxis(windows, 3, 2).reshape(windows.shape[0] * windows.shape[1], -1)
-    features = np.pad(features, ((0, 0), (1, 0)), constant_values=LEVEL_RANGE)
-    products = features.T @ features + RIDGE * LEVEL_RANGE**2 * np.eye(features.shape[1])
-    weights = np.linalg.solve(products, features.T @ wanted[::every].reshape(-1))[1:]
+    targets = wanted[::every].reshape(-1)
+    mean = features.mean(0)
+    covariance = features.T @ features - len(features) * np.outer(mean, mean)
+    ridge = RIDGE * LEVEL_RANGE**2 * np.eye(len(mean))
+    weights = np.linalg.solve(covariance + ridge, features.T @ (targets - targets.mean()))
     return (
         np.rint(np.clip(weights, -LARGEST_WEIGHT, LARGEST_WEIGHT) * WEIGHT_ONE)
         .astype(np.int64)

@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from cmrl import Cascade, Stage, stages_of
 from config import Config
+from context_fit import fit_models, training_symbols
 from dataset import PackedCorpus, steps_in_epoch, training_batches
 from entropy_model import Tables, count_symbols, integer_tables, kilobits_per_second, symbols_by_part
 from errors import UserError
@@ -27,6 +28,7 @@ from validation import Validation, ValidationSet, write_tensorboard
 
 TABLE_STEPS = 200  # training batches whose symbols make the exported tables
 VALIDATION_TABLE_STEPS = 20
+VALIDATION_CONTEXTS = 0.2  # of context_minutes: tells the rate to a per cent or so
 DEATH_INTERVALS = 10  # readings in a row without any entropy after which a codec counts as dead
 EPOCHS_APART = 100_000  # keeps the data orders of different stages apart
 
@@ -136,6 +138,15 @@ class StageTrainer:
                 counts[part.name] += count_symbols(part, symbols[part.name])
         return integer_tables(counts)
 
+    def context_tables(self, minutes: float) -> Tables:
+        """Context models from so many minutes of training files, for a file beside `tables`; none from 0 minutes."""
+        if not minutes:
+            return {}
+        paths = [file.path for file in self.corpus.files("train")]
+        symbols = training_symbols(self.cascade, self.stage.depth, paths, minutes, self.config.seed)
+        models = fit_models(self.cascade, self.stage.depth, symbols)
+        return {key: array for name, model in models.items() for key, array in model.arrays(name).items()}
+
     def _epoch_batches(self, epoch: int, first: int, end: int, *, augmented: bool = True) -> tf.data.Dataset:
         return training_batches(
             self.corpus,
@@ -222,7 +233,7 @@ class Training:
             self.journal.write("stopped", stage=stage.name, step=step, reason=str(reason) or "interrupted")
             raise
         with trainer.average.applied():
-            tables = trainer.tables(TABLE_STEPS)
+            tables = trainer.tables(TABLE_STEPS) | trainer.context_tables(self.config.context_minutes)
             scores = validation.score(cascade, tables, stage.depth)
             digest = save_model(self.run.folder, stage.name, cascade, tables, stage.depth)
         self.journal.write("exported", stage=stage.name, model=digest, step=trainer.total_steps, **scores.flat())
@@ -259,6 +270,7 @@ class Training:
     def _validate(self, trainer: StageTrainer, validation: ValidationSet, epoch: int) -> Validation:
         with trainer.average.applied():
             tables = trainer.tables(VALIDATION_TABLE_STEPS)
+            tables |= trainer.context_tables(VALIDATION_CONTEXTS * self.config.context_minutes)
             scores = validation.score(trainer.cascade, tables, trainer.stage.depth)
         self.journal.write("validated", stage=trainer.stage.name, epoch=epoch + 1, **scores.flat())
         if self.config.tensorboard:

@@ -14,8 +14,9 @@ import feed_forward
 from cmrl import Cascade
 from config import Config
 from constants import SAMPLE_RATE
+from context_model import frame_code_lengths, read_models
 from dataset import SpeechFile
-from entropy_model import GAIN_BITS_PER_FRAME, Tables, code_lengths, kilobits_per_second
+from entropy_model import GAIN_BITS_PER_FRAME, Tables, kilobits_per_second
 from measures import score
 from utilities import load_speech
 
@@ -27,7 +28,7 @@ SPECTROGRAM_RANGE_DB = 80.0
 class Validation:
     """What validation found.
 
-    bits_per_frame: ideal code length of each part, LPC first, in bits a frame.
+    bits_per_frame: ideal code length of each part as a file would code it, LPC first, in bits a frame.
     kbps: rate at every depth, gain included.
     measures: mean of each measure at every depth, nan left out.
     soft_hard_gaps: RMS of soft mixture less hard decision of each part's values.
@@ -60,14 +61,14 @@ class ValidationSet:
 
     def score(self, cascade: Cascade, tables: Tables, depth: int) -> Validation:
         """Scores the first `depth` codecs, which `tables` belong to."""
-        bits: dict[str, list[NDArray[np.float64]]] = {name: [] for name in tables}
+        models = read_models(tables)
+        bits: dict[str, list[NDArray[np.float64]]] = {name: [] for name in models}
         measured: list[list[dict[str, float]]] = [[] for _ in range(depth)]
         shown: list[NDArray[np.float32]] = []
         for signal in self.signals:
             coded = feed_forward.encode(cascade, signal, depth)
             decoded = feed_forward.decode(cascade, coded)
-            lengths = code_lengths(coded.symbols, tables)
-            for name, values in lengths.items():
+            for name, values in frame_code_lengths(models, coded.symbols).items():
                 bits[name].append(values)
             for each, scores in zip(decoded, measured, strict=True):
                 scores.append(score(signal, each).values)

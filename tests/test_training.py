@@ -18,10 +18,12 @@ import modes
 import runs
 import training
 from cmrl import Cascade, Stage, stages_of
-from dataset import PackedCorpus, find_speech
+from context_model import read_models
+from dataset import PackedCorpus, SpeechFile, find_speech
 from errors import UserError
-from saved_model import saved_weights, stage_folders
+from saved_model import load_model, saved_weights, stage_folders
 from training import StageTrainer, Watch, WeightAverage
+from validation import ValidationSet
 
 GOLDEN = Path(__file__).parent / "golden" / "first_steps.json"
 REGENERATE = "REGENERATE_GOLDEN"  # set it to write the golden numbers anew, then look at the difference
@@ -198,6 +200,21 @@ class TestWhatAStageTrains:
         first, cascade = saved_weights(folders["first"]), saved_weights(folders["follower_2"])
         shared = [name for name in first if not name.startswith("table/")]
         assert all(np.array_equal(first[name], cascade[name]) for name in shared)
+
+
+def test_a_run_exports_the_contexts_by_which_it_validates(tmp_path: Path) -> None:
+    place = Workplace(tmp_path)
+    run = place.train(training_mode=1, num_modules=1, context_minutes=0.1)
+    model = load_model(stage_folders(run.folder)["first"])
+    assert read_models(model.tables)["codec 1"].radius == 4
+    exported = place.events(run, "exported")[0]
+    validation = ValidationSet(find_speech_of("val"), place.config())
+    for name, bits in validation.score(model.cascade, model.tables, 1).bits_per_frame.items():
+        assert exported[f"bits_{name.replace(' ', '_')}"] == pytest.approx(bits, rel=0.01)
+
+
+def find_speech_of(split: str) -> list[SpeechFile]:
+    return [file for file in find_speech(CORPUS) if file.split == split]
 
 
 def trained_from(base: Workplace, place: Workplace, **changes: Any) -> runs.Run:
@@ -386,6 +403,13 @@ class TestParts:
         for table in tables.values():
             assert table.min() >= 1
             assert (table.sum(axis=1) == 65536).all()
+
+    def test_context_tables_are_a_model_of_every_part_in_use(self, trainer_of: MakeTrainer) -> None:
+        trainer = trainer_of(num_modules=2)
+        tables = trainer.tables(1) | trainer.context_tables(0.05)
+        models = read_models(tables)
+        assert {name: model.radius for name, model in models.items()} == {"lpc": 2, "codec 1": 4}
+        assert trainer.context_tables(0.0) == {}
 
     def test_the_closed_loop_moves_tau_every_twenty_steps_only(self, trainer_of: MakeTrainer) -> None:
         trainer = trainer_of(time_domain=True, target_entropy=1.0)

@@ -36,6 +36,7 @@ SCHEDULE: dict[str, Any] = {
     "learning_rate": 1e-3,
     "follower_learning_rates": (1e-3, 1e-3),
     "validation_files": 1,
+    "context_minutes": 0.0,
     "tensorboard": False,
     "data_dir": str(CORPUS),
 }
