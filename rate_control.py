@@ -14,8 +14,8 @@ from entropy_model import GAIN_BITS_PER_FRAME, bits_per_frame
 
 COUNT_MEMORY = 0.95  # share of the symbol counts that survives a step: a window of about 20 steps
 CONTROL_INTERVAL = 20  # steps between two moves of the closed loop, and between two readings of the losses
-LARGEST_ERROR = 1.0  # relative rate error beyond which tau does not move faster
-PROPORTIONAL_INTERVALS = 8.0  # the error acts at once as it would by itself in so many intervals: damps the loop
+LARGEST_RISE, LARGEST_FALL = 0.5, 1.0  # relative rate errors beyond which tau acts no harder, above and below target
+PROPORTIONAL_INTERVALS = 16.0  # the error acts at once as it would by itself in so many intervals: damps the loop
 ORIGINAL_TOLERANCE = 0.05  # bits a symbol above the target that the original tolerates with LPC
 ORIGINAL_RISE = 0.015
 ORIGINAL_FALL_WITH_LPC = 0.045
@@ -39,6 +39,13 @@ class RateController(tf.Module):
         self.tau = tf.Variable(tf.fill([config.num_modules], float(config.coefficients[3])), trainable=False)
         self.integral = tf.Variable(self.tau)
         self.correction = tf.Variable(tf.ones([config.num_modules]), trainable=False)
+
+    def begin_from(self, taus: Sequence[float]) -> None:
+        """Starts the first modules at the weights that steered them when they were last trained."""
+        start = self.tau.numpy()
+        start[: len(taus)] = taus
+        self.tau.assign(start)
+        self.integral.assign(start)
 
     def observe(self, symbols: Sequence[tf.Tensor]) -> None:
         """Counts the hard symbols of a training batch, int32 [batch, positions, channels] of each part."""
@@ -88,7 +95,8 @@ class RateController(tf.Module):
         if self.config.tau_controller != "closed_loop":
             return
         target = self.target_module_bits()
-        error = np.clip(self.expected_module_bits() / target - 1, -LARGEST_ERROR, LARGEST_ERROR)
+        # codes that start far above the target die of a tau that falls upon them at once
+        error = np.clip(self.expected_module_bits() / target - 1, -LARGEST_FALL, LARGEST_RISE)
         self._move(self.config.tau_step * error)
         self._set_tau(self.integral.numpy()[: self.stage.depth] + PROPORTIONAL_INTERVALS * self.config.tau_step * error)
 

@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import io
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -33,8 +34,18 @@ class SavedModel(NamedTuple):
     digest: str
 
 
-def save_model(run_folder: Path, stage: str, cascade: Cascade, tables: Tables, depth: int) -> str:
+def save_model(
+    run_folder: Path, stage: str, cascade: Cascade, tables: Tables, depth: int, taus: Sequence[float] = ()
+) -> str:
     """Writes the first `depth` codecs of a cascade as a stage of a run.
+
+    Args:
+        run_folder: the run's folder.
+        stage: the stage's name.
+        cascade: gives weights and configuration.
+        tables: of every part's symbols.
+        depth: how many codecs are written.
+        taus: weights of the codecs' entropy at which training has arrived, for a later stage to go on from.
 
     Returns:
         The first eight hex digits of the SHA-256 of weights, tables and configuration.
@@ -48,7 +59,7 @@ def save_model(run_folder: Path, stage: str, cascade: Cascade, tables: Tables, d
     )
     arrays = weights_of(cascade, depth) | {TABLE_PREFIX + name: table for name, table in tables.items()}
     # without places and displays, which make no other model
-    description = {"stage": stage, "config": config.identity()}
+    description = {"stage": stage, "config": config.identity(), "tau": [round(float(tau), 4) for tau in taus]}
     digest = _digest(arrays, description)
     buffer = io.BytesIO()
     np.savez(buffer, allow_pickle=False, **arrays)
@@ -74,6 +85,11 @@ def load_model(folder: Path) -> SavedModel:
 def saved_config(folder: Path) -> Config:
     """The configuration of a stage's folder."""
     return from_dict(_read(folder)[1]["config"], origin=str(folder / DESCRIPTION))
+
+
+def saved_taus(folder: Path) -> list[float]:
+    """The weights of the codecs' entropy at which training had arrived."""
+    return list(_read(folder)[1].get("tau", []))
 
 
 def saved_weights(folder: Path) -> dict[str, NDArray[Any]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +23,7 @@ from errors import UserError
 from objective import Losses, objective
 from rate_control import CONTROL_INTERVAL, RateController
 from runs import Journal, Run
-from saved_model import assign_weights, save_model, saved_weights, stage_folders
+from saved_model import assign_weights, save_model, saved_taus, saved_weights, stage_folders
 from validation import Validation, ValidationSet, write_tensorboard
 
 TABLE_STEPS = 200  # training batches whose symbols make the exported tables
@@ -209,19 +209,19 @@ class Training:
         keras.utils.set_random_seed(self.config.seed)
         cascade = Cascade(self.config)
         validation = ValidationSet(self.corpus.files("val"), self.config)
-        if self.base:
-            assign_weights(cascade, saved_weights(self.base))
+        before = self.base
         for stage in stages_of(self.config):
-            done = stage_folders(self.run.folder).get(stage.name)
-            if done:
-                assign_weights(cascade, saved_weights(done))
-                continue
-            self._train_stage(cascade, stage, validation)
+            if before:
+                assign_weights(cascade, saved_weights(before))
+            if stage.name not in stage_folders(self.run.folder):
+                self._train_stage(cascade, stage, validation, taus=saved_taus(before) if before else [])
+            before = stage_folders(self.run.folder)[stage.name]
         self.run.finish()
         self.journal.write("finished")
 
-    def _train_stage(self, cascade: Cascade, stage: Stage, validation: ValidationSet) -> None:
+    def _train_stage(self, cascade: Cascade, stage: Stage, validation: ValidationSet, taus: Sequence[float]) -> None:
         trainer = StageTrainer(cascade, stage, self.corpus, self.run.folder / "checkpoints")
+        trainer.controller.begin_from(taus)
         start = trainer.resume()
         self.journal.write("resumed" if start else "stage", stage=stage.name, step=start, of=trainer.total_steps)
         if stage.name == "finetune" and not start:
@@ -235,9 +235,9 @@ class Training:
         with trainer.average.applied():
             tables = trainer.tables(TABLE_STEPS) | trainer.context_tables(self.config.context_minutes)
             scores = validation.score(cascade, tables, stage.depth)
-            digest = save_model(self.run.folder, stage.name, cascade, tables, stage.depth)
+            taus = trainer.controller.integral.numpy()[: stage.depth]
+            digest = save_model(self.run.folder, stage.name, cascade, tables, stage.depth, taus)
         self.journal.write("exported", stage=stage.name, model=digest, step=trainer.total_steps, **scores.flat())
-        assign_weights(cascade, saved_weights(stage_folders(self.run.folder)[stage.name]))
 
     def _run_steps(self, trainer: StageTrainer, validation: ValidationSet) -> None:
         start = int(trainer.step.numpy())

@@ -69,6 +69,14 @@ def test_the_digest_is_the_weights_and_not_the_place(
     assert save_model(tmp_path / "third", "follower_2", elsewhere, tables, 2) != digest
 
 
+def test_a_model_remembers_the_taus_at_which_its_training_arrived(
+    saved: Path, cascade: Cascade, tables: Tables, tmp_path: Path
+) -> None:
+    save_model(tmp_path / "steered", "follower_2", cascade, tables, 2, taus=[3.5, 1.25])
+    assert saved_taus(tmp_path / "steered" / "stages" / "follower_2") == [3.5, 1.25]
+    assert saved_taus(saved) == []
+
+
 def test_a_shallower_stage_holds_the_first_codecs_alone(cascade: Cascade, tables: Tables, tmp_path: Path) -> None:
     first = {name: table for name, table in tables.items() if name != "codec 2"}
     save_model(tmp_path, "first", cascade, first, 1)
