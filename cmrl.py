@@ -111,6 +111,13 @@ class Cascade(keras.Model):
             for part, (layer, quantised) in zip(self.parts(depth), pairs, strict=True)
         }
 
+    @tf.function(reduce_retracing=True)
+    def soft_counts(self, contexts: tf.Tensor, depth: int) -> list[tf.Tensor]:
+        """How often each part's channels take each value, float32 [channels, alphabet], by soft assignments."""
+        output = self.call(contexts, ["straight_through"] * depth, "straight_through")
+        quantised = ([] if output.analysis.lsf is None else [output.analysis.lsf]) + output.codes
+        return [tf.reduce_sum(each.assignments, axis=(0, 1)) for each in quantised]
+
     def variables_of(self, modules: Sequence[int], *, front_end: bool) -> list[keras.Variable]:
         """The trainable variables of the named modules (from 0) and, if asked for, of the front end."""
         layers: list[keras.layers.Layer] = [self.codecs[module] for module in modules]

@@ -8,6 +8,7 @@ symbol lies and how far it spreads; their classes choose its table.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields
 
@@ -89,7 +90,7 @@ class ContextModel:
 
     def matrices(self, symbols: Symbols) -> Symbols:
         """Symbols [groups, frames, positions, channels] as matrices [groups, rows, columns]."""
-        return symbols.reshape(len(symbols), -1, self.columns)
+        return symbols.reshape(len(symbols), math.prod(symbols.shape[1:]) // self.columns, self.columns)
 
     def contexts(self, levels: Levels, phase: Phase) -> Integers:
         """Number of the table of every symbol of a phase.
@@ -193,7 +194,7 @@ def code_lengths(models: Mapping[str, ContextModel], symbols: Mapping[str, Symbo
         groups, rows, _ = matrices.shape
         bits = np.zeros(matrices.shape)
         before = code_groups(models[name], groups, rows, before, _measuring(models[name], matrices, bits))
-        lengths[name] = bits.reshape(*values.shape[:2], -1).sum(-1)
+        lengths[name] = bits.reshape(values.shape).sum((2, 3))
     return lengths
 
 

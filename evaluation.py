@@ -1,4 +1,4 @@
-"""Mode 0: scores and rates of a saved model on test speakers, at every depth of its cascade."""
+"""Mode 0: scores and rates of written files on test speakers, at every depth of a cascade."""
 
 from __future__ import annotations
 
@@ -8,24 +8,31 @@ import json
 import math
 import re
 import sys
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from tabulate import tabulate
 from tqdm import tqdm
 
-import feed_forward
-from constants import GAIN_LEVELS, SAMPLE_RATE
+import bitstream
+import codec
+from constants import SAMPLE_RATE
+from context_model import Symbols, frame_code_lengths, read_models
 from dataset import SpeechFile
-from entropy_model import code_lengths, paper_style_kbps
+from entropy_model import paper_style_kbps
 from errors import UserError
+from honesty import TrainingEstimate, gap, honesty_line
 from measures import MEASURES, mean_with_interval, score_files
 from saved_model import SavedModel
-from utilities import atomic_write, load_speech, save_speech
+from streaming import file_symbols
+from utilities import atomic_write, load_speech, number_of_frames, save_speech
 
+RATES = ("kbps", "payload_kbps", "ideal_kbps", "training_kbps", "paper_style_kbps")
+CODEC = "codec"  # how the names of the codecs' parts begin
 SHORTEST = SAMPLE_RATE // 4  # samples; PESQ needs a quarter of a second
 
 
@@ -33,54 +40,64 @@ SHORTEST = SAMPLE_RATE // 4  # samples; PESQ needs a quarter of a second
 class FileResult:
     """One file at one depth.
 
-    kbps: ideal code length of all parts and the gains of the file over its duration, 1000 bits a second.
+    written, decoded: paths of the .nsc file and of the speech decoded from it within the output folder.
+    kbps: all bytes of the .nsc file over its duration, 1000 bits a second.
+    payload_kbps: bytes of LPC and codes over the duration. ideal_kbps: their ideal code length.
+    training_kbps: the training loss's estimate of it, from the soft histogram of all files together.
     bits: ideal code length of each part in bits a frame. entropies: the same in bits a symbol.
-    decoded: path of the decoded file within the output folder.
+    byte_counts: of header, framing, gain and each part; they add up to the .nsc file.
     """
 
     file: str
     speaker: str
     depth: int
     seconds: float
+    written: str
     decoded: str
     kbps: float
+    payload_kbps: float
+    ideal_kbps: float
     paper_style_kbps: float
     bits: dict[str, float]
     entropies: dict[str, float]
-    measures: dict[str, float]
-    failures: dict[str, str]
+    byte_counts: dict[str, int]
+    training_kbps: float = math.nan
+    measures: dict[str, float] = field(default_factory=dict)
+    failures: dict[str, str] = field(default_factory=dict)
 
     def row(self) -> dict[str, Any]:
         """Flat, for a CSV file."""
         flat = asdict(self)
-        for group in ("bits", "entropies", "measures"):
-            prefix = {"bits": "bits ", "entropies": "entropy ", "measures": ""}[group]
+        prefixes = {"bits": "bits ", "entropies": "entropy ", "byte_counts": "bytes ", "measures": ""}
+        for group, prefix in prefixes.items():
             flat |= {prefix + name: value for name, value in flat.pop(group).items()}
         return flat | {"failures": "; ".join(self.failures.values())}
 
 
 def evaluate(model: SavedModel, files: Sequence[SpeechFile], folder: Path) -> list[FileResult]:
-    """Codes every file by hard decisions, writes the decoded speech of every depth and scores it.
+    """Codes every file, writes the .nsc file and the speech decoded from it at every depth, and scores it.
 
     Args:
         model: a stage of a saved run.
         files: speech of speakers that the model was not trained on.
-        folder: gets depth_1/, depth_2/ ... with decoded files, scores.csv and summary.json.
+        folder: gets depth_1/, depth_2/ ... with .nsc and decoded files, scores.csv and summary.json.
 
     Raises:
         UserError: none of the files can be used.
     """
     results: list[FileResult] = []
-    references: list[feed_forward.Signal] = []
+    references: list[codec.Signal] = []
     left_out: list[str] = []
+    coder, estimate = _FileCoder(model, folder), TrainingEstimate(model.cascade)
     for file, name in tqdm(list(zip(files, output_names(files), strict=True)), "coding", unit="file", disable=None):
         try:
             signal = _load_measurable(file.path)
+            coded = coder.code(file, name, signal)
         except UserError as error:
             left_out.append(str(error))
             tqdm.write(f"left out: {error}", file=sys.stderr)
             continue
-        coded = _code_file(model, file, name, signal, folder)
+        estimate.add(signal)
         results += coded
         references += [signal] * len(coded)
     if not results:
@@ -90,11 +107,12 @@ def evaluate(model: SavedModel, files: Sequence[SpeechFile], folder: Path) -> li
     )
     for each, found in zip(results, scores, strict=True):
         each.measures, each.failures = found.values, found.failures
+        each.training_kbps = _training_kbps(each, estimate.bits())
     _write(results, left_out, model, folder)
     return results
 
 
-def _load_measurable(path: Path) -> feed_forward.Signal:
+def _load_measurable(path: Path) -> codec.Signal:
     signal = load_speech(path)
     if len(signal) < SHORTEST:
         seconds = SHORTEST / SAMPLE_RATE
@@ -119,36 +137,59 @@ def _file_name(text: str) -> str:
     return re.sub(r"[^\w+.-]|^\.+", "-", text)
 
 
-def _code_file(
-    model: SavedModel, file: SpeechFile, name: str, signal: feed_forward.Signal, folder: Path
-) -> list[FileResult]:
-    depth = len(model.cascade.codecs)
-    coded = feed_forward.encode(model.cascade, signal, depth)
-    lengths = code_lengths(coded.symbols, model.tables)
-    codes = list(coded.symbols.values())[-depth:]
-    seconds = len(signal) / SAMPLE_RATE
-    gain_bits = math.log2(GAIN_LEVELS) * len(coded.gain_indices)
-    results = []
-    for number, decoded in enumerate(feed_forward.decode(model.cascade, coded), start=1):
-        output = f"depth_{number}/{name}"
-        save_speech(folder / output, decoded)
-        used = list(lengths)[: len(lengths) - depth + number]
-        results.append(
-            FileResult(
-                file=str(file.path),
-                speaker=file.speaker,
-                depth=number,
-                seconds=seconds,
-                decoded=output,
-                kbps=(gain_bits + sum(lengths[part].sum() for part in used)) / seconds / 1000,
-                paper_style_kbps=paper_style_kbps(codes[:number]),
-                bits={part: float(lengths[part].mean()) for part in used},
-                entropies={part: float(lengths[part].mean()) / coded.symbols[part][0].size for part in used},
-                measures={},
-                failures={},
-            )
-        )
-    return results
+class _FileCoder:
+    """Codes files with a model and measures what they cost."""
+
+    def __init__(self, model: SavedModel, folder: Path) -> None:
+        self._model = model
+        self._models = read_models(model.tables)
+        self._folder = folder
+
+    def code(self, file: SpeechFile, name: str, signal: codec.Signal) -> list[FileResult]:
+        """Results of every depth, without scores."""
+        data = codec.encode(signal, self._model)
+        symbols = file_symbols(data, self._model)
+        lengths = frame_code_lengths(self._models, symbols)
+        seconds = len(signal) / SAMPLE_RATE
+        results = []
+        for depth in range(1, len(self._model.cascade.codecs) + 1):
+            cut = bitstream.truncate(data, depth)
+            output = f"depth_{depth}/{name}"
+            written = self._write(cut, output)
+            rates = _rates(cut, symbols, lengths, seconds)
+            results.append(FileResult(str(file.path), file.speaker, depth, seconds, written, output, **rates))
+        return results
+
+    def _write(self, data: bytes, output: str) -> str:
+        """Writes an .nsc file and beside it the speech decoded from it; returns the former's path."""
+        written = str(Path(output).with_suffix(bitstream.SUFFIX))
+        atomic_write(self._folder / written, data)
+        save_speech(self._folder / output, codec.decode(data, self._model).signal)
+        return written
+
+
+def _rates(
+    data: bytes, symbols: Mapping[str, Symbols], lengths: Mapping[str, NDArray[np.float64]], seconds: float
+) -> dict[str, Any]:
+    """All that a result says of rates, from an .nsc file and what is known of its symbols at full depth."""
+    byte_counts = {name: size for name, size in codec.info(data).bytes.items() if name != "damaged"}
+    parts = [name for name in symbols if name in byte_counts]
+    bits = {name: float(lengths[name].mean()) for name in parts}
+    return {
+        "kbps": 8 * len(data) / seconds / 1000,
+        "payload_kbps": 8 * sum(byte_counts[name] for name in parts) / seconds / 1000,
+        "ideal_kbps": sum(float(lengths[name].sum()) for name in parts) / seconds / 1000,
+        "paper_style_kbps": paper_style_kbps([symbols[name] for name in parts if name.startswith(CODEC)]),
+        "bits": bits,
+        "entropies": {name: value / symbols[name][0].size for name, value in bits.items()},
+        "byte_counts": byte_counts,
+    }
+
+
+def _training_kbps(result: FileResult, bits: Mapping[str, float]) -> float:
+    """Bits a frame of the file's parts as 1000 bits a second of its duration, like its other rates."""
+    frames = number_of_frames(round(result.seconds * SAMPLE_RATE))
+    return sum(bits[part] for part in result.bits) * frames / result.seconds / 1000
 
 
 def summary(results: Sequence[FileResult]) -> list[dict[str, Any]]:
@@ -167,9 +208,11 @@ def _depth_summary(results: Sequence[FileResult]) -> dict[str, Any]:
         "depth": results[0].depth,
         "files": len(results),
         "speakers": len(set(speakers)),
-        "kbps": mean([each.kbps for each in results]),
-        "paper_style_kbps": mean([each.paper_style_kbps for each in results]),
+        **{name: mean([getattr(each, name) for each in results]) for name in RATES},
+        "largest_gap": max(gap(each.payload_kbps, each.ideal_kbps) for each in results),
     }
+    for part in results[0].byte_counts:
+        row[f"kbps {part}"] = 8 * sum(each.byte_counts[part] for each in results) / seconds.sum() / 1000
     for part in results[0].bits:
         row[f"bits {part}"] = mean([each.bits[part] for each in results])
         row[f"entropy {part}"] = mean([each.entropies[part] for each in results])
@@ -187,7 +230,7 @@ def table(results: Sequence[FileResult]) -> str:
     """The summary for a terminal."""
     rows = []
     for row in summary(results):
-        parts = [key.removeprefix("bits ") for key in row if key.startswith("bits ")]
+        parts = [key.removeprefix("kbps ") for key in row if key.startswith("kbps ")]
         rows.append(
             {
                 "depth": row["depth"],
@@ -197,13 +240,18 @@ def table(results: Sequence[FileResult]) -> str:
                 "STOI": _shown(row, "stoi", 3),
                 "SNR dB": _shown(row, "snr", 2),
                 "SI-SDR dB": _shown(row, "si_sdr", 2),
-                "bits a frame": " + ".join(f"{row[f'bits {part}']:.0f} {part}" for part in parts),
+                "kbps by part": " + ".join(f"{row[f'kbps {part}']:.2f} {part}" for part in parts),
                 "left out": _left_out(row),
             }
         )
     if not any(row["left out"] for row in rows):
         rows = [{name: value for name, value in row.items() if name != "left out"} for row in rows]
     return tabulate(rows, headers="keys", stralign="right", disable_numparse=True)
+
+
+def honesty(results: Sequence[FileResult], *, colour: bool = False) -> str:
+    """What training estimated, what the tables promise and what the files take, a line a depth."""
+    return "\n".join(honesty_line(row, colour=colour) for row in summary(results))
 
 
 def _shown(row: dict[str, Any], name: str, digits: int) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from config import Config, shown
 from console import log
 from dataset import PackedCorpus, SpeechFile, find_speech, find_test_speech, split_summary
 from errors import UserError
-from evaluation import FileResult, evaluate, table
+from evaluation import FileResult, evaluate, honesty, table
 from runs import Journal, Run, changed_environment, environment, find_or_create_run, find_run
 from saved_model import load_model, saved_config, stage_folders
 from training import Training
@@ -78,7 +79,8 @@ def evaluate_saved(config: Config, named: dict[str, Any]) -> list[FileResult]:
     log.info("evaluating %s, stage %s, model %s, on %d files", run.id, stage.name, model.digest, len(files))
     results = evaluate(model, files, folder)
     print(table(results))
-    print(f"decoded files and scores: {folder}")
+    print(honesty(results, colour=sys.stdout.isatty()))
+    print(f"written and decoded files, scores: {folder}")
     return results
 
 

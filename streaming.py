@@ -20,6 +20,7 @@ from bitstream import (
     WrongModelError,
     pack_group,
     pack_header,
+    read_contents,
     unpack_header,
 )
 from cmrl import Cascade
@@ -216,6 +217,25 @@ def network_frames(cascade: Cascade, symbols: dict[str, Symbols]) -> NDArray[np.
 def symbol_coder(model: SavedModel, layers: int) -> SymbolCoder:
     """The coder of a model's first `layers` codecs."""
     return SymbolCoder(read_models(model.tables), {part.name: part.shape for part in model.cascade.parts(layers)})
+
+
+def file_symbols(data: bytes, model: SavedModel) -> dict[str, Symbols]:
+    """The symbols int32 [frames, positions, channels] of every part of an undamaged file of known length.
+
+    Raises:
+        BitstreamError: the header cannot be read, or groups are missing or damaged.
+    """
+    header, groups, missing, damaged = read_contents(data)
+    if missing or damaged or header.num_samples is None:
+        raise DamagedError(
+            f"expected a whole file of known length, found {missing} groups missing and {damaged} bytes damaged;"
+            " decode it instead"
+        )
+    coder, left, found = symbol_coder(model, header.layers), number_of_frames(header.num_samples), []
+    for group in groups:
+        found.append(coder.decode(group.parts, min(left, header.group_frames)))
+        left -= header.group_frames
+    return {name: np.concatenate([each[name] for each in found]) for name in found[0]}
 
 
 @dataclass

@@ -12,13 +12,16 @@ import soundfile
 import tiny
 from tiny import CORPUS, Workplace
 
+import codec
 import feed_forward
 import measures
 from dataset import SpeechFile
 from errors import UserError
-from evaluation import FileResult, evaluate, output_names, summary, table
+from evaluation import FileResult, evaluate, honesty, output_names, summary, table
+from loss_terms_and_measures import assignment_entropy
 from saved_model import SavedModel, load_model, stage_folders
-from utilities import load_speech
+from streaming import file_symbols
+from utilities import load_speech, number_of_frames
 
 CLIPS = [
     SpeechFile(CORPUS / "ivrvoice" / "ru-vm-login.flac", "ivrvoice", "test"),
@@ -44,11 +47,16 @@ def result(speaker: str, depth: int = 1, **changes: Any) -> FileResult:
         "speaker": speaker,
         "depth": depth,
         "seconds": 1.0,
+        "written": f"depth_{depth}/{speaker}.nsc",
         "decoded": f"depth_{depth}/{speaker}.wav",
-        "kbps": 9.0,
+        "kbps": 9.2,
+        "payload_kbps": 8.85,
+        "ideal_kbps": 8.8,
+        "training_kbps": 8.7,
         "paper_style_kbps": 8.0,
         "bits": {"lpc": 70.0, "codec 1": 200.0},
         "entropies": {"lpc": 4.4, "codec 1": 0.8},
+        "byte_counts": {"header": 16, "framing": 23, "gain": 3, "lpc": 290, "codec 1": 818},
         "measures": {"pesq_wb": 3.0, "stoi": 0.9, "snr": 10.0, "si_sdr": 9.5},
         "failures": {},
     }
@@ -85,28 +93,78 @@ def test_a_few_files_are_scored_without_other_processes(
     assert len(evaluate(model, CLIPS[:1], tmp_path)) == 2
 
 
-def test_kbps_is_what_the_tables_say_about_the_symbols_over_the_duration(
+def test_kbps_is_the_size_of_the_written_file_over_its_duration(evaluated: tuple[list[FileResult], Path]) -> None:
+    results, folder = evaluated
+    for each in results:
+        written = folder / each.written
+        assert written.suffix == ".nsc"
+        assert written.with_suffix(".wav") == folder / each.decoded
+        assert each.kbps == pytest.approx(8 * written.stat().st_size / each.seconds / 1000)
+        assert sum(each.byte_counts.values()) == written.stat().st_size
+        assert list(each.byte_counts) == ["header", "framing", "gain", "lpc", "codec 1", "codec 2"][: 4 + each.depth]
+
+
+def test_scores_are_those_of_speech_decoded_from_the_written_file(
     evaluated: tuple[list[FileResult], Path], model: SavedModel
 ) -> None:
-    results, _ = evaluated
-    signal = load_speech(CLIPS[0].path)
-    coded = feed_forward.encode(model.cascade, signal, 2)
+    results, folder = evaluated
+    for each in results[:2]:
+        decoded, damage = codec.decode((folder / each.written).read_bytes(), model)
+        kept, _ = soundfile.read(folder / each.decoded, dtype="float32")
+        assert not damage
+        assert kept == pytest.approx(np.clip(decoded, -1, 1), abs=1 / 32768)
 
-    bits = {"gain": 6.0 * math.ceil(len(coded.symbols["lpc"]) / 16)}  # one of 64 levels for 16 frames
-    for name, symbols in coded.symbols.items():
-        bits[name] = 0.0
+
+def test_the_ideal_code_length_is_what_the_tables_say_about_the_symbols(
+    evaluated: tuple[list[FileResult], Path], model: SavedModel
+) -> None:
+    results, folder = evaluated
+    coded = file_symbols((folder / results[1].written).read_bytes(), model)
+    bits = dict.fromkeys(coded, 0.0)
+    for name, symbols in coded.items():
         for frame in symbols:
             for position in frame:
                 for channel, symbol in enumerate(position):
                     bits[name] -= math.log2(model.tables[name][channel, symbol] / 65536)
-    seconds = len(signal) / 16_000
-    first = (bits["gain"] + bits["lpc"] + bits["codec 1"]) / seconds / 1000
-    assert results[0].kbps == pytest.approx(first)
-    assert results[1].kbps == pytest.approx(first + bits["codec 2"] / seconds / 1000)
-    assert results[0].bits["lpc"] == pytest.approx(bits["lpc"] / len(coded.symbols["lpc"]))
+    for each, parts in zip(results, (["lpc", "codec 1"], ["lpc", "codec 1", "codec 2"]), strict=False):
+        assert each.ideal_kbps == pytest.approx(sum(bits[part] for part in parts) / each.seconds / 1000)
+        assert list(each.bits) == parts
+    assert results[0].bits["lpc"] == pytest.approx(bits["lpc"] / len(coded["lpc"]))
     assert results[0].entropies["lpc"] == pytest.approx(results[0].bits["lpc"] / 16)
     assert results[1].entropies["codec 2"] == pytest.approx(results[1].bits["codec 2"] / 256)
-    assert set(results[0].bits) == {"lpc", "codec 1"}
+
+
+def test_the_payload_is_within_one_per_cent_of_the_ideal_code_length_under_contexts(
+    coding_model: SavedModel, tmp_path: Path
+) -> None:
+    for row in summary(evaluate(coding_model, CLIPS[:1], tmp_path)):
+        assert 0 < row["payload_kbps"] / row["ideal_kbps"] - 1 < 0.01
+        assert row["payload_kbps"] < row["kbps"]
+
+
+def test_the_estimate_of_training_is_the_entropy_of_all_soft_assignments(
+    evaluated: tuple[list[FileResult], Path], model: SavedModel
+) -> None:
+    results, _ = evaluated
+    contexts = [feed_forward.prepare(load_speech(clip.path), model.cascade.config).contexts for clip in CLIPS]
+    output = model.cascade.call(np.concatenate(contexts), ["straight_through"] * 2, "straight_through")
+    quantised = [output.analysis.lsf, *output.codes]
+    bits = [float(assignment_entropy(each.assignments)) * each.symbols[0].numpy().size for each in quantised]
+    for each in results:
+        frames = number_of_frames(round(16_000 * each.seconds))
+        expected = sum(bits[: 1 + each.depth]) * frames / each.seconds / 1000
+        assert each.training_kbps == pytest.approx(expected, rel=1e-4)
+
+
+def test_a_gap_between_ideal_code_length_and_payload_is_shown_in_red() -> None:
+    sound, faulty = result("anna", payload_kbps=8.85), result("anna", payload_kbps=9.0)
+
+    assert "+0.57 %" in honesty([sound], colour=True)
+    assert "\033[31m" not in honesty([sound], colour=True)
+    assert "\033[31m+2.27 %" in honesty([faulty], colour=True)
+    assert "\033[31m" not in honesty([faulty], colour=False)
+    assert "more than the 1 %" in honesty([faulty], colour=False)
+    assert honesty([sound]).startswith("rate honesty, depth 1: training's estimate 8.70 (information), ideal code")
 
 
 def test_the_csv_has_a_row_for_every_file_and_depth(evaluated: tuple[list[FileResult], Path]) -> None:
@@ -117,6 +175,7 @@ def test_the_csv_has_a_row_for_every_file_and_depth(evaluated: tuple[list[FileRe
     assert [float(row["kbps"]) for row in rows] == pytest.approx([each.kbps for each in results])
     assert [float(row["pesq_wb"]) for row in rows] == pytest.approx([each.measures["pesq_wb"] for each in results])
     assert rows[0]["bits codec 2"] == ""
+    assert [int(row["bytes lpc"]) for row in rows] == [each.byte_counts["lpc"] for each in results]
     assert float(rows[1]["entropy codec 2"]) == pytest.approx(results[1].entropies["codec 2"])
 
 
@@ -127,6 +186,9 @@ def test_the_json_says_which_model_and_how_good(evaluated: tuple[list[FileResult
     assert (report["model"], report["stage"], report["failures"]) == (model.digest, "finetune", [])
     assert [row["depth"] for row in report["depths"]] == [1, 2]
     for row in report["depths"]:
+        of_depth = [each for each in results if each.depth == row["depth"]]
+        size = sum(each.byte_counts["codec 1"] for each in of_depth)
+        assert row["kbps codec 1"] == pytest.approx(8 * size / sum(each.seconds for each in of_depth) / 1000)
         own = [each.measures["stoi"] for each in results if each.depth == row["depth"]]
         assert row["stoi"] == pytest.approx(np.mean(own))
         assert row["stoi_interval"] == pytest.approx(

@@ -14,8 +14,7 @@ from codec import decode, encode
 from constants import FRAMES_PER_GROUP
 from errors import UserError
 from saved_model import SavedModel
-from streaming import Decoder, Encoder, delay_samples, symbol_coder
-from utilities import number_of_frames
+from streaming import Decoder, Encoder, delay_samples, file_symbols, symbol_coder
 
 Signal = NDArray[np.float32]
 
@@ -40,19 +39,6 @@ def file(model: SavedModel, speech: Signal) -> bytes:
     return encode(speech, model)
 
 
-def symbols_of(model: SavedModel, data: bytes) -> dict[str, NDArray[np.int32]]:
-    """All symbols of an undamaged file, from its bytes alone."""
-    header, groups, missing, damaged = bitstream.read_contents(data)
-    assert not missing
-    assert not damaged
-    assert header.num_samples is not None
-    left, coder, found = number_of_frames(header.num_samples), symbol_coder(model, header.layers), []
-    for group in groups:
-        found.append(coder.decode(group.parts, min(left, header.group_frames)))
-        left -= header.group_frames
-    return {name: np.concatenate([each[name] for each in found]) for name in found[0]}
-
-
 def without(data: bytes, lost: set[int]) -> bytes:
     header, groups, *_ = bitstream.read_contents(data)
     kept = [bitstream.pack_group(group) for number, group in enumerate(groups) if number not in lost]
@@ -69,7 +55,7 @@ def test_the_file_holds_the_symbols_and_gains_that_the_cascade_found(
     model: SavedModel, speech: Signal, file: bytes
 ) -> None:
     coded = feed_forward.encode(model.cascade, speech, 2)
-    for name, values in symbols_of(model, file).items():
+    for name, values in file_symbols(file, model).items():
         # another batch size moves codes by 1e-6, which may flip a symbol now and then
         assert values.shape == coded.symbols[name].shape
         assert (values != coded.symbols[name]).mean() < 1e-3, name
@@ -79,7 +65,7 @@ def test_the_file_holds_the_symbols_and_gains_that_the_cascade_found(
 
 def test_the_decoded_file_is_what_the_cascade_decodes(model: SavedModel, speech: Signal, file: bytes) -> None:
     coded = feed_forward.Coded(
-        symbols_of(model, file), feed_forward.encode(model.cascade, speech, 2).gain_indices, len(speech)
+        file_symbols(file, model), feed_forward.encode(model.cascade, speech, 2).gain_indices, len(speech)
     )
     for depth, expected in enumerate(feed_forward.decode(model.cascade, coded), start=1):
         signal, damage = decode(file, model, depth)
@@ -139,7 +125,7 @@ def test_a_signal_of_any_length_comes_back_in_its_length(model: SavedModel, spee
 @pytest.mark.parametrize("spans", [1, 2, 5])
 def test_longer_groups_carry_the_same_symbols(model: SavedModel, speech: Signal, file: bytes, spans: int) -> None:
     data = encode(speech, model, spans=spans)
-    found, expected = symbols_of(model, data), symbols_of(model, file)
+    found, expected = file_symbols(data, model), file_symbols(file, model)
     assert all(np.array_equal(found[name], values) for name, values in expected.items())
     assert decode(data, model).signal == pytest.approx(decode(file, model).signal, abs=1e-5)
 
@@ -202,6 +188,12 @@ def test_a_length_that_lies_is_an_error_before_memory_is_spent(model: SavedModel
     shorter, damage = decode(bitstream.pack_header(header._replace(num_samples=8000)) + file[16:], model)
     assert len(shorter) == 8000
     assert damage
+
+
+def test_the_symbols_of_a_damaged_file_are_not_given_for_whole(model: SavedModel, file: bytes) -> None:
+    for damaged in (without(file, {2}), file + b"?"):
+        with pytest.raises(DamagedError, match="expected a whole file"):
+            file_symbols(damaged, model)
 
 
 def test_a_file_of_another_model_is_refused(model: SavedModel, file: bytes) -> None:
@@ -322,9 +314,9 @@ def test_every_kind_of_cascade_codes_its_own_symbols(tmp_path: Path, clips: list
         model = make_model(tmp_path, clips[:2], **VARIANTS[variant])
         data = encode(signal, model)
         coded = feed_forward.encode(model.cascade, signal, 2)
-        for name, values in symbols_of(model, data).items():
+        for name, values in file_symbols(data, model).items():
             assert (values != coded.symbols[name]).mean() < 1e-3, name
-        exact = coded._replace(symbols=symbols_of(model, data))
+        exact = coded._replace(symbols=file_symbols(data, model))
         assert decode(data, model).signal == pytest.approx(feed_forward.decode(model.cascade, exact)[-1], abs=1e-5)
         assert bitstream.truncate(data, 1) == encode(signal, model, 1)
         damaged = decode(without(data, {1}), model)

@@ -92,13 +92,14 @@ def test_contexts_cost_fewer_bits_than_one_table_a_channel(model: SavedModel, sy
         assert by_context[name].sum() < by_table[name].sum(), name
 
 
-def test_a_signal_costs_what_its_groups_cost(model: SavedModel, symbols: dict[str, Symbols]) -> None:
-    models = read_models(model.tables)
-    frames = {name: values.reshape(-1, *values.shape[2:])[:37] for name, values in symbols.items()}
-    rest = code_lengths(models, group_of(frames, slice(32, 37)))
+@pytest.mark.parametrize("length", [5, 16, 32, 37])
+def test_a_signal_costs_what_its_groups_cost(model: SavedModel, symbols: dict[str, Symbols], length: int) -> None:
+    models, whole = read_models(model.tables), length // 16 * 16
+    frames = {name: values.reshape(-1, *values.shape[2:])[:length] for name, values in symbols.items()}
+    rest = code_lengths(models, group_of(frames, slice(whole, length)))
     for name, bits in frame_code_lengths(models, frames).items():
-        assert bits[:32] == pytest.approx(code_lengths(models, symbols)[name][:2].reshape(-1))
-        assert bits[32:] == pytest.approx(rest[name][0])
+        assert bits[:whole] == pytest.approx(code_lengths(models, symbols)[name].reshape(-1)[:whole])
+        assert bits[whole:] == pytest.approx(rest[name][0])
 
 
 def group_of(frames: dict[str, Symbols], which: slice) -> dict[str, Symbols]:
