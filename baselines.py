@@ -297,6 +297,7 @@ def write_flac(path: Path, samples: NDArray[np.int16], comment: str = "") -> Non
     """Writes samples [n] of 16 kHz with a comment, whole or not at all."""
     buffer = io.BytesIO()
     with soundfile.SoundFile(buffer, "w", SAMPLE_RATE, 1, "PCM_16", format="FLAC") as file:
-        file.comment = comment
+        if comment:
+            file.comment = comment
         file.write(samples)
     atomic_write(path, buffer.getvalue())

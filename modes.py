@@ -212,11 +212,16 @@ def _test_files(run: Run, config: Config, named: dict[str, Any]) -> list[SpeechF
     return files[::step][: config.max_files or None]
 
 
-def _refuse_heard(files: Sequence[SpeechFile], run: Run, corpus: Path) -> None:
+def heard_among(files: Sequence[SpeechFile], run: Run, corpus: Path) -> list[SpeechFile]:
+    """Those files of a corpus that shaped the run's weights, or whose speakers did."""
     heard = {file.path.resolve(): file.speaker for file in _heard(run)}
     # Another corpus may give its speakers the same names.
     speakers = {speaker for path, speaker in heard.items() if path.is_relative_to(corpus.resolve())}
-    known = [file for file in files if file.path.resolve() in heard or file.speaker in speakers]
+    return [file for file in files if file.path.resolve() in heard or file.speaker in speakers]
+
+
+def _refuse_heard(files: Sequence[SpeechFile], run: Run, corpus: Path) -> None:
+    known = heard_among(files, run, corpus)
     if known:
         raise UserError(
             f"run {run.id} was trained on {len(known)} of the {len(files)} test files of {corpus} or on their speakers,"

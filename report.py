@@ -1,0 +1,126 @@
+"""Compares codecs on the same speech, and shows what was found.
+
+python report.py measure --data_dir SPEECH --models ID ID/STAGE LABEL=ID --peers 'opus-*-cbr-*' 'amr-wb-*'
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+import console
+from errors import UserError
+from evidence.results import Recording, Store, faults
+from measures import ALL_MEASURES
+
+USER_ERROR, INTERRUPTED = 2, 130
+PEERS = (
+    *(f"opus-{application}-cbr-{kbps}" for application in ("audio", "voip") for kbps in (9, 12, 16, 20, 24, 32)),
+    "amr-wb-*",
+    "speex-[3579]",
+    "g722",
+)
+FAULTS_NAMED = 20
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message}; --help shows how it is used")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="report.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    commands = parser.add_subparsers(dest="command", required=True, parser_class=_Parser)
+    _add_measure(commands.add_parser("measure", help="code, decode and score files"))
+    return parser
+
+
+def _add_output(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--output", type=Path, default=Path("report"), help="folder of results (default report)")
+
+
+def _add_measure(parser: argparse.ArgumentParser) -> None:
+    _add_output(parser)
+    parser.set_defaults(run=_measure)
+    parser.add_argument("--data_dir", type=Path, required=True, help="corpus whose test speakers are used")
+    parser.add_argument(
+        "--models", nargs="*", default=[], help="run id or its beginning, id/stage, hash or folder; LABEL= before it"
+    )
+    parser.add_argument(
+        "--peers", nargs="*", default=list(PEERS), help=f"names or patterns (default {' '.join(PEERS)})"
+    )
+    parser.add_argument("--measures", nargs="+", default=list(ALL_MEASURES), choices=list(ALL_MEASURES))
+    parser.add_argument("--files_per_speaker", type=int, default=0, help="at most so many (default 0: all)")
+    parser.add_argument("--losses", type=float, nargs="+", default=[0.0], help="per cent of lost groups (default 0)")
+    parser.add_argument("--burst", type=float, default=1.0, help="mean number of groups lost in a row (default 1)")
+    parser.add_argument("--allow_overlap", action="store_true", help="test on speech that shaped a model, too")
+    parser.add_argument("--check_dir", type=Path, default=Path("check"), help="folder of models (default check)")
+    parser.add_argument("--cache_dir", type=Path, default=Path("data/coded"), help="of coded files, safe to delete")
+    parser.add_argument("--processes", type=int, default=0, help="worker processes (default 0: one a core)")
+
+
+def _measure(options: argparse.Namespace) -> None:
+    from evidence.comparison import compare, limit_threads
+
+    limit_threads()
+    peers = _peers(options.peers)
+    console.import_tensorflow()
+    from evidence.coders import model_coder
+    from evidence.speech import refuse_overlap, speech_to_test
+
+    losses = tuple(sorted({0.0, *(percent / 100 for percent in options.losses)}))
+    models = [model_coder(name, options.check_dir, losses, options.burst) for name in options.models]
+    if not models and not peers:
+        raise UserError("expected at least one codec that can be used here, found none; give --models or --peers")
+    files = speech_to_test(options.data_dir, options.files_per_speaker)
+    for model in models:
+        refuse_overlap(model, files, options.data_dir, allowed=options.allow_overlap)
+    store = Store(options.output)
+    results = compare(
+        [*models, *peers],
+        [Recording(file.path, file.speaker) for file in files],
+        store,
+        corpus=options.data_dir.resolve(),
+        cache_dir=options.cache_dir.resolve(),
+        measures=options.measures,
+        processes=options.processes,
+    )
+    for line in faults(results)[:FAULTS_NAMED]:
+        console.log.info("%s", line)
+    console.log.info("%d results in %s", len(results), store.write_csv())
+
+
+def _peers(patterns: Sequence[str]) -> list:
+    """Those that can be used here; the others are named with the command that installs them."""
+    import baselines
+    from evidence.coders import PeerCoder
+
+    peers = baselines.find_peers(patterns)
+    for reason in dict.fromkeys(reason.partition(" needs ")[2] for reason in map(baselines.missing, peers) if reason):
+        names = ", ".join(peer.name for peer in peers if baselines.missing(peer).endswith(reason))
+        console.log.info("without %s: needs %s", names, reason)
+    return [PeerCoder(peer.name) for peer in peers if not baselines.missing(peer)]
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Runs what the command line asks for; returns the exit status."""
+    console.show_own_lines()
+    try:
+        options = _parser().parse_args(list(arguments))
+        options.run(options)
+    except UserError as error:
+        print(f"report.py: {error}", file=sys.stderr)
+        return USER_ERROR
+    except KeyboardInterrupt:
+        print("report.py: stopped; the same command continues", file=sys.stderr)
+        return INTERRUPTED
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
