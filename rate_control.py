@@ -87,7 +87,7 @@ class RateController(tf.Module):
         """Learns from validation files what every part really costs, in bits a frame."""
         real, measured = self._by_module(np.array(bits)), self._by_module(self.measured_bits())
         ratio = np.ones(self.config.num_modules, np.float32)
-        ratio[: self.stage.depth] = np.clip(real / np.maximum(measured, 1e-6), 0.8, 1.25)
+        ratio[: self.stage.depth] = np.clip(real / np.maximum(measured, 1e-6), 0.6, 1.25)
         self.correction.assign(ratio)
 
     def steer(self) -> None:
