@@ -117,8 +117,8 @@ def test_codes_far_above_their_target_are_not_crushed_at_once() -> None:
         observe_uniform(control, values)
         control.steer()
         taus.append(float(control.tau[0]))
-    assert taus[0] == taus[1]  # three times the target or five times: as at half above it
-    assert 1.0 < taus[0] < 2.5
+    assert taus[0] == taus[1]  # three times the target or five times: as at 40 % above it
+    assert 1.0 < taus[0] < 3.0
 
 
 def test_finetuning_goes_on_from_the_taus_of_the_saved_model() -> None:
@@ -128,7 +128,7 @@ def test_finetuning_goes_on_from_the_taus_of_the_saved_model() -> None:
     observe_uniform(control, 16, 16, 16)
     control.steer()
     assert np.all(control.tau.numpy() > [1.5, 0.7])
-    assert np.all(control.tau.numpy() < [4.5, 3.7])
+    assert np.all(control.tau.numpy() < [4.6, 3.8])
 
 
 def test_tau_starts_at_the_fourth_coefficient() -> None:
