@@ -1,6 +1,7 @@
 """Compares codecs on the same speech, and shows what was found.
 
 python report.py measure --data_dir SPEECH --models ID ID/STAGE LABEL=ID --peers 'opus-*-cbr-*' 'amr-wb-*'
+python report.py draw
 """
 
 from __future__ import annotations
@@ -37,7 +38,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(dest="command", required=True, parser_class=_Parser)
     _add_measure(commands.add_parser("measure", help="code, decode and score files"))
+    _add_draw(commands.add_parser("draw", help="curves and tables of what was measured"))
     return parser
+
+
+def _add_draw(parser: argparse.ArgumentParser) -> None:
+    _add_output(parser)
+    parser.set_defaults(run=_draw)
 
 
 def _add_output(parser: argparse.ArgumentParser) -> None:
@@ -93,6 +100,13 @@ def _measure(options: argparse.Namespace) -> None:
     for line in faults(results)[:FAULTS_NAMED]:
         console.log.info("%s", line)
     console.log.info("%d results in %s", len(results), store.write_csv())
+
+
+def _draw(options: argparse.Namespace) -> None:
+    from evidence.drawing import draw_all
+
+    for path in draw_all(Store(options.output)):
+        console.log.info("%s", path)
 
 
 def _peers(patterns: Sequence[str]) -> list:
