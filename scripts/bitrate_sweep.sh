@@ -1,0 +1,98 @@
+#!/usr/bin/env bash
+# Rate-distortion curves of this codec beside others: trains models over target entropies and numbers of codecs, or
+# takes given ones, scores each through written files on test speakers, and draws curves, tables and the page.
+#
+#   scripts/bitrate_sweep.sh --data_dir SPEECH --entropies "1.6 2.2 2.8" --modules "1 2" [--output sweep] [-- FLAGS]
+#   scripts/bitrate_sweep.sh --data_dir SPEECH --models "ID ID/STAGE" [--output sweep]
+#
+# FLAGS go to main.py, such as --config cq_24k. Stopped, the same command continues and does nothing twice. Started on
+# several machines with one folder for --output, they share the work (bitrate_sweep.slurm does so with SLURM).
+# SWEEP_PYTHON=/path/to/python takes that interpreter instead of setting up .venv.
+set -euo pipefail
+
+stop() {
+    echo "sweep: $*" >&2
+    exit 2
+}
+
+root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
+data_dir="" output=sweep entropies="" modules="" models="" files_per_speaker=0 flags=()
+while (($#)); do
+    case "$1" in
+    --data_dir | --output | --entropies | --modules | --models | --files_per_speaker)
+        [[ $# -ge 2 ]] || stop "expected a value behind $1, found none"
+        printf -v "${1#--}" %s "$2"
+        shift 2
+        ;;
+    --)
+        shift
+        flags=("$@")
+        break
+        ;;
+    *) stop "expected --data_dir, --output, --entropies, --modules, --models, --files_per_speaker or --, found '$1'" ;;
+    esac
+done
+[[ -d "$data_dir" ]] || stop "expected a folder of speech behind --data_dir, found '$data_dir'"
+[[ -n "$models" || -n "$entropies" ]] || stop "expected --entropies to train for, or --models, found neither"
+data_dir="$(realpath "$data_dir")" output="$(realpath -m "$output")"
+
+if [[ -z "${SWEEP_PYTHON:-}" ]]; then
+    source "$root/scripts/setup.sh"
+    SWEEP_PYTHON=python
+fi
+cd "$root"
+
+# Trains one stage of a point unless that is done, or in work by another.
+train() {
+    local stage="$1"
+    shift
+    "$SWEEP_PYTHON" -m evidence.claims "$output/points/$stage" "$SWEEP_PYTHON" main.py "${flags[@]}" \
+        --data_dir "$data_dir" --check_dir "$output/check" --doc_dir "$output/doc" --target_kbps 0 "$@"
+}
+
+# The folder of the newest run whose name ends so.
+run_of() {
+    find "$output/check" -maxdepth 1 -name "*$1" | sort | tail -n 1
+}
+
+train_point() {
+    local entropy="$1" count="$2" point="_e$1_m$2" run
+    train "greedy$point" --training_mode 4 --num_resnets "$count" --target_entropy "$entropy" --suffix "$point" ||
+        return
+    run="$(run_of "${point}")"
+    if ((count > 1)); then
+        train "finetuned$point" --training_mode 5 --base_model_id "$(basename "${run%"$point"}")" \
+            --target_entropy "$entropy" --suffix "${point}_finetuned" || return
+        run="$(run_of "${point}_finetuned")"
+    fi
+    trained+=("$count codecs=$run")
+}
+
+# LABEL=ID of a trained run; the id stands for the run's latest stage.
+named() {
+    local label="${1%%=*}" run="${1#*=}"
+    echo "$label=$(basename "$run" | cut -d_ -f1)"
+}
+
+trained=() postponed=()
+for count in ${modules:-1}; do
+    for entropy in $entropies; do
+        train_point "$entropy" "$count" || postponed+=("e${entropy}_m$count")
+    done
+done
+measured=()
+for each in "${trained[@]}"; do measured+=("$(named "$each")"); done
+# given models lie in check/, trained ones in the sweep's own folder
+measure() {
+    local check_dir="$1"
+    shift
+    "$SWEEP_PYTHON" report.py measure --data_dir "$data_dir" --output "$output" --cache_dir "$output/coded" \
+        --files_per_speaker "$files_per_speaker" --check_dir "$check_dir" "$@"
+}
+((${#measured[@]} == 0)) || measure "$output/check" --models "${measured[@]}"
+read -ra given <<<"$models"
+((${#given[@]} == 0)) || measure check --models "${given[@]}"
+"$SWEEP_PYTHON" report.py draw --output "$output"
+if ((${#postponed[@]})); then
+    echo "sweep: not trained by now: ${postponed[*]}; in work by others or failed, the same command goes on" >&2
+fi
