@@ -1,7 +1,7 @@
 """Compares codecs on the same speech, and shows what was found.
 
 python report.py measure --data_dir SPEECH --models ID ID/STAGE LABEL=ID --peers 'opus-*-cbr-*' 'amr-wb-*'
-python report.py draw
+python report.py page
 """
 
 from __future__ import annotations
@@ -39,7 +39,16 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, parser_class=_Parser)
     _add_measure(commands.add_parser("measure", help="code, decode and score files"))
     _add_draw(commands.add_parser("draw", help="curves and tables of what was measured"))
+    _add_page(commands.add_parser("page", help="curves, tables and a page to listen to"))
     return parser
+
+
+def _add_page(parser: argparse.ArgumentParser) -> None:
+    _add_output(parser)
+    parser.set_defaults(run=_page)
+    parser.add_argument("--codecs", nargs="+", default=[], help="to listen to: labels or names, or patterns of them")
+    parser.add_argument("--files", type=int, default=8, help="to listen to (default 8)")
+    parser.add_argument("--title", default="Speech codecs", help="of the page (default Speech codecs)")
 
 
 def _add_draw(parser: argparse.ArgumentParser) -> None:
@@ -107,6 +116,14 @@ def _draw(options: argparse.Namespace) -> None:
 
     for path in draw_all(Store(options.output)):
         console.log.info("%s", path)
+
+
+def _page(options: argparse.Namespace) -> None:
+    from evidence.listening_page import write_page
+
+    if options.files < 1:
+        raise UserError(f"expected --files of at least 1, found {options.files}; give more")
+    console.log.info("%s", write_page(Store(options.output), options.codecs, options.files, options.title))
 
 
 def _peers(patterns: Sequence[str]) -> list:
