@@ -18,6 +18,7 @@ from saved_model import (
     load_model,
     save_model,
     saved_config,
+    saved_taus,
     saved_weights,
     stage_folders,
 )
