@@ -65,12 +65,12 @@ def write_page(store: Store, patterns: Sequence[str] = (), num_files: int = 8, t
         UserError: there are no results, nothing matches a pattern, or a library is missing.
     """
     environment = _templates()
-    draw_all(store)
     codecs, results = store.codecs(), store.all()
     points = points_of(codecs, results)
     columns = _columns(points, patterns)
     files = _files(columns, num_files)
     measures = shown_measures(points)
+    draw_all(store)
     listed = [_listed_file(store.output, number, name, columns, measures) for number, name in enumerate(files)]
     page = environment.get_template("index.html.jinja").render(
         title=title,

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from tiny import CORPUS
 
 import report
 from baselines import write_flac
@@ -23,6 +22,8 @@ from utilities import load_speech, to_int16
 pytest.importorskip("matplotlib", reason="matplotlib is an optional extra")
 pytest.importorskip("jinja2", reason="jinja2 is an optional extra")
 
+CORPUS = Path(__file__).parent / "data"
+OWN = ("file:", "data:")
 CLIPS = sorted(CORPUS.rglob("*.flac"))[:3]
 NOISE = {("ours", 1): 0.03, ("ours", 2): 0.01, ("loud", 0): 0.1}  # of full scale
 SCORES = {"ours": (2.0, 3.0, 1.0), "loud": (1.5, 1.2, 1.1)}  # PESQ of each clip
@@ -120,9 +121,7 @@ def page(browser: Any, folder: Path) -> Iterator[Any]:
     errors: list[str] = []
     opened.on("console", lambda message: errors.append(message.text) if message.type in ("error", "warning") else None)
     opened.on("pageerror", lambda error: errors.append(str(error)))
-    opened.on(
-        "request", lambda request: None if request.url.startswith(("file:", "data:")) else errors.append(request.url)
-    )
+    opened.on("request", lambda request: errors.extend([request.url] * (not request.url.startswith(OWN))))
     opened.goto((folder / "index.html").as_uri())
     yield opened
     context.close()
