@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from config import Config
-from constants import LPC_ORDER, LPC_WINDOW_LENGTH, LSF_CODEBOOK_SIZE
+from constants import LPC_ORDER, LSF_CODEBOOK_SIZE
 from front_end import Analysis, LpcFrontEnd, TimeDomainFrontEnd
 from neural_speech_coding_module import NeuralSpeechCodec
 from nn_core_operator import Quantised
@@ -57,7 +57,6 @@ class Cascade(keras.Model):
         self.config = config
         self.front_end = TimeDomainFrontEnd() if config.time_domain else LpcFrontEnd(config)
         self.codecs = [NeuralSpeechCodec(config, module) for module in range(config.num_modules)]
-        self.call(tf.zeros([1, LPC_WINDOW_LENGTH]), ["hard"] * config.num_modules, "hard")
         self.built = True
 
     def call(self, contexts: tf.Tensor, decisions: Sequence[str], lsf_decision: str) -> CascadeOutput:
@@ -78,14 +77,14 @@ class Cascade(keras.Model):
             sums.append(decoded)
         return CascadeOutput(analysis, codes, sums)
 
-    @tf.function(reduce_retracing=True)
+    @tf.function(reduce_retracing=True, autograph=False)
     def encode(self, contexts: tf.Tensor, depth: int) -> Symbols:
         """The hard symbols of float32 [batch, 1024] up to `depth` codecs."""
         output = self.call(contexts, ["hard"] * depth, "hard")
         lsf = output.analysis.lsf
         return Symbols(None if lsf is None else lsf.symbols, [code.symbols for code in output.codes])
 
-    @tf.function(reduce_retracing=True)
+    @tf.function(reduce_retracing=True, autograph=False)
     def decode(self, symbols: Symbols) -> list[tf.Tensor]:
         """Windowed frames, float32 [batch, 512], at every depth, ready for plain overlap-add. Uses symbols only."""
         polynomial = None if symbols.lsf is None else self.front_end.decode(symbols.lsf)
@@ -111,7 +110,7 @@ class Cascade(keras.Model):
             for part, (layer, quantised) in zip(self.parts(depth), pairs, strict=True)
         }
 
-    @tf.function(reduce_retracing=True)
+    @tf.function(reduce_retracing=True, autograph=False)
     def soft_counts(self, contexts: tf.Tensor, depth: int) -> list[tf.Tensor]:
         """How often each part's channels take each value, float32 [channels, alphabet], by soft assignments."""
         output = self.call(contexts, ["straight_through"] * depth, "straight_through")

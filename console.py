@@ -27,8 +27,21 @@ def import_tensorflow() -> None:
     Its mistakes reach Python as exceptions, so that none of them is lost.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    with _native_notes_hidden():
+    with _native_notes_hidden(), _without("matplotlib"):
         import tensorflow  # noqa: F401
+
+
+@contextmanager
+def _without(module: str) -> Iterator[None]:
+    """Hides a module that others import where it is there: Keras would draw pictures and takes half a second to."""
+    if module in sys.modules:
+        yield
+        return
+    sys.modules[module] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        del sys.modules[module]
 
 
 @contextmanager

@@ -13,6 +13,8 @@ import tensorflow as tf
 from constants import MU, SCALAR_CODE_LIMIT, VECTOR_CODE_LENGTH, VECTOR_CODEBOOK_LIMIT, VECTOR_CODEBOOK_SIDE
 
 LEAKY_SLOPE = 0.2
+Shape = tuple[int, ...]  # of a batch, whose own size is None
+
 DECISIONS = ("bypass", "soft", "straight_through", "hard")
 
 
@@ -41,6 +43,16 @@ class GatedBlock(keras.layers.Layer):
         self.back = convolution(wide, back_kernel)
         self.activate = activate
 
+    def build(self, input_shape: Shape) -> None:
+        """Makes the weights without a pass through the network, which takes ten times as long."""
+        self.neck.build(input_shape)
+        self.branches.build((*input_shape[:-1], self.neck.filters))
+        self.back.build((*input_shape[:-1], self.branches.filters // 2))
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        """[batch, time, channels] -> [batch, time, wide]."""
+        return (*input_shape[:-1], self.back.filters)
+
     def call(self, signal: tf.Tensor) -> tf.Tensor:
         """[batch, time, channels] -> [batch, time, wide]."""
         linear, gate = tf.split(self.branches(self.neck(signal)), 2, axis=-1)
@@ -60,6 +72,16 @@ class BottleneckBlock(keras.layers.Layer):
         self.back = convolution(wide, outer_kernel)
         self.activate = activate
 
+    def build(self, input_shape: Shape) -> None:
+        """Makes the weights without a pass through the network."""
+        self.neck.build(input_shape)
+        self.dilated.build((*input_shape[:-1], self.neck.filters))
+        self.back.build((*input_shape[:-1], self.dilated.filters))
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        """[batch, time, channels] -> [batch, time, wide]."""
+        return (*input_shape[:-1], self.back.filters)
+
     def call(self, signal: tf.Tensor) -> tf.Tensor:
         """[batch, time, channels] -> [batch, time, wide]."""
         widened = signal + self.back(self.dilated(self.neck(signal)))
@@ -74,6 +96,11 @@ class SubPixelUpsampling(keras.layers.Layer):
         _, time, channels = signal.shape
         return tf.reshape(signal, [-1, 2 * time, channels // 2])
 
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        """[batch, time, channels] -> [batch, 2 time, channels / 2]."""
+        batch, time, channels = input_shape
+        return (batch, 2 * time, channels // 2)
+
 
 class Reshape(keras.layers.Layer):
     """[batch, ...] -> [batch, *shape] without copying: folds samples into channels and back."""
@@ -85,6 +112,10 @@ class Reshape(keras.layers.Layer):
     def call(self, signal: tf.Tensor) -> tf.Tensor:
         """[batch, time, channels] -> [batch, *shape]."""
         return tf.reshape(signal, [-1, *self.target])
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        """[batch, time, channels] -> [batch, *shape]."""
+        return (input_shape[0], *self.target)
 
 
 def mu_law_compress(code: tf.Tensor) -> tf.Tensor:

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
-from scipy import signal as scipy_signal
 
 from bitstream import (
     HEADER_BYTES,
@@ -47,6 +46,7 @@ from utilities import (
 NETWORK_BATCH = FRAMES_PER_GROUP
 LEAD = OVERLAP + LPC_CONTEXT  # samples that a frame's context reaches back before the frame's new ones
 LOOK_AHEAD = LPC_CONTEXT  # samples that the context of a group's last frame reaches beyond the group
+DE_EMPHASIS = PRE_EMPHASIS ** np.arange(64)  # impulse response of 1 / (1 - 0.68 z^-1): what is left out is -213 dB
 MOST_MISSING = 9  # groups missing at the end for each that arrived; a length that asks for more is damage
 
 
@@ -174,7 +174,9 @@ class _InputFilters:
 
     def __call__(self, block: Signal) -> Signal:
         if self._sections is not None:
-            filtered, self._state = scipy_signal.sosfilt(self._sections, block, zi=self._state)
+            from scipy.signal import sosfilt  # takes most of a second to import, and few models have the filter
+
+            filtered, self._state = sosfilt(self._sections, block, zi=self._state)
             block = filtered.astype(np.float32)
         delayed = np.concatenate([self._last, block])
         self._last = delayed[-1:]
@@ -269,7 +271,7 @@ class Decoder:
         self._frames_done = self._groups_done = self._samples_given = 0
         self._gain = 0
         self._seam = np.zeros(OVERLAP, np.float32)
-        self._de_emphasis = np.zeros(1)
+        self._emphasised = np.zeros(len(DE_EMPHASIS) - 1)
         self.damage = Damage()
 
     @property
@@ -393,11 +395,13 @@ class Decoder:
             signal = signal[OVERLAP:]  # before the signal's start
         self._frames_done += len(frames)
         if self._model.cascade.config.pre_emphasis:
-            filtered, self._de_emphasis = scipy_signal.lfilter(
-                [1.0], [1.0, -PRE_EMPHASIS], signal, zi=self._de_emphasis
-            )
-            signal = filtered.astype(np.float32)
+            signal = self._de_emphasised(signal)
         if self._num_samples is not None:
             signal = signal[: max(0, self._num_samples - self._samples_given)]
         self._samples_given += len(signal)
         return signal
+
+    def _de_emphasised(self, signal: Signal) -> Signal:
+        samples = np.concatenate([self._emphasised, signal])
+        self._emphasised = samples[len(signal) :]
+        return np.convolve(samples, DE_EMPHASIS, "valid").astype(np.float32)

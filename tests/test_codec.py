@@ -120,6 +120,13 @@ def test_standard_input_and_output_carry_both_directions(place: Path, check_dir:
     assert soundfile.info(io.BytesIO(wav)).frames == soundfile.info(place / "speech.wav").frames
 
 
+def test_the_command_imports_nothing_slow_that_it_does_not_need() -> None:
+    script = "import sys, codec, streaming; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT).stdout
+    assert "streaming" in loaded.split()
+    assert "scipy.signal" not in loaded.split()
+
+
 def write(name: str, data: bytes) -> str:
     Path(name).write_bytes(data)
     return name

@@ -148,6 +148,7 @@ def test_the_estimate_of_training_is_the_entropy_of_all_soft_assignments(
     results, _ = evaluated
     contexts = [feed_forward.prepare(load_speech(clip.path), model.cascade.config).contexts for clip in CLIPS]
     output = model.cascade.call(np.concatenate(contexts), ["straight_through"] * 2, "straight_through")
+    assert output.analysis.lsf is not None
     quantised = [output.analysis.lsf, *output.codes]
     bits = [float(assignment_entropy(each.assignments)) * each.symbols[0].numpy().size for each in quantised]
     for each in results:
