@@ -40,7 +40,23 @@ def _parser() -> argparse.ArgumentParser:
     _add_measure(commands.add_parser("measure", help="code, decode and score files"))
     _add_draw(commands.add_parser("draw", help="curves and tables of what was measured"))
     _add_page(commands.add_parser("page", help="curves, tables and a page to listen to"))
+    _add_export(commands.add_parser("export", help="a listening test for webMUSHRA"))
+    _add_ratings(commands.add_parser("ratings", help="what listeners of webMUSHRA said"))
     return parser
+
+
+def _add_export(parser: argparse.ArgumentParser) -> None:
+    _add_output(parser)
+    parser.set_defaults(run=_export)
+    parser.add_argument("--codecs", nargs="+", default=[], help="to be rated: labels or names, or patterns of them")
+    parser.add_argument("--trials", type=int, default=10, help="files to rate (default 10)")
+    parser.add_argument("--to", type=Path, default=Path("webmushra"), help="folder of the test (default webmushra)")
+
+
+def _add_ratings(parser: argparse.ArgumentParser) -> None:
+    _add_output(parser)
+    parser.set_defaults(run=_ratings)
+    parser.add_argument("files", type=Path, nargs="+", help="mushra.csv of webMUSHRA")
 
 
 def _add_page(parser: argparse.ArgumentParser) -> None:
@@ -124,6 +140,21 @@ def _page(options: argparse.Namespace) -> None:
     if options.files < 1:
         raise UserError(f"expected --files of at least 1, found {options.files}; give more")
     console.log.info("%s", write_page(Store(options.output), options.codecs, options.files, options.title))
+
+
+def _export(options: argparse.Namespace) -> None:
+    from evidence.listening_test import export
+
+    if options.trials < 1:
+        raise UserError(f"expected --trials of at least 1, found {options.trials}; give more")
+    path = export(Store(options.output), options.codecs, options.trials, options.to)
+    console.log.info("%s; copy %s into webMUSHRA and open it with ?config=%s", path, options.to / "configs", path.name)
+
+
+def _ratings(options: argparse.Namespace) -> None:
+    from evidence.listening_test import report_ratings
+
+    print("\n".join(report_ratings(options.files, options.output)))
 
 
 def _peers(patterns: Sequence[str]) -> list:

@@ -67,8 +67,8 @@ def write_page(store: Store, patterns: Sequence[str] = (), num_files: int = 8, t
     environment = _templates()
     codecs, results = store.codecs(), store.all()
     points = points_of(codecs, results)
-    columns = _columns(points, patterns)
-    files = _files(columns, num_files)
+    columns = choose_columns(points, patterns)
+    files = choose_files(columns, num_files)
     measures = shown_measures(points)
     draw_all(store)
     listed = [_listed_file(store.output, number, name, columns, measures) for number, name in enumerate(files)]
@@ -99,7 +99,12 @@ def _templates() -> Any:
     return jinja2.Environment(loader=jinja2.FileSystemLoader(PARTS), autoescape=True, undefined=jinja2.StrictUndefined)
 
 
-def _columns(points: Sequence[Point], patterns: Sequence[str]) -> list[Column]:
+def choose_columns(points: Sequence[Point], patterns: Sequence[str]) -> list[Column]:
+    """The reference, then the codecs that match; without patterns ours, and others at rates near ours.
+
+    Raises:
+        UserError: a pattern matches none.
+    """
     for pattern in patterns:
         if not any(_matches(point, [pattern]) for point in points):
             labels = ", ".join(point.label for point in points)
@@ -116,8 +121,12 @@ def _matches(point: Point, patterns: Sequence[str]) -> bool:
     return any(fnmatch(text, pattern) for pattern in patterns for text in (point.label, point.codec.name))
 
 
-def _files(columns: Sequence[Column], count: int) -> list[str]:
-    """Files that every column has, first one a speaker, then the second of each."""
+def choose_files(columns: Sequence[Column], count: int) -> list[str]:
+    """Names of files that every column has, one a speaker as long as there are speakers.
+
+    Raises:
+        UserError: no file was coded by all.
+    """
     coded = [{result.file: result for result in column.point.results} for column in columns if column.point]
     common = sorted(set.intersection(*(set(each) for each in coded))) if coded else []
     if not common:
@@ -128,8 +137,10 @@ def _files(columns: Sequence[Column], count: int) -> list[str]:
         speaker = coded[0][name].speaker
         turns[speaker] = turns.get(speaker, -1) + 1
         order.append((turns[speaker], name))
-    names = [name for _, name in sorted(order)]
-    return [names[place * len(names) // min(count, len(names))] for place in range(min(count, len(names)))]
+    firsts = [name for turn, name in order if turn == 0]
+    names = firsts if count <= len(firsts) else [name for _, name in sorted(order)]
+    count = min(count, len(names))
+    return [names[place * len(names) // count] for place in range(count)]
 
 
 def _listed_file(

@@ -11,6 +11,7 @@ import numpy as np
 
 from errors import UserError
 from evidence.curves import MEASURES, Curves, Point
+from measures import Interval
 from utilities import atomic_write
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ def draw_rate_distortion(curves: Curves, measure: str, folder: Path) -> Path:
     axes.set_ylabel(MEASURES[measure].title + (" (less is better)" if MEASURES[measure].less_is_better else ""))
     axes.grid(alpha=0.25)
     figure.legend(loc="outside right center", fontsize=9)
-    return _save(figure, folder / f"rate_{measure}")
+    return save(figure, folder / f"rate_{measure}")
 
 
 def _draw_curve(axes: Any, name: str, points: Sequence[Point], measure: str, colour: str, place: int) -> None:
@@ -138,10 +139,26 @@ def draw_loss(by_loss: Mapping[float, Sequence[Point]], measure: str, folder: Pa
     axes.set_ylabel(MEASURES[measure].title)
     axes.grid(alpha=0.25)
     figure.legend(loc="outside upper center", fontsize=9)
-    return _save(figure, folder / f"loss_{measure}")
+    return save(figure, folder / f"loss_{measure}")
 
 
-def _save(figure: Figure, path: Path) -> Path:
+def draw_ratings(intervals: Mapping[str, Interval], folder: Path) -> Path:
+    """Ratings of a listening test, one line a sound, with 95 % intervals over listeners."""
+    figure, axes = matplotlib_figure(7.2, 0.9 + 0.35 * len(intervals))
+    for place, (name, interval) in enumerate(intervals.items()):
+        width = 0 if np.isnan(interval.half_width) else interval.half_width
+        colour = PEERS[0] if name.startswith(("anchor", "reference")) else OURS[1]
+        axes.errorbar(interval.mean, place, xerr=width, fmt="o", color=colour, capsize=3, markersize=6)
+    axes.set_yticks(range(len(intervals)), list(intervals))
+    axes.invert_yaxis()
+    axes.set_xlim(0, 100)
+    axes.set_xlabel("rating: bad, poor, fair, good, excellent in steps of 20")
+    axes.set_xticks(range(0, 101, 20))
+    axes.grid(alpha=0.25, axis="x")
+    return save(figure, folder / "ratings")
+
+
+def save(figure: Figure, path: Path) -> Path:
     """Writes PNG on white and SVG on nothing, and closes the figure."""
     from matplotlib import pyplot
 
