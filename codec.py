@@ -59,14 +59,30 @@ def encode(signal: Signal, model: SavedModel, layers: int | None = None, *, span
     Raises:
         UserError: samples that are not finite, or more layers than the model has.
     """
+    fixed = int(group_levels(signal, "utterance")[0]) if model.cascade.config.gain == "utterance" else None
+    blocks = (signal[start : start + SAMPLE_BLOCK] for start in range(0, max(1, len(signal)), SAMPLE_BLOCK))
+    return _encoded(Speech(len(signal), blocks), model, layers, spans, fixed)
+
+
+class Speech(NamedTuple):
+    """Speech of 16 kHz that arrives in blocks: its length and float32 [n] each."""
+
+    num_samples: int
+    blocks: Iterator[Signal]
+
+
+def encode_speech(speech: Speech, model: SavedModel, layers: int | None = None, *, spans: int = 1) -> bytes:
+    """As `encode`, in memory that does not grow with the speech, for models with one gain a group."""
+    if model.cascade.config.gain == "utterance":
+        return encode(np.concatenate(list(speech.blocks)), model, layers, spans=spans)
+    return _encoded(speech, model, layers, spans, None)
+
+
+def _encoded(speech: Speech, model: SavedModel, layers: int | None, spans: int, gain_index: int | None) -> bytes:
     from streaming import Encoder
 
-    fixed = int(group_levels(signal, "utterance")[0]) if model.cascade.config.gain == "utterance" else None
-    encoder = Encoder(model, layers, spans=spans, num_samples=len(signal), gain_index=fixed)
-    blocks = [
-        encoder.write(signal[start : start + SAMPLE_BLOCK]) for start in range(0, max(1, len(signal)), SAMPLE_BLOCK)
-    ]
-    return b"".join([*blocks, encoder.finish()])
+    encoder = Encoder(model, layers, spans=spans, num_samples=speech.num_samples, gain_index=gain_index)
+    return b"".join([*(encoder.write(block) for block in speech.blocks), encoder.finish()])
 
 
 def decode(data: bytes, model: SavedModel, layers: int | None = None) -> Decoded:
@@ -244,10 +260,11 @@ def _encode_file(options: argparse.Namespace) -> None:
     from saved_model import load_model
 
     source, target = options.files
-    signal = _read_speech(source)
-    data = encode(signal, load_model(find_model(options.model, options.check_dir)), options.layers, spans=options.spans)
+    speech = _read_speech(source)
+    model = load_model(find_model(options.model, options.check_dir))
+    data = encode_speech(speech, model, options.layers, spans=options.spans)
     _write(target, data)
-    seconds = len(signal) / SAMPLE_RATE
+    seconds = speech.num_samples / SAMPLE_RATE
     console.log.info("%s: %.2f s, %d bytes, %.2f kbps", target, seconds, len(data), 8 * len(data) / 1000 / seconds)
 
 
@@ -339,22 +356,47 @@ def _read(name: str) -> bytes:
         ) from None
 
 
-def _read_speech(name: str) -> Signal:
+def _read_speech(name: str) -> Speech:
     if name != STANDARD:
-        path = Path(name)
-        signal = load_speech(path)
-        _note_conversion(path)
-        return signal
+        return _open_speech(Path(name))
     with tempfile.NamedTemporaryFile(prefix="speech-", suffix=".audio") as file:
         file.write(sys.stdin.buffer.read())
         file.flush()
-        return _read_speech(file.name)
+        return _open_speech(Path(file.name))
 
 
-def _note_conversion(path: Path) -> None:
-    found = soundfile.info(path)
-    if found.samplerate != SAMPLE_RATE or found.channels != 1:
-        console.log.info("%s: %d Hz and %d channels become 16 kHz mono", path, found.samplerate, found.channels)
+def _open_speech(path: Path) -> Speech:
+    """Speech as it is needed; what has to be converted first is read as a whole."""
+    try:
+        file = soundfile.SoundFile(path)
+    except (soundfile.SoundFileError, OSError):
+        return _whole(load_speech(path))  # which says what is wrong
+    if (file.samplerate, file.channels) == (SAMPLE_RATE, 1) and file.frames:
+        return Speech(file.frames, _blocks_of(file, path))
+    signal = load_speech(path)
+    if (file.samplerate, file.channels) != (SAMPLE_RATE, 1):
+        console.log.info("%s: %d Hz and %d channels become 16 kHz mono", path, file.samplerate, file.channels)
+    return _whole(signal)
+
+
+def _whole(signal: Signal) -> Speech:
+    return Speech(len(signal), iter([signal]))
+
+
+def _blocks_of(file: soundfile.SoundFile, path: Path) -> Iterator[Signal]:
+    found = 0
+    with file:
+        while found < file.frames:
+            try:
+                block = file.read(SAMPLE_BLOCK, dtype="float32")
+            except soundfile.SoundFileError as error:
+                raise UserError(f"{path}: expected {file.frames} samples, found {found} ({error}); mend it") from None
+            if not len(block):
+                raise UserError(f"{path}: expected {file.frames} samples, found {found}: it is cut off; mend it")
+            if not np.isfinite(block).all():
+                raise UserError(f"{path}: expected finite samples, found NaN or infinity; mend it")
+            found += len(block)
+            yield np.clip(block, -1, 1)
 
 
 def _write(name: str, data: bytes) -> None:

@@ -121,10 +121,9 @@ def test_standard_input_and_output_carry_both_directions(place: Path, check_dir:
 
 
 def test_the_command_imports_nothing_slow_that_it_does_not_need() -> None:
-    script = "import sys, codec, streaming; print(*sys.modules)"
+    script = "import sys, codec, utilities; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT).stdout
-    assert "streaming" in loaded.split()
-    assert "scipy.signal" not in loaded.split()
+    assert not {"scipy.signal", "matplotlib", "tensorflow"} & set(loaded.split())
 
 
 def write(name: str, data: bytes) -> str:
@@ -184,7 +183,31 @@ def test_a_mistake_is_one_clear_line_and_status_two(
     assert not Path("a.wav").exists()
 
 
-def test_nan_in_speech_is_one_clear_line(run: RunCodec, capsys: pytest.CaptureFixture[str]) -> None:
-    soundfile.write("nan.wav", np.array([0.0, np.nan]), 16_000, subtype="FLOAT")
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_values_that_are_no_numbers_are_one_clear_line(
+    run: RunCodec, value: float, capsys: pytest.CaptureFixture[str]
+) -> None:
+    soundfile.write("nan.wav", np.array([0.0, value]), 16_000, subtype="FLOAT")
     assert run("nan.wav", "a.nsc") == 2
-    assert "found NaN or infinity" in capsys.readouterr().err
+    assert "nan.wav: expected finite samples, found NaN or infinity" in capsys.readouterr().err
+    assert not Path("a.nsc").exists()
+
+
+def test_speech_that_is_cut_off_is_one_clear_line(
+    run: RunCodec, real_speech: NDArray[np.float32], capsys: pytest.CaptureFixture[str]
+) -> None:
+    soundfile.write("cut.flac", real_speech, 16_000)
+    Path("cut.flac").write_bytes(Path("cut.flac").read_bytes()[:20_000])
+    assert run("cut.flac", "a.nsc") == 2
+    shown = capsys.readouterr().err.strip()
+    assert f"cut.flac: expected {len(real_speech)} samples, found" in shown
+    assert "\n" not in shown
+
+
+def test_an_hour_of_speech_is_read_minute_by_minute(
+    run: RunCodec, coding_model: SavedModel, real_speech: NDArray[np.float32], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(codec, "SAMPLE_BLOCK", 5000)
+    assert run("speech.wav", "speech.nsc") == 0
+    speech, _ = soundfile.read("speech.wav", dtype="float32")
+    assert Path("speech.nsc").read_bytes() == codec.encode(speech, coding_model)
