@@ -185,7 +185,7 @@ class Config:
         "closed_loop: every 20 steps; original: once an epoch",
         choices=("closed_loop", "original"),
     )
-    tau_step: float = option(0.25, "closed loop: change of tau in 20 steps when the rate is twice its target")
+    tau_step: float = option(0.4, "closed loop: change of tau in 20 steps when the rate is twice its target")
 
     learning_rate: float = option(
         2e-4, "learning rate of the first codec", flag="learning_rate_tanh", heading="Training"

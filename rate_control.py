@@ -15,7 +15,7 @@ from entropy_model import GAIN_BITS_PER_FRAME, bits_per_frame
 COUNT_MEMORY = 0.95  # share of the symbol counts that survives a step: a window of about 20 steps
 CONTROL_INTERVAL = 20  # steps between two moves of the closed loop, and between two readings of the losses
 LARGEST_RISE, LARGEST_FALL = 0.4, 1.0  # relative rate errors beyond which tau acts no harder, above and below target
-PROPORTIONAL_INTERVALS = 24.0  # the error acts at once as it would by itself in so many intervals: damps the loop
+PROPORTIONAL_INTERVALS = 16.0  # the error acts at once as it would by itself in so many intervals: damps the loop
 ORIGINAL_TOLERANCE = 0.05  # bits a symbol above the target that the original tolerates with LPC
 ORIGINAL_RISE = 0.015
 ORIGINAL_FALL_WITH_LPC = 0.045
