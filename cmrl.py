@@ -188,10 +188,15 @@ def _follower_stage(config: Config, module: int) -> Stage:
     )
 
 
-def multiply_adds(cascade: Cascade) -> int:
-    """Multiply-adds of all convolutions for one frame, encoder and decoder, by shape arithmetic."""
+def count_parameters(cascade: Cascade, depth: int | None = None) -> int:
+    """Weights of the front end and of the first `depth` codecs, None for all."""
+    return sum(layer.count_params() for layer in [cascade.front_end, *cascade.codecs[:depth]])
+
+
+def multiply_adds(cascade: Cascade, depth: int | None = None) -> int:
+    """Multiply-adds of all convolutions of the first `depth` codecs for one frame, encoder and decoder, by shapes."""
     total = 0
-    for codec in cascade.codecs:
+    for codec in cascade.codecs[:depth]:
         for network in (codec.encoder, codec.decoder):
             total += _multiply_adds(network)
     return total

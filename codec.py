@@ -324,8 +324,8 @@ def _print_info(data: bytes, check_dir: Path) -> None:
 
 
 def _cost_card(header: bitstream.Header, check_dir: Path) -> list[str]:
-    """What the model costs, where it is at hand."""
-    from cmrl import multiply_adds
+    """What the layers of the file cost, where the model is at hand."""
+    from cmrl import count_parameters, multiply_adds
     from entropy_model import FRAMES_PER_SECOND
     from saved_model import load_model
     from streaming import delay_samples
@@ -340,8 +340,8 @@ def _cost_card(header: bitstream.Header, check_dir: Path) -> list[str]:
     cascade = load_model(folder).cascade
     return [
         delay,
-        f"cost      {cascade.count_params():,} parameters,"
-        f" {multiply_adds(cascade) * FRAMES_PER_SECOND / 1e9:.2f} billion multiply-adds a second",
+        f"cost      {count_parameters(cascade, header.layers):,} parameters,"
+        f" {multiply_adds(cascade, header.layers) * FRAMES_PER_SECOND / 1e9:.2f} billion multiply-adds a second",
     ]
 
 

@@ -88,6 +88,12 @@ def test_info_tells_where_every_byte_goes_and_what_the_model_costs(
     for word in (coding_model.digest, "header", "gain", "lpc", "codec 1", "codec 2", "498 ms", "parameters"):
         assert word in shown
     assert f"{8 * size / 1000 / seconds:.3f} kbps" in shown
+    assert f"{coding_model.cascade.count_params():,} parameters" in shown
+    run("truncate", "speech.nsc", "small.nsc", "--layers", "1")
+    run("info", "small.nsc")
+    codecs = coding_model.cascade.codecs
+    fewer = coding_model.cascade.count_params() - codecs[1].count_params()
+    assert f"{fewer:,} parameters" in capsys.readouterr().out
     found = codec.info(Path("speech.nsc").read_bytes())
     assert sum(found.bytes.values()) == size
     assert found.kbps() == pytest.approx(8 * size / 1000 / seconds)
