@@ -7,15 +7,19 @@ python report.py page
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import console
 from errors import UserError
 from evidence.results import Recording, Store, faults
 from measures import ALL_MEASURES
+
+if TYPE_CHECKING:
+    from evidence.coders import PeerCoder
 
 USER_ERROR, INTERRUPTED = 2, 130
 PEERS = (
@@ -42,7 +46,16 @@ def _parser() -> argparse.ArgumentParser:
     _add_page(commands.add_parser("page", help="curves, tables and a page to listen to"))
     _add_export(commands.add_parser("export", help="a listening test for webMUSHRA"))
     _add_ratings(commands.add_parser("ratings", help="what listeners of webMUSHRA said"))
+    _add_bits(commands.add_parser("bits", help="where the bits of a file go"))
     return parser
+
+
+def _add_bits(parser: argparse.ArgumentParser) -> None:
+    _add_output(parser)
+    parser.set_defaults(run=_bits)
+    parser.add_argument("--model", required=True, help="run id or its beginning, id/stage, hash or folder")
+    parser.add_argument("--check_dir", type=Path, default=Path("check"), help="folder of models (default check)")
+    parser.add_argument("files", type=Path, nargs="+", help="speech: the first is drawn, bins are counted over all")
 
 
 def _add_export(parser: argparse.ArgumentParser) -> None:
@@ -157,7 +170,18 @@ def _ratings(options: argparse.Namespace) -> None:
     print("\n".join(report_ratings(options.files, options.output)))
 
 
-def _peers(patterns: Sequence[str]) -> list:
+def _bits(options: argparse.Namespace) -> None:
+    console.import_tensorflow()
+    from codec import find_model
+    from evidence.bits import draw_bits
+    from saved_model import load_model
+
+    model = load_model(find_model(options.model, options.check_dir))
+    for line in draw_bits(model, options.files, options.output / "plots"):
+        console.log.info("%s", line)
+
+
+def _peers(patterns: Sequence[str]) -> list[PeerCoder]:
     """Those that can be used here; the others are named with the command that installs them."""
     import baselines
     from evidence.coders import PeerCoder
@@ -185,4 +209,6 @@ def main(arguments: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
+    for stop in (signal.SIGINT, signal.SIGTERM):  # a job scheduler's way to stop, also in the background
+        signal.signal(stop, signal.default_int_handler)
     sys.exit(main(sys.argv[1:]))

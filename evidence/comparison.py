@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -55,7 +56,8 @@ class Task:
     def _scored(self, samples: np.ndarray, version: Version) -> Result:
         reference, decoded = samples / INT16_SCALE, load_speech(version.decoded)
         found = score(reference, decoded.astype(np.float64), self.measures)
-        return self._result(
+        return replace(
+            self._blank(),
             layer=version.layer,
             loss=version.loss,
             seconds=len(samples) / SAMPLE_RATE,
@@ -68,11 +70,10 @@ class Task:
 
     def failed(self, reason: str) -> Result:
         """The result of a file that could not be coded."""
-        return self._result(layer=0, loss=0.0, error=" ".join(reason.split()))
+        return replace(self._blank(), error=" ".join(reason.split()))
 
-    def _result(self, **values: object) -> Result:
-        name, speaker = self.coder.codec.name, self.recording.speaker
-        return Result(codec=name, corpus=str(self.corpus), file=self.file, speaker=speaker, **values)  # type: ignore[arg-type]
+    def _blank(self) -> Result:
+        return Result(self.coder.codec.name, 0, 0.0, str(self.corpus), self.file, self.recording.speaker)
 
 
 @functools.lru_cache(maxsize=256)

@@ -80,6 +80,7 @@ def write_page(store: Store, patterns: Sequence[str] = (), num_files: int = 8, t
         script=(PARTS / "player.js").read_text(),
         plots=_inline_plots(store, measures),
         scores=_score_rows(points, measures),
+        bits=[path.relative_to(store.output).as_posix() for path in sorted(store.output.glob(f"{PLOTS}/bits_*.png"))],
         measures=[{"name": name, "title": MEASURES[name].title} for name in measures],
         codecs=columns,
         files=listed,
@@ -168,20 +169,20 @@ def _cell(
     reference: Signal,
     measures: Sequence[str],
 ) -> dict[str, Any]:
-    top = _decibels(reference).max()
+    top = picture_top(reference)
     stem = f"pictures/{number}-{re.sub(r'[^A-Za-z0-9.]+', '-', column.label)}"
-    spectrogram = picture(signal, top)
-    _save_picture(output / f"{stem}.webp", spectrogram)
+    shown = spectrogram(signal, top)
+    _save_picture(output / f"{stem}.webp", shown)
     cell: dict[str, Any] = {
         "kbps": f"{result.kbps:.1f} kbps" if result else "uncompressed",
         "scores": _scores(column.point, result, measures) if result else {},
         "spectrogram": f"{stem}.webp",
         "residual": "",
-        "width": spectrogram.shape[1],
-        "height": spectrogram.shape[0],
+        "width": shown.shape[1],
+        "height": shown.shape[0],
     }
     if result and len(signal) == len(reference):
-        _save_picture(output / f"{stem}-residual.webp", picture(signal - reference, top))
+        _save_picture(output / f"{stem}-residual.webp", spectrogram(signal - reference, top))
         cell["residual"] = f"{stem}-residual.webp"
     return cell
 
@@ -216,7 +217,12 @@ def _decibels(signal: Signal) -> NDArray[np.float64]:
     return 20 * np.log10(np.abs(spectrum) + 1e-9)
 
 
-def picture(signal: Signal, top: float) -> NDArray[np.uint8]:
+def picture_top(reference: Signal) -> float:
+    """The level at which pictures of a file are brightest, in dB."""
+    return float(_decibels(reference).max())
+
+
+def spectrogram(signal: Signal, top: float) -> NDArray[np.uint8]:
     """Spectrogram in colours [128, frames, 3], high frequencies at the top, from `top` dB down."""
     import matplotlib
 

@@ -18,7 +18,6 @@ import numpy as np
 import pytest
 import soundfile
 from clumsy import Clumsy
-from coding import make_model
 from numpy.typing import NDArray
 from tiny import CORPUS, Workplace
 
@@ -31,16 +30,16 @@ from evidence.claims import claim
 from evidence.coders import ModelCoder, PeerCoder, Version, model_coder
 from evidence.comparison import compare
 from evidence.results import Recording, Result, Store, faults
-from saved_model import SavedModel, load_model
+from saved_model import SavedModel, save_model
 from utilities import INT16_SCALE, to_int16
 
 CLIPS = [Recording(path, path.parent.name) for path in sorted(CORPUS.rglob("*.flac"))]
 
 
 @pytest.fixture(scope="module")
-def check_dir(tmp_path_factory: pytest.TempPathFactory, speech_signals: list[NDArray[np.float32]]) -> Path:
+def check_dir(tmp_path_factory: pytest.TempPathFactory, coding_model: SavedModel) -> Path:
     folder = tmp_path_factory.mktemp("check")
-    make_model(folder / "tiny", speech_signals)
+    save_model(folder / "tiny", "first", coding_model.cascade, coding_model.tables, 2)
     return folder
 
 
@@ -49,28 +48,25 @@ def model_folder(check_dir: Path) -> Path:
     return check_dir / "tiny" / "stages" / "first"
 
 
-@pytest.fixture(scope="module")
-def model(model_folder: Path) -> SavedModel:
-    return load_model(model_folder)
-
-
 def run(coder: coders.Coder, recordings: Sequence[Recording], folder: Path, **changes: Any) -> list[Result]:
     values: dict[str, Any] = {"corpus": CORPUS, "cache_dir": folder / "cache", "measures": ["snr"], "processes": 1}
     return compare([coder], recordings, Store(folder), **(values | changes))
 
 
 def test_our_rate_is_all_bytes_of_the_written_file_at_every_layer(
-    model: SavedModel, model_folder: Path, check_dir: Path, tmp_path: Path, speech_clips: list[NDArray[np.int16]]
+    coding_model: SavedModel, model_folder: Path, check_dir: Path, tmp_path: Path, speech_clips: list[NDArray[np.int16]]
 ) -> None:
     results = run(model_coder(f"{model_folder}", check_dir), CLIPS[:1], tmp_path)
-    whole = codec.encode(np.divide(speech_clips[0], INT16_SCALE, dtype=np.float32), model)
+    whole = codec.encode(np.divide(speech_clips[0], INT16_SCALE, dtype=np.float32), coding_model)
 
     assert [result.layer for result in results] == [1, 2]
     for result in results:
         data = bitstream.truncate(whole, result.layer)
         assert result.bits == 8 * len(data)
         assert result.kbps == pytest.approx(8 * len(data) / (len(speech_clips[0]) / 16_000) / 1000)
-        assert np.array_equal(soundfile.read(result.decoded, dtype="int16")[0], to_int16(codec.decode(data, model)[0]))
+        assert np.array_equal(
+            soundfile.read(result.decoded, dtype="int16")[0], to_int16(codec.decode(data, coding_model)[0])
+        )
         noise = soundfile.read(result.decoded)[0] - speech_clips[0] / INT16_SCALE
         snr = 10 * np.log10(np.sum((speech_clips[0] / INT16_SCALE) ** 2) / np.sum(noise**2))
         assert result.measures["snr"] == pytest.approx(snr)

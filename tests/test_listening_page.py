@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 import report
 from baselines import write_flac
-from evidence.listening_page import picture
+from evidence.listening_page import spectrogram
 from evidence.results import Codec, Result, Store
 from utilities import load_speech, to_int16
 
@@ -84,10 +84,10 @@ def test_the_page_says_how_rates_are_counted_and_how_peers_were_run(folder: Path
 
 def test_a_spectrogram_shows_a_tone_at_its_height() -> None:
     tone = np.sin(2 * np.pi * 6000 * np.arange(16_000) / 16_000).astype(np.float32)
-    shown = picture(tone, 0.0).astype(int).sum(axis=2)[:, 20:80].mean(axis=1)
+    shown = spectrogram(tone, 0.0).astype(int).sum(axis=2)[:, 20:80].mean(axis=1)
     assert shown.shape == (128,)
     assert np.argmax(shown) == pytest.approx(127 * (1 - 6000 / 8000), abs=2)
-    assert np.all(picture(0 * tone, 0.0) == picture(0 * tone, 0.0)[0, 0])
+    assert np.all(spectrogram(0 * tone, 0.0) == spectrogram(0 * tone, 0.0)[0, 0])
 
 
 @pytest.mark.parametrize(
