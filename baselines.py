@@ -18,7 +18,6 @@ from typing import NamedTuple
 import numpy as np
 import soundfile
 from numpy.typing import NDArray
-from scipy import signal as scipy_signal
 
 from constants import SAMPLE_RATE
 from errors import UserError
@@ -26,7 +25,7 @@ from utilities import INT16_SCALE, atomic_write, resample, to_int16
 
 INSTALL = "apt-get install ffmpeg libavcodec-extra"
 DEBIAN_PACKAGES = ("ffmpeg", "libavcodec-extra", "libopus0", "libvo-amrwbenc0", "libopencore-amrwb0", "libspeex1")
-LONGEST_DELAY = 400  # samples within which the alignment is looked for
+DELAY_MARGIN = 4  # samples about a codec's known delay within which the alignment is looked for, see find_delay
 SECONDS_TO_WAIT = 600  # for ffmpeg, before it counts as stuck
 
 OPUS_KBPS = (9, 12, 16, 20, 24, 32)
@@ -71,7 +70,7 @@ class Peer:
         container: ffmpeg's name of the format between encoder and decoder.
         count_bits: bits of the packets in bytes of that container.
         decoded_rate: sample rate of the decoder in Hz.
-        flush: samples of silence behind the signal, by which all of it leaves the decoder.
+        delay: samples by which decoded speech is late; so much silence is coded behind it, that all of it comes out.
         high_pass: the encoder removes low frequencies, so that waveform measures cannot be compared.
     """
 
@@ -83,7 +82,7 @@ class Peer:
     container: str
     count_bits: Callable[[bytes], int]
     decoded_rate: int = SAMPLE_RATE
-    flush: int = 0
+    delay: int = 0
     high_pass: bool = False
 
     @property
@@ -149,13 +148,13 @@ def _opus(application: str, mode: str, kbps: int) -> Peer:
 def _amr_wb(kbps: float) -> Peer:
     options = ("-b:a", str(round(1000 * kbps)))
     name, encoder, decoder = f"amr-wb-{kbps:g}", "libvo_amrwbenc", "libopencore_amrwb"
-    return Peer(name, "AMR-WB", encoder, decoder, options, "amr", amr_wb_bits, flush=95, high_pass=True)
+    return Peer(name, "AMR-WB", encoder, decoder, options, "amr", amr_wb_bits, delay=95, high_pass=True)
 
 
 def _speex(quality: int) -> Peer:
     options = ("-cbr_quality", str(quality))
     name = f"speex-{quality}"
-    return Peer(name, "Speex", "libspeex", "libspeex", options, "ogg", ogg_packet_bits, flush=223, high_pass=True)
+    return Peer(name, "Speex", "libspeex", "libspeex", options, "ogg", ogg_packet_bits, delay=223, high_pass=True)
 
 
 PEERS = {
@@ -169,7 +168,7 @@ PEERS = {
         ),
         *map(_amr_wb, AMR_WB_KBPS),
         *map(_speex, SPEEX_QUALITIES),
-        Peer("g722", "G.722", "g722", "g722", (), "g722", _whole_bits, flush=22),
+        Peer("g722", "G.722", "g722", "g722", (), "g722", _whole_bits, delay=22),
         Peer("pcm16", "16-bit PCM", "", "", (), "", _whole_bits),
     )
 }
@@ -231,12 +230,12 @@ def code(peer: Peer, samples: NDArray[np.int16]) -> Coded:
     reason = missing(peer)
     if reason:
         raise PeerError(reason)
-    packed = _through(peer, peer.encode_command, np.append(samples, np.zeros(peer.flush, np.int16)).tobytes())
+    packed = _through(peer, peer.encode_command, np.append(samples, np.zeros(peer.delay, np.int16)).tobytes())
     decoded = np.frombuffer(_through(peer, peer.decode_command, packed), np.float32)
     if not len(decoded):
         raise PeerError(f"{peer.name}: expected decoded speech, found none; leave the file out")
     decoded = resample(decoded, peer.decoded_rate)
-    delay = find_delay(samples / INT16_SCALE, decoded)
+    delay = find_delay(samples / INT16_SCALE, decoded, peer.delay - DELAY_MARGIN, peer.delay + DELAY_MARGIN)
     return Coded(to_int16(_shifted(decoded, delay, len(samples))), peer.count_bits(packed), delay)
 
 
@@ -251,21 +250,25 @@ def _through(peer: Peer, command: Sequence[str], data: bytes) -> bytes:
     return finished.stdout
 
 
-def find_delay(reference: NDArray[np.floating], decoded: NDArray[np.floating]) -> int:
-    """Samples, 0 to LONGEST_DELAY, by which `decoded` comes after `reference`: where they correlate best.
+def find_delay(reference: NDArray[np.floating], decoded: NDArray[np.floating], first: int, last: int) -> int:
+    """Samples, `first` to `last`, by which `decoded` comes after `reference`: where they correlate best.
 
-    Differences of neighbouring samples are correlated, since a high-pass turns the phase of low frequencies.
+    Differences of neighbouring samples are correlated, since a high-pass turns the phase of low frequencies. The range
+    is narrow where the codec's delay is known: at low rates a period of the pitch may correlate better.
     """
-    first, second = np.diff(reference), np.diff(decoded[: len(reference) + LONGEST_DELAY])
-    if not len(first) or not len(second):
-        return 0
-    correlation = scipy_signal.correlate(second, first, "full", "fft")[len(first) - 1 :]
-    return int(np.argmax(correlation[: LONGEST_DELAY + 1]))
+    shifts = range(first, last + 1)
+    wanted = np.diff(reference)
+    products = [float(wanted @ np.diff(_shifted(decoded, shift, len(reference)))) for shift in shifts]
+    return shifts[int(np.argmax(products))] if any(products) else (first + last) // 2
 
 
 def _shifted(decoded: NDArray[np.floating], delay: int, length: int) -> NDArray[np.floating]:
-    kept = decoded[delay : delay + length]
-    return np.append(kept, np.zeros(length - len(kept), kept.dtype))
+    """Samples `delay` to `delay + length`, zeros outside of the signal."""
+    shifted = np.zeros(length, decoded.dtype)
+    start, end = max(0, -delay), min(length, len(decoded) - delay)
+    if end > start:
+        shifted[start:end] = decoded[start + delay : end + delay]
+    return shifted
 
 
 def code_cached(peer: Peer, samples: NDArray[np.int16], cache_dir: Path) -> tuple[Coded, Path]:
@@ -274,7 +277,7 @@ def code_cached(peer: Peer, samples: NDArray[np.int16], cache_dir: Path) -> tupl
     Returns:
         What the codec made, and the decoded file.
     """
-    rule = json.dumps([peer.name, peer.commands(), versions()])
+    rule = json.dumps([peer.name, peer.commands(), versions(), peer.delay, DELAY_MARGIN])
     key = hashlib.sha256(rule.encode() + samples.astype("<i2").tobytes()).hexdigest()[:24]
     path = cache_dir / peer.name / f"{key}.flac"
     remembered = _remembered(path)

@@ -89,7 +89,17 @@ def write_page(store: Store, patterns: Sequence[str] = (), num_files: int = 8, t
         faults=faults(results),
     )
     atomic_write(store.output / "index.html", page)
+    _remove_unused(store.output, listed)
     return store.output / "index.html"
+
+
+def _remove_unused(output: Path, files: Sequence[dict[str, Any]]) -> None:
+    """Takes away what an earlier page played or showed and this one does not."""
+    used = {f"sounds/{number}.js" for number in range(len(files))}
+    used |= {cell[kind] for file in files for cell in file["cells"] for kind in ("spectrogram", "residual")}
+    for path in [*output.glob("sounds/*.js"), *output.glob("pictures/*.webp")]:
+        if path.relative_to(output).as_posix() not in used:
+            path.unlink()
 
 
 def _templates() -> Any:

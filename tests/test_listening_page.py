@@ -38,6 +38,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     store.describe(Codec("loud", "<b>loud</b> & noisy", "loud", "peer", True, commands=("ffmpeg -i pipe:0",)))
     for (name, layer), level in NOISE.items():
         store.append([_noisy(output, name, layer, level, place) for place in range(len(CLIPS))])
+    (output / "sounds").mkdir()
+    (output / "sounds" / "7.js").write_text("of an earlier page")
     assert report.main(["page", "--output", str(output), "--codecs", "ours*", "loud", "--title", "Test <page>"]) == 0
     return output
 
