@@ -1,3 +1,6 @@
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -5,7 +8,7 @@ import numpy as np
 import pytest
 from coding import make_model
 from numpy.typing import NDArray
-from tiny import eager_and_short
+from tiny import ROOT, eager_and_short
 
 import bitstream
 import feed_forward
@@ -13,7 +16,7 @@ from bitstream import BitstreamError, DamagedError, Group, WrongModelError
 from codec import decode, encode
 from constants import FRAMES_PER_GROUP
 from errors import UserError
-from saved_model import SavedModel
+from saved_model import SavedModel, save_model
 from streaming import Decoder, Encoder, delay_samples, file_symbols, symbol_coder
 
 Signal = NDArray[np.float32]
@@ -295,6 +298,33 @@ def test_two_hundred_mutated_files_end_in_audio_of_the_declared_length_or_a_type
             continue
         assert len(signal) == 20_000, trial
         assert np.isfinite(signal).all(), trial
+
+
+DECODE = """
+import sys; sys.path.insert(0, sys.argv[1])
+import numpy, tensorflow
+tensorflow.config.threading.set_intra_op_parallelism_threads(2)
+from codec import decode
+from pathlib import Path
+from saved_model import load_model
+from streaming import file_symbols
+model, data = load_model(Path("stages/first")), Path("speech.nsc").read_bytes()
+numpy.savez("decoded.npz", signal=decode(data, model).signal, **file_symbols(data, model))
+"""
+
+
+def test_without_onednn_and_on_two_threads_symbols_are_equal_and_samples_alike(
+    model: SavedModel, speech: Signal, tmp_path: Path
+) -> None:
+    data = encode(speech[:30_000], model)
+    (tmp_path / "speech.nsc").write_bytes(data)
+    save_model(tmp_path, "first", model.cascade, model.tables, 2)
+    environment = os.environ | {"TF_ENABLE_ONEDNN_OPTS": "0", "OMP_NUM_THREADS": "2"}
+    subprocess.run([sys.executable, "-c", DECODE, str(ROOT)], cwd=tmp_path, env=environment, check=True)
+    with np.load(tmp_path / "decoded.npz") as decoded:
+        for name, values in file_symbols(data, model).items():
+            assert np.array_equal(decoded[name], values)
+        assert decoded["signal"] == pytest.approx(decode(data, model).signal, abs=1e-5)
 
 
 VARIANTS: dict[str, dict[str, Any]] = {
