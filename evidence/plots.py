@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 INSTALL = "pip install 'neural-speech-coding[report]'"
 OURS = ("#d1495b", "#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9")
-PEERS = ("#6c757d", "#9a8c98", "#7f9172", "#b08968", "#8d99ae", "#a3a380", "#5e548e")
+PEERS = ("#7d8590", "#a06cae", "#5fa777", "#c08a3e", "#6c9bd1", "#b5838d", "#8f8f4f")
 PEER_MARKERS = "sD^vPX<"
 RATE_TICKS = (6, 8, 10, 12, 16, 20, 24, 32, 48, 64, 128, 256)  # kbps
 INK = "#010203"  # stands for the colour of text, see `as_inline`
@@ -135,6 +135,7 @@ def draw_loss(by_loss: Mapping[float, Sequence[Point]], measure: str, folder: Pa
             capsize=2,
             elinewidth=0.9,
         )
+    axes.set_xticks([100 * loss for loss in sorted(by_loss)])
     axes.set_xlabel("lost groups, per cent (Gilbert channel)")
     axes.set_ylabel(MEASURES[measure].title)
     axes.grid(alpha=0.25)
