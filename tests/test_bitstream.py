@@ -147,6 +147,16 @@ def test_all_bytes_of_a_file_are_accounted_for() -> None:
     assert (counts["gain"], counts["header"], counts["damaged"]) == (4, 16, 4)
 
 
+def test_framing_costs_under_three_per_cent_at_nine_kbps() -> None:
+    header = HEADER._replace(num_samples=20 * 7680 - 32, layers=1)
+    group_bytes = 9000 * 0.48 / 8
+    groups = [Group(number, (40,), (bytes(130), bytes(int(group_bytes) - 141))) for number in range(20)]
+    data = bitstream.pack_header(header) + b"".join(map(bitstream.pack_group, groups))
+    counts = bitstream.byte_counts(data, ["lpc", "codec 1"])
+    assert len(data) == pytest.approx(20 * group_bytes, rel=0.01)
+    assert counts["header"] + counts["framing"] + counts["gain"] < 0.03 * len(data)
+
+
 def test_a_gilbert_channel_loses_the_share_and_the_bursts_that_were_asked_for() -> None:
     lost = np.array(bitstream.gilbert_losses(200_000, 0.1, 3.0, np.random.default_rng(7)))
     starts = lost[1:] & ~lost[:-1]
