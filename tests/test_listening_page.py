@@ -220,6 +220,11 @@ def test_score_and_picture_of_all_cells_can_be_chosen(page: Any) -> None:
     page.wait_for_function("[...document.querySelectorAll('.residual')].every((each) => each.naturalWidth > 0)")
 
 
+def test_a_file_s_name_can_be_read_however_many_codecs_there_are(page: Any) -> None:
+    page.set_viewport_size({"width": 720, "height": 600})
+    assert page.locator("#files tbody th").first.bounding_box()["width"] > 140
+
+
 def test_light_and_dark_follow_the_system_and_the_button(browser: Any, folder: Path) -> None:
     context = browser.new_context(color_scheme="dark")
     page = context.new_page()
