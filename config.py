@@ -120,6 +120,9 @@ class Config:
         choices=("frame", "taper", "subframe"),
         network=True,
     )
+    bandwidth_expansion: float = option(
+        1.0, "gamma of A(z/gamma), which gives the residual and shapes its noise; 1: A(z) itself", network=True
+    )
     lsf_spacing: float = option(0.02, "smallest distance of neighbouring decoded LSFs, radians", network=True)
 
     num_modules: int = option(
@@ -469,6 +472,7 @@ def _check(config: Config) -> None:
     _require(config.seed < 2**32, "seed", "a whole number below 2^32", config.seed)
     _require(config.ema_decay < 1, "ema_decay", "a number from 0 to below 1", config.ema_decay)
     _require(config.lsf_spacing <= 0.1, "lsf_spacing", "0 to 0.1 radians", config.lsf_spacing)
+    _require(config.bandwidth_expansion <= 1, "bandwidth_expansion", "0 to 1", config.bandwidth_expansion)
     _check_network(config)
     _check_objective(config)
 

@@ -68,6 +68,7 @@ class LpcFrontEnd(keras.layers.Layer):
         )
         self.kind = config.residual
         self.spacing = config.lsf_spacing
+        self.gamma = config.bandwidth_expansion
         self.window = lpc.synthesis_window(self.kind)
         self.built = True
 
@@ -93,7 +94,8 @@ class LpcFrontEnd(keras.layers.Layer):
         return lpc.synthesis_filter(residual, polynomial)
 
     def _polynomial(self, lsf: tf.Tensor) -> tf.Tensor:
-        return lpc.lsf_to_polynomial(lpc.stabilise_lsf(lsf[:, 0, :], self.spacing))
+        polynomial = lpc.lsf_to_polynomial(lpc.stabilise_lsf(lsf[:, 0, :], self.spacing))
+        return lpc.expand_bandwidth(polynomial, self.gamma)
 
 
 def lsf_codebook() -> np.ndarray:

@@ -85,6 +85,14 @@ def test_the_residual_is_the_frame_filtered_by_the_quantised_polynomial(contexts
         np.testing.assert_allclose(residual, signal.lfilter(polynomial, [1], frame), atol=1e-4)
 
 
+def test_an_expanded_bandwidth_draws_the_roots_of_the_filter_towards_zero(contexts: Array) -> None:
+    whole, expanded = (LpcFrontEnd(Config(bandwidth_expansion=gamma))(contexts) for gamma in (1.0, 0.9))
+    for before, after in zip(whole.polynomial.numpy(), expanded.polynomial.numpy(), strict=True):
+        np.testing.assert_allclose(np.abs(np.roots(after)).max(), 0.9 * np.abs(np.roots(before)).max(), rtol=1e-3)
+    energies = [np.sum(np.square(analysis.residual)) for analysis in (whole, expanded)]
+    assert energies[0] < energies[1] < np.sum(frames_of(contexts) ** 2)
+
+
 def test_prediction_takes_most_of_the_energy_of_speech_away(contexts: Array) -> None:
     analysis = LpcFrontEnd(Config())(contexts)
     gain = 10 * np.log10(np.sum(frames_of(contexts) ** 2) / np.sum(analysis.residual.numpy() ** 2))
