@@ -23,6 +23,7 @@ pytest.importorskip("matplotlib", reason="matplotlib is an optional extra")
 pytest.importorskip("jinja2", reason="jinja2 is an optional extra")
 
 CORPUS = Path(__file__).parent / "data"
+PATIENCE = 120_000  # milliseconds: a machine may be busy
 OWN = ("file:", "data:")
 CLIPS = sorted(CORPUS.rglob("*.flac"))[:3]
 NOISE = {("ours", 1): 0.03, ("ours", 2): 0.01, ("loud", 0): 0.1}  # of full scale
@@ -110,7 +111,7 @@ def browser() -> Iterator[Any]:
         pytest.skip("no browser: apt-get install chromium")
     sandbox = ["--no-sandbox"] if os.geteuid() == 0 else []
     with playwright.sync_playwright() as running:
-        opened = running.chromium.launch(executable_path=chromium, args=sandbox)
+        opened = running.chromium.launch(executable_path=chromium, args=sandbox, timeout=PATIENCE)
         yield opened
         opened.close()
 
@@ -119,6 +120,7 @@ def browser() -> Iterator[Any]:
 def page(browser: Any, folder: Path) -> Iterator[Any]:
     """The page as opened from disk; no error may stand in its console at the end."""
     context = browser.new_context(viewport={"width": 1300, "height": 900})
+    context.set_default_timeout(PATIENCE)
     opened = context.new_page()
     errors: list[str] = []
     opened.on("console", lambda message: errors.append(message.text) if message.type in ("error", "warning") else None)
@@ -135,14 +137,14 @@ def play(page: Any, file: int, codec: int) -> None:
     page.wait_for_function("player.playing && player.position() > 0.05")
 
 
-def heard(page: Any) -> list[float]:
-    page.wait_for_timeout(50)
-    return [round(gain, 3) for gain in page.evaluate("player.gains.map(({gain}) => gain.value)")]
+def hears(page: Any, gains: list[int]) -> None:
+    """Waits until the codecs are as loud as this, since a fade takes 5 ms and a busy machine longer."""
+    page.wait_for_function("gains => player.gains.every(({gain}, at) => gain.value === gains[at])", arg=gains)
 
 
 def test_a_cell_plays_its_codec(page: Any) -> None:
     play(page, 1, 2)
-    assert heard(page) == [0, 0, 1, 0]
+    hears(page, [0, 0, 1, 0])
     assert page.evaluate("player.buffers.map((buffer) => buffer.length)[0]") > 8000
     assert page.locator('.cell[aria-pressed="true"]').count() == 1
     assert "ours, layer 2" in page.locator("#now").inner_text()
@@ -152,14 +154,15 @@ def test_keys_switch_codecs_without_a_jump_in_time(page: Any) -> None:
     play(page, 0, 0)
     before, clock, started = page.evaluate("[player.position(), player.context.currentTime, player.startedAt]")
     page.keyboard.press("4")
-    assert heard(page) == [0, 0, 0, 1]
+    hears(page, [0, 0, 0, 1])
     after, later, still = page.evaluate("[player.position(), player.context.currentTime, player.startedAt]")
     assert started == still
-    assert after - before == pytest.approx(later - clock, abs=1e-6)
+    rounds = (after - before - (later - clock)) / page.evaluate("player.duration()")  # a busy machine may begin anew
+    assert rounds == pytest.approx(round(rounds), abs=1e-6)
     page.keyboard.press("9")  # there are four
-    assert heard(page) == [0, 0, 0, 1]
+    hears(page, [0, 0, 0, 1])
     page.locator("tr[data-file='0'] .cell").nth(1).click()
-    assert heard(page) == [0, 1, 0, 0]
+    hears(page, [0, 1, 0, 0])
     assert page.evaluate("player.startedAt") == still
 
 
@@ -191,7 +194,7 @@ def test_another_file_starts_from_its_beginning_with_the_chosen_codec(page: Any)
     page.wait_for_timeout(200)
     play(page, 2, 3)
     assert page.evaluate("[player.file, player.codec]") == [2, 3]
-    assert page.evaluate("player.position()") < 0.5
+    assert page.evaluate("player.offset") == 0
 
 
 def test_files_sort_by_a_codec_s_score_and_codecs_by_any_column(page: Any) -> None:
@@ -227,6 +230,7 @@ def test_a_file_s_name_can_be_read_however_many_codecs_there_are(page: Any) -> N
 
 def test_light_and_dark_follow_the_system_and_the_button(browser: Any, folder: Path) -> None:
     context = browser.new_context(color_scheme="dark")
+    context.set_default_timeout(PATIENCE)
     page = context.new_page()
     page.goto((folder / "index.html").as_uri())
     ground = "getComputedStyle(document.body).backgroundColor"
@@ -241,6 +245,7 @@ def test_light_and_dark_follow_the_system_and_the_button(browser: Any, folder: P
 
 def test_a_phone_shows_everything_within_its_width_and_plays(browser: Any, folder: Path) -> None:
     context = browser.new_context(viewport={"width": 375, "height": 700}, is_mobile=True, has_touch=True)
+    context.set_default_timeout(PATIENCE)
     page = context.new_page()
     page.goto((folder / "index.html").as_uri())
     assert page.evaluate("document.documentElement.scrollWidth") == 375
