@@ -71,7 +71,8 @@ class Cascade(keras.Model):
         codes, sums = [], []
         decoded = tf.zeros_like(analysis.residual)
         for codec, decision in zip(self.codecs, decisions, strict=False):
-            layer, quantised = codec(analysis.residual - decoded, decision=decision)
+            left = analysis.residual - decoded
+            layer, quantised = codec(left, polynomial=analysis.polynomial, decision=decision)
             decoded += layer
             codes.append(quantised)
             sums.append(decoded)
@@ -88,7 +89,7 @@ class Cascade(keras.Model):
     def decode(self, symbols: Symbols) -> list[tf.Tensor]:
         """Windowed frames, float32 [batch, 512], at every depth, ready for plain overlap-add. Uses symbols only."""
         polynomial = None if symbols.lsf is None else self.front_end.decode(symbols.lsf)
-        layers = [codec.decode(code) for codec, code in zip(self.codecs, symbols.codes, strict=False)]
+        layers = [codec.decode(code, polynomial) for codec, code in zip(self.codecs, symbols.codes, strict=False)]
         sums = [tf.add_n(layers[:depth]) for depth in range(1, len(layers) + 1)]
         return [self.front_end.window * self.front_end.synthesise(each, polynomial) for each in sums]
 

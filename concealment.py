@@ -46,5 +46,5 @@ class Concealment:
         if not self._cascade.config.time_domain:
             widening = WIDENING ** (steps * np.arange(LPC_ORDER + 1, dtype=np.float32))
             polynomial = front_end.decode(codes.pop(0)) * widening
-        layers = [codec.decode(code) for codec, code in zip(self._cascade.codecs, codes, strict=False)]
+        layers = [codec.decode(code, polynomial) for codec, code in zip(self._cascade.codecs, codes, strict=False)]
         return np.asarray(front_end.window * front_end.synthesise(tf.add_n(layers) * FADE**steps, polynomial))

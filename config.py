@@ -148,6 +148,11 @@ class Config:
     folded_narrow: int = option(64, "narrow channels (folded)", network=True)
     folded_blocks: int = option(3, "residual blocks in encoder and decoder each (folded)", network=True)
     folded_kernel: int = option(5, "kernel of the two gated convolutions (folded)", network=True)
+    film_units: int = option(
+        0,
+        "hidden units by which the LPC envelope scales and shifts every layer's channels (folded); 0: none",
+        network=True,
+    )
     strides: tuple[int, ...] = option(
         (2,),
         "down-sampling of each module, 2 or 4: 256 or 128 codes a frame",
@@ -177,6 +182,7 @@ class Config:
         flag="coeff_term",
         heading="Losses and rate",
     )
+    loudness_weight: float = option(0.0, "weight of the loss on loudness in Bark bands; 0: none, as the original")
     loss_domain: str = option("speech", "signal that the losses compare", choices=("speech", "residual"))
     loss_after_de_emphasis: bool = option(False, "1: losses on speech after de-emphasis of the frame")
     layer_loss: float = option(1.0, "finetuning: weight of the losses of shallower depths, 0 to 1")
@@ -486,6 +492,10 @@ def _check_network(config: Config) -> None:
     )
     strides, bins = config.strides, config.bins
     _require(bool(strides) and set(strides) <= {2, 4}, "strides", "strides of 2 or 4", strides)
+    has_envelope = config.block == "folded" and not config.time_domain
+    _require(
+        not config.film_units or has_envelope, "film_units", "0 without a folded network and LPC", config.film_units
+    )
     in_range = all(2 <= number <= LSF_CODEBOOK_SIZE for number in bins)
     _require(bool(bins) and in_range, "bins", "2 to 256 bins each", bins)
     halved = config.shape[2] % max(strides) == 0 or config.block == "folded"

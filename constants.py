@@ -15,6 +15,7 @@ LPC_CONTEXT: Final = 256  # samples before and after the frame, each under a hal
 LPC_WINDOW_LENGTH: Final = FRAME_LENGTH + 2 * LPC_CONTEXT  # samples
 PRE_EMPHASIS: Final = 0.68  # coefficient of 1 - 0.68 z^-1, as in AMR-WB
 WHITE_NOISE_CORRECTION: Final = 1.0001  # factor on r[0], a noise floor 40 dB down: float32 Levinson needs it
+ENVELOPE_POINTS: Final = 32  # frequencies at which networks see the LPC envelope
 
 # LSF codebook: 16 uniform levels for each of the 16 coefficients, kept as one flat list of 256 scalars.
 LSF_LEVELS_PER_COEFFICIENT: Final = 16

@@ -8,9 +8,10 @@ in float64: their cancelling terms need it, and a GPU never rounds a float64 pro
 import math
 from collections.abc import Callable
 
+import numpy as np
 import tensorflow as tf
 
-from constants import LPC_CONTEXT, LPC_ORDER, LPC_WINDOW_LENGTH, WHITE_NOISE_CORRECTION
+from constants import ENVELOPE_POINTS, LPC_CONTEXT, LPC_ORDER, LPC_WINDOW_LENGTH, WHITE_NOISE_CORRECTION
 from utilities import crossfade_window
 
 FilterGradient = Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
@@ -27,6 +28,7 @@ REPAIR_FACTOR = 0.97  # bandwidth expansion that parts two roots too close for t
 # Least distance in radians of LSFs so many places apart. One frame of speech in a thousand has less, and
 # A of denser clusters, rounded to float32, has roots outside the unit circle.
 CLUSTER_WIDTHS = {4: 0.28, 8: 0.9}
+ENVELOPE_FLOOR = 1e-4  # keeps the logarithm of |A|^2 finite on the unit circle
 SILENT_ENERGY = 1e-60  # added to the prediction error: a silent frame divides 0 by this
 
 
@@ -239,6 +241,22 @@ def _flat_lsf() -> tf.Tensor:
 def expand_bandwidth(polynomial: tf.Tensor, factor: float) -> tf.Tensor:
     """A(z / factor): coefficients [batch, 17] times factor^k, which draws all roots towards 0."""
     return polynomial * tf.constant([factor**k for k in range(LPC_ORDER + 1)], tf.float32)
+
+
+def log_envelope(polynomial: tf.Tensor) -> tf.Tensor:
+    """The natural logarithm of |1/A|, halved to be near unit variance, at 32 frequencies.
+
+    Args:
+        polynomial: A [batch, 17].
+
+    Returns:
+        float32 [batch, 32], from 125 Hz to 7875 Hz in steps of 250 Hz.
+    """
+    frequencies = (np.arange(ENVELOPE_POINTS) + 0.5) * np.pi / ENVELOPE_POINTS
+    response = np.exp(-1j * np.outer(np.arange(LPC_ORDER + 1), frequencies))
+    real, imaginary = response.real.astype(np.float32), response.imag.astype(np.float32)
+    power = tf.square(tf.matmul(polynomial, real)) + tf.square(tf.matmul(polynomial, imaginary))
+    return -0.25 * tf.math.log(power + ENVELOPE_FLOOR)
 
 
 def inverse_filter(frames: tf.Tensor, polynomial: tf.Tensor) -> tf.Tensor:

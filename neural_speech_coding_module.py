@@ -9,9 +9,11 @@ import keras
 import tensorflow as tf
 
 from config import Config
-from constants import FRAME_LENGTH
+from constants import ENVELOPE_POINTS, FRAME_LENGTH
+from lpc_utilities import log_envelope
 from nn_core_operator import (
     BottleneckBlock,
+    Film,
     GatedBlock,
     Quantised,
     Reshape,
@@ -40,7 +42,8 @@ class NeuralSpeechCodec(keras.Model):
         stride = config.module_strides()[module]
         build_networks = folded_networks if config.block == "folded" else waveform_networks
         self.encoder, self.decoder = build_networks(config, stride)
-        self.code_shape: tuple[int, int] = self.encoder.output_shape[1:]
+        self.code_shape: tuple[int, int] = tuple(self.encoder.outputs[0].shape[1:])
+        self.knows_envelope = config.film_units > 0
         scalar = config.quantizer == "scalar"
         codebook = scalar_codebook(config.module_bins()[module]) if scalar else vector_codebook()
         self.quantizer = SoftToHardQuantizer(codebook, config.alpha_start, trainable_alpha=config.trains_alpha)
@@ -49,28 +52,42 @@ class NeuralSpeechCodec(keras.Model):
         self.scale = config.res_scalar
         self.built = True
 
-    def call(self, signal: tf.Tensor, decision: str = "hard") -> tuple[tf.Tensor, Quantised]:
-        """Codes and decodes float32 [batch, 512]: the decoded frames and what the quantiser made of the code."""
-        code = self.encoder(signal[..., None] * self.scale)
+    def call(
+        self, signal: tf.Tensor, polynomial: tf.Tensor | None = None, decision: str = "hard"
+    ) -> tuple[tf.Tensor, Quantised]:
+        """Codes and decodes a batch.
+
+        Args:
+            signal: float32 [batch, 512].
+            polynomial: quantised A [batch, 17], for networks that know the envelope.
+            decision: how the quantiser decides, see `SoftToHardQuantizer.call`.
+
+        Returns:
+            The decoded frames, float32 [batch, 512], and what the quantiser made of the code.
+        """
+        code = self._run(self.encoder, signal[..., None] * self.scale, polynomial)
         if decision == "bypass" and not self.has_warm_up:
             decision = "straight_through"
         quantised = self.quantizer(mu_law_compress(code) if self.mu_law else code, decision=decision)
-        return self._synthesise(quantised.decoded), quantised
+        return self._synthesise(quantised.decoded, polynomial), quantised
 
-    def decode(self, symbols: tf.Tensor) -> tf.Tensor:
-        """Decodes int32 symbols [batch, positions, channels] to float32 [batch, 512]."""
-        return self._synthesise(self.quantizer.decode(symbols, self.code_shape))
+    def decode(self, symbols: tf.Tensor, polynomial: tf.Tensor | None = None) -> tf.Tensor:
+        """Decodes int32 symbols [batch, positions, channels], beside A [batch, 17], to float32 [batch, 512]."""
+        return self._synthesise(self.quantizer.decode(symbols, self.code_shape), polynomial)
 
     @property
     def symbols_shape(self) -> tuple[int, int]:
         """(positions, channels) of one frame's symbols; each channel has a probability table of its own."""
         return self.quantizer.symbols_shape(self.code_shape)
 
-    def _synthesise(self, code: tf.Tensor) -> tf.Tensor:
-        return self.decoder(mu_law_expand(code) if self.mu_law else code)[..., 0] / self.scale
+    def _synthesise(self, code: tf.Tensor, polynomial: tf.Tensor | None) -> tf.Tensor:
+        return self._run(self.decoder, mu_law_expand(code) if self.mu_law else code, polynomial)[..., 0] / self.scale
+
+    def _run(self, network: keras.Model, signal: tf.Tensor, polynomial: tf.Tensor | None) -> tf.Tensor:
+        return network([signal, log_envelope(polynomial)] if self.knows_envelope else signal)
 
 
-def waveform_networks(config: Config, stride: int) -> tuple[keras.Sequential, keras.Sequential]:
+def waveform_networks(config: Config, stride: int) -> tuple[keras.Model, keras.Model]:
     """Encoder and decoder at full time resolution: blocks "gln" and "bottleneck" of the papers.
 
     Returns:
@@ -92,31 +109,36 @@ def waveform_networks(config: Config, stride: int) -> tuple[keras.Sequential, ke
     return _network(encoder, (FRAME_LENGTH, 1)), _network(decoder, (FRAME_LENGTH // stride, 1))
 
 
-def folded_networks(config: Config, stride: int) -> tuple[keras.Sequential, keras.Sequential]:
+def folded_networks(config: Config, stride: int) -> tuple[keras.Model, keras.Model]:
     """Encoder and decoder on samples folded into channels, about a seventh of the multiply-adds.
 
     Returns:
-        Networks [batch, 512, 1] -> code [batch, 512 / fold, fold / stride] -> [batch, 512, 1].
+        Networks [batch, 512, 1] -> code [batch, 512 / fold, fold / stride] -> [batch, 512, 1]. With film_units, both
+        take the logarithm of the LPC envelope [batch, 32], too.
     """
-    positions, wide = FRAME_LENGTH // config.fold, config.folded_width
+    positions = FRAME_LENGTH // config.fold
     codes = config.fold // stride
     encoder = [
         Reshape((positions, config.fold)),
-        convolution(wide, FOLDED_END_KERNEL, activation=leaky_relu),
-        *_folded_blocks(config),
+        *_folded_trunk(config),
         convolution(codes, FOLDED_END_KERNEL, activation="tanh"),
     ]
     decoder = [
-        convolution(wide, FOLDED_END_KERNEL, activation=leaky_relu),
-        *_folded_blocks(config),
+        *_folded_trunk(config),
         convolution(config.fold, FOLDED_END_KERNEL),
         Reshape((FRAME_LENGTH, 1)),
     ]
     return _network(encoder, (FRAME_LENGTH, 1)), _network(decoder, (positions, codes))
 
 
-def _network(layers: list[keras.layers.Layer], input_shape: tuple[int, int]) -> keras.Sequential:
-    return keras.Sequential([keras.Input(input_shape), *layers])
+def _network(layers: list[keras.layers.Layer], input_shape: tuple[int, int]) -> keras.Model:
+    if not any(isinstance(layer, Film) for layer in layers):
+        return keras.Sequential([keras.Input(input_shape), *layers])
+    signal, envelope = keras.Input(input_shape), keras.Input((ENVELOPE_POINTS,))
+    output = signal
+    for layer in layers:
+        output = layer(output, envelope) if isinstance(layer, Film) else layer(output)
+    return keras.Model([signal, envelope], output)
 
 
 def _stack(config: Config, wide: int) -> Iterator[keras.layers.Layer]:
@@ -130,7 +152,9 @@ def _stack(config: Config, wide: int) -> Iterator[keras.layers.Layer]:
             yield BottleneckBlock(wide, narrow, neck_kernel, outer_kernel, dilation, activate)
 
 
-def _folded_blocks(config: Config) -> Iterator[keras.layers.Layer]:
+def _folded_trunk(config: Config) -> Iterator[keras.layers.Layer]:
+    yield convolution(config.folded_width, FOLDED_END_KERNEL, activation=leaky_relu)
+    yield from _film(config)
     dilations = config.shape[4:]
     for number in range(config.folded_blocks):
         dilation, activate = dilations[number % len(dilations)], number + 1 < config.folded_blocks
@@ -142,6 +166,12 @@ def _folded_blocks(config: Config) -> Iterator[keras.layers.Layer]:
             dilation,
             activate,
         )
+        yield from _film(config)
+
+
+def _film(config: Config) -> Iterator[keras.layers.Layer]:
+    if config.film_units:
+        yield Film(config.folded_width, config.film_units)
 
 
 def _widening(config: Config, wide: int, kernel: int) -> keras.layers.Layer:

@@ -88,6 +88,32 @@ class BottleneckBlock(keras.layers.Layer):
         return leaky_relu(widened) if self.activate else widened
 
 
+class Film(keras.layers.Layer):
+    """Scales and shifts each channel by what a condition says (feature-wise linear modulation, Perez et al., 2018).
+
+    Its last layer starts at zero: before training it changes nothing.
+    """
+
+    def __init__(self, channels: int, hidden: int) -> None:
+        super().__init__()
+        self.hidden = keras.layers.Dense(hidden, activation=leaky_relu)
+        self.modulation = keras.layers.Dense(2 * channels, kernel_initializer="zeros")
+
+    def build(self, signal_shape: Shape, condition_shape: Shape) -> None:
+        """Makes the weights."""
+        self.hidden.build(condition_shape)
+        self.modulation.build((None, self.hidden.units))
+
+    def compute_output_shape(self, signal_shape: Shape, condition_shape: Shape) -> Shape:
+        """The signal's."""
+        return signal_shape
+
+    def call(self, signal: tf.Tensor, condition: tf.Tensor) -> tf.Tensor:
+        """Signal [batch, time, channels] and condition [batch, values] -> [batch, time, channels]."""
+        scale, shift = tf.split(self.modulation(self.hidden(condition))[:, None, :], 2, axis=-1)
+        return signal * (1.0 + scale) + shift
+
+
 class SubPixelUpsampling(keras.layers.Layer):
     """Doubles the time resolution by moving halves of the channels into time (Shi et al., 2016)."""
 

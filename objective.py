@@ -10,14 +10,19 @@ import lpc_utilities as lpc
 from cmrl import Cascade, CascadeOutput, Stage
 from constants import LPC_ORDER, PRE_EMPHASIS
 from loss_terms_and_measures import assignment_entropy, mel_loss, quantisation_penalty, time_loss
+from loudness import loudness_loss
 
 
 class Losses(NamedTuple):
-    """The terms of the objective, scalars: time, mel and penalty unweighted, entropies [depth] in bits a symbol."""
+    """The terms of the objective, unweighted scalars, and entropies [depth] in bits a symbol.
+
+    Loudness is 0 where it has no weight.
+    """
 
     total: tf.Tensor
     time: tf.Tensor
     mel: tf.Tensor
+    loudness: tf.Tensor
     penalty: tf.Tensor
     entropies: tf.Tensor
 
@@ -33,25 +38,37 @@ def objective(output: CascadeOutput, cascade: Cascade, stage: Stage, tau: tf.Ten
         warm_up: quantisers are bypassed, so that their terms do not count.
     """
     config = cascade.config
-    time, mel = _distortion(output, cascade, layer_loss=config.layer_loss if stage.name == "finetune" else 0.0)
+    time, mel, loudness = _distortion(
+        output, cascade, layer_loss=config.layer_loss if stage.name == "finetune" else 0.0
+    )
     penalties, entropies = zip(*[_code_terms(output, module, stage) for module in range(stage.depth)], strict=True)
     penalty, entropy = tf.add_n(penalties), tf.stack(entropies)
 
     time_weight, mel_weight, penalty_weight, _ = config.coefficients
-    total = time_weight * time + mel_weight * mel
+    total = time_weight * time + mel_weight * mel + config.loudness_weight * loudness
     if not warm_up:
         total += penalty_weight * penalty + tf.reduce_sum(tau[: stage.depth] * entropy)
-    return Losses(total, time, mel, penalty, entropy)
+    return Losses(total, time, mel, loudness, penalty, entropy)
 
 
-def _distortion(output: CascadeOutput, cascade: Cascade, *, layer_loss: float) -> tuple[tf.Tensor, tf.Tensor]:
-    """Time and mel loss at full depth, plus `layer_loss` times the mean over the shallower depths."""
+def _distortion(output: CascadeOutput, cascade: Cascade, *, layer_loss: float) -> list[tf.Tensor]:
+    """Time, mel and loudness loss at full depth, plus `layer_loss` times the mean over the shallower depths."""
     target, *decoded = _compared_signals(output, cascade, deepest_only=layer_loss == 0.0)
-    losses = [tf.stack([time_loss(target, signal), mel_loss(target, signal)]) for signal in decoded]
+    hears_loudness = cascade.config.loudness_weight > 0
+    losses = [
+        tf.stack(
+            [
+                time_loss(target, signal),
+                mel_loss(target, signal),
+                loudness_loss(target, signal) if hears_loudness else tf.zeros([]),
+            ]
+        )
+        for signal in decoded
+    ]
     combined = losses[-1]
     if len(losses) > 1:
         combined += layer_loss * tf.add_n(losses[:-1]) / (len(losses) - 1)
-    return combined[0], combined[1]
+    return tf.unstack(combined)
 
 
 def _compared_signals(output: CascadeOutput, cascade: Cascade, *, deepest_only: bool) -> list[tf.Tensor]:

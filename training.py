@@ -323,6 +323,7 @@ class Watch:
             "loss": float(losses.total),
             "time": float(losses.time),
             "mel": float(losses.mel),
+            "loudness": float(losses.loudness),
             "penalty": float(losses.penalty),
             "soft_bits_per_symbol": float(losses.entropies[trained]),
             "bits_per_symbol": bits[trained] / controller.symbols_per_frame()[trained],

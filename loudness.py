@@ -1,0 +1,105 @@
+"""How far two signals differ to the ear: a loss on the loudness of Bark bands."""
+
+from __future__ import annotations
+
+import functools
+from typing import Final
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from constants import SAMPLE_RATE
+
+WINDOWS: Final = {512: 48, 256: 24, 128: 24}  # samples: bands
+LISTENING_LEVEL: Final = 79.0  # dB SPL of a signal of unit RMS, as in ITU-T P.862
+LOWEST_HZ: Final = 50.0
+EXPONENT: Final = 0.23  # of loudness over power
+MASKED: Final = 0.25  # share of the softer loudness by which two may differ unheard
+DISTURBANCE_FLOOR: Final = 1e-4  # keeps the root's gradient finite
+ABSENT: Final = 0.1  # loudness that counts as none beside added loudness
+STEPS_PER_BIN: Final = 64  # to share a bin of the spectrum between two bands
+
+
+def loudness_loss(target: tf.Tensor, decoded: tf.Tensor) -> tf.Tensor:
+    """The audible difference in loudness of Bark bands, as ITU-T P.862 counts it, but within frames.
+
+    Of what differs by more than a quarter of the softer loudness the rest is a disturbance. Loudness where there was
+    none counts up to twice, since it is heard as a noise of its own. The root mean square over bands is averaged over
+    time and over three window lengths.
+
+    Args:
+        target: float32 [batch, 512], speech near unit RMS.
+        decoded: float32 [batch, 512].
+
+    Returns:
+        float32 scalar, in units of loudness; its least value is 0.01.
+    """
+    losses = []
+    for window, bands in WINDOWS.items():
+        wanted, found = loudness(target, window, bands), loudness(decoded, window, bands)
+        heard = tf.maximum(tf.abs(found - wanted) - MASKED * tf.minimum(found, wanted), 0.0)
+        added = tf.where(found > wanted, 1.0 - tf.exp(-heard / (wanted + ABSENT)), 0.0)
+        disturbance = heard * (1.0 + added)
+        losses.append(tf.reduce_mean(tf.sqrt(tf.reduce_mean(tf.square(disturbance), axis=-1) + DISTURBANCE_FLOOR)))
+    return tf.add_n(losses) / len(losses)
+
+
+def loudness(frames: tf.Tensor, window: int, bands: int) -> tf.Tensor:
+    """Specific loudness (Zwicker) of Hann-windowed pieces at half-window hops, 0 under the threshold in quiet.
+
+    The first and the last piece reach beyond the frame by half of their length, so that its ends are heard.
+
+    Args:
+        frames: float32 [batch, multiple of window], unit RMS heard at 79 dB SPL.
+        window: samples of a piece.
+        bands: number of bands, equally wide on the Bark scale from 50 Hz to 8 kHz.
+
+    Returns:
+        float32 [batch, 2 samples / window + 1, bands].
+    """
+    hann = np.hanning(window + 1)[:window].astype(np.float32)
+    padded = tf.pad(frames, [[0, 0], [window // 2, window // 2]])
+    spectrum = tf.signal.rfft(tf.signal.frame(padded, window, window // 2) * hann)
+    scale = 2 / (window * float(np.sum(hann**2))) * 10 ** (LISTENING_LEVEL / 10)
+    power = scale * (tf.square(tf.math.real(spectrum)) + tf.square(tf.math.imag(spectrum)))
+    quiet = threshold_in_quiet(bands)
+    over = tf.matmul(power, bark_filterbank(window, bands)) / quiet
+    return (quiet / 0.5) ** EXPONENT * (tf.maximum(0.5 + 0.5 * over, 1.0) ** EXPONENT - 1.0)
+
+
+@functools.cache
+def bark_filterbank(window: int, bands: int) -> NDArray[np.float32]:
+    """Rectangular bands, equally wide in Bark; a bin between two bands is shared.
+
+    Returns:
+        Weights float32 [window / 2 + 1, bands], read-only.
+    """
+    spectrum_bins = window // 2 + 1
+    frequencies = np.linspace(0, SAMPLE_RATE / 2, STEPS_PER_BIN * (spectrum_bins - 1) + 1)
+    band = np.digitize(bark(frequencies), _band_edges(bands)) - 1
+    nearest_bin = np.rint(frequencies * window / SAMPLE_RATE).astype(int)
+    inside = (band >= 0) & (band < bands)
+    bank = np.zeros((spectrum_bins, bands), np.float32)
+    np.add.at(bank, (nearest_bin[inside], band[inside]), 1 / STEPS_PER_BIN)
+    bank.flags.writeable = False
+    return bank
+
+
+@functools.cache
+def threshold_in_quiet(bands: int) -> NDArray[np.float32]:
+    """The power, 1 at 0 dB SPL, at which a tone amid each of the bands begins to be heard (Terhardt, 1979)."""
+    edges = _band_edges(bands)
+    centres = 1960 * ((edges[1:] + edges[:-1]) / 2 + 0.53) / (26.28 - (edges[1:] + edges[:-1]) / 2) / 1000  # kHz
+    decibels = 3.64 * centres**-0.8 - 6.5 * np.exp(-0.6 * (centres - 3.3) ** 2) + 1e-3 * centres**4
+    return (10 ** (decibels / 10)).astype(np.float32)
+
+
+def bark(frequency: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Critical-band rate of frequencies in Hz (Traunmueller, 1990)."""
+    return 26.81 * frequency / (1960 + frequency) - 0.53
+
+
+def _band_edges(bands: int) -> NDArray[np.float64]:
+    lowest, highest = bark(np.array([LOWEST_HZ, SAMPLE_RATE / 2]))
+    return np.linspace(lowest, highest, bands + 1)
