@@ -18,7 +18,6 @@ EXPONENT: Final = 0.23  # of loudness over power
 MASKED: Final = 0.25  # share of the softer loudness by which two may differ unheard
 DISTURBANCE_FLOOR: Final = 1e-4  # keeps the root's gradient finite
 ABSENT: Final = 0.1  # loudness that counts as none beside added loudness
-STEPS_PER_BIN: Final = 64  # to share a bin of the spectrum between two bands
 
 
 def loudness_loss(target: tf.Tensor, decoded: tf.Tensor) -> tf.Tensor:
@@ -70,18 +69,16 @@ def loudness(frames: tf.Tensor, window: int, bands: int) -> tf.Tensor:
 
 @functools.cache
 def bark_filterbank(window: int, bands: int) -> NDArray[np.float32]:
-    """Rectangular bands, equally wide in Bark; a bin between two bands is shared.
+    """Rectangular bands, equally wide in Bark; a bin that two bands touch is shared.
 
     Returns:
         Weights float32 [window / 2 + 1, bands], read-only.
     """
-    spectrum_bins = window // 2 + 1
-    frequencies = np.linspace(0, SAMPLE_RATE / 2, STEPS_PER_BIN * (spectrum_bins - 1) + 1)
-    band = np.digitize(bark(frequencies), _band_edges(bands)) - 1
-    nearest_bin = np.rint(frequencies * window / SAMPLE_RATE).astype(int)
-    inside = (band >= 0) & (band < bands)
-    bank = np.zeros((spectrum_bins, bands), np.float32)
-    np.add.at(bank, (nearest_bin[inside], band[inside]), 1 / STEPS_PER_BIN)
+    top = window // 2
+    edges = hertz(_band_edges(bands)) * window / SAMPLE_RATE  # in bins
+    bins = np.arange(top + 1)[:, None]
+    lower, upper = np.maximum(bins - 0.5, 0), np.minimum(bins + 0.5, top)
+    bank = np.clip(np.minimum(upper, edges[1:]) - np.maximum(lower, edges[:-1]), 0, None).astype(np.float32)
     bank.flags.writeable = False
     return bank
 
@@ -90,7 +87,7 @@ def bark_filterbank(window: int, bands: int) -> NDArray[np.float32]:
 def threshold_in_quiet(bands: int) -> NDArray[np.float32]:
     """The power, 1 at 0 dB SPL, at which a tone amid each of the bands begins to be heard (Terhardt, 1979)."""
     edges = _band_edges(bands)
-    centres = 1960 * ((edges[1:] + edges[:-1]) / 2 + 0.53) / (26.28 - (edges[1:] + edges[:-1]) / 2) / 1000  # kHz
+    centres = hertz((edges[1:] + edges[:-1]) / 2) / 1000
     decibels = 3.64 * centres**-0.8 - 6.5 * np.exp(-0.6 * (centres - 3.3) ** 2) + 1e-3 * centres**4
     return (10 ** (decibels / 10)).astype(np.float32)
 
@@ -98,6 +95,11 @@ def threshold_in_quiet(bands: int) -> NDArray[np.float32]:
 def bark(frequency: NDArray[np.float64]) -> NDArray[np.float64]:
     """Critical-band rate of frequencies in Hz (Traunmueller, 1990)."""
     return 26.81 * frequency / (1960 + frequency) - 0.53
+
+
+def hertz(rate: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Frequencies in Hz of critical-band rates, the inverse of `bark`."""
+    return 1960 * (rate + 0.53) / (26.28 - rate)
 
 
 def _band_edges(bands: int) -> NDArray[np.float64]:

@@ -63,6 +63,42 @@ def test_the_folded_codec_has_as_many_weights_as_its_layers_add_up_to() -> None:
     assert number_of_weights(codec.decoder) == decoder
 
 
+def polynomials(count: int) -> tf.Tensor:
+    """A of order 16 with one pole pair each, of different frequencies."""
+    angles = np.linspace(0.2, 2.8, count)
+    poles = np.stack([np.ones(count), -1.8 * np.cos(angles), np.full(count, 0.81)], axis=1)
+    return tf.constant(np.pad(poles, [(0, 0), (0, 14)]).astype(np.float32))
+
+
+def test_a_codec_that_knows_the_envelope_begins_as_one_that_does_not(frames: Array) -> None:
+    plain, knowing = tiny(), tiny(film_units=4)
+    shared = [weight for weight in knowing.weights if "film" not in weight.path]
+    for variable, source in zip(shared, plain.weights, strict=True):
+        variable.assign(source)
+    np.testing.assert_array_equal(knowing(frames, polynomials(len(frames)))[0], plain(frames)[0])
+
+
+def test_a_codec_that_knows_the_envelope_codes_and_decodes_with_it(frames: Array) -> None:
+    codec = tiny(film_units=4)
+    for variable in codec.weights:
+        if "film" in variable.path:
+            variable.assign(np.random.default_rng(2).normal(0, 0.5, variable.shape))
+    right, wrong = polynomials(len(frames)), polynomials(len(frames))[::-1]
+    decoded, quantised = codec(frames, right)
+    np.testing.assert_array_equal(codec.decode(quantised.symbols, right), decoded)
+    assert np.any(codec.decode(quantised.symbols, wrong).numpy() != decoded)
+    assert np.any(codec(frames, wrong)[1].symbols != quantised.symbols)
+
+
+def test_film_adds_two_small_layers_behind_each_trunk_layer() -> None:
+    units, wide, trunk_layers = 8, 144, 1 + 3
+    film = (32 * units + units) + (units * 2 * wide + 2 * wide)
+    difference = number_of_weights(NeuralSpeechCodec(Config(block="folded", film_units=units), 0)) - number_of_weights(
+        NeuralSpeechCodec(Config(block="folded"), 0)
+    )
+    assert difference == 2 * trunk_layers * film
+
+
 @pytest.mark.parametrize("block", BLOCKS)
 @pytest.mark.parametrize(("stride", "codes"), [(2, 256), (4, 128)])
 def test_a_frame_is_sent_as_256_or_128_symbols(block: str, stride: int, codes: int, frames: Array) -> None:

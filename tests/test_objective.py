@@ -11,6 +11,7 @@ from cmrl import Cascade, CascadeOutput, Stage, stages_of
 from config import Config
 from constants import LPC_CONTEXT, PRE_EMPHASIS
 from loss_terms_and_measures import mel_loss
+from loudness import loudness_loss
 from nn_core_operator import Quantised
 from objective import Losses, objective
 from utilities import cut_frames
@@ -155,6 +156,15 @@ def test_the_loss_on_the_residual_compares_what_the_codecs_code(contexts: Array)
     output, losses = run(contexts, stage_of("first"), loss_domain="residual")
     assert float(losses.time) == pytest.approx(rms_error(output.analysis.residual, output.sums[0]), rel=1e-5)
     assert float(losses.mel) == pytest.approx(float(mel_loss(output.analysis.residual, output.sums[0])), rel=1e-5)
+
+
+def test_the_loss_on_loudness_counts_by_its_weight_and_is_left_out_at_zero(contexts: Array) -> None:
+    output, losses = run(contexts, stage_of("first"), warm_up=True, loudness_weight=5.0)
+    heard = float(loudness_loss(output.analysis.frames, synthesised(output.sums[0], output).astype(np.float32)))
+    assert float(losses.loudness) == pytest.approx(heard, rel=1e-3)
+    rest = 60 * float(losses.time) + 10 * float(losses.mel)
+    assert float(losses.total) == pytest.approx(rest + 5 * heard, rel=1e-4)
+    assert float(run(contexts, stage_of("first"))[1].loudness) == 0
 
 
 @pytest.mark.parametrize("loss_domain", ["speech", "residual"])
