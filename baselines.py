@@ -28,7 +28,7 @@ DEBIAN_PACKAGES = ("ffmpeg", "libavcodec-extra", "libopus0", "libvo-amrwbenc0", 
 DELAY_MARGIN = 4  # samples about a codec's known delay within which the alignment is looked for, see find_delay
 SECONDS_TO_WAIT = 600  # for ffmpeg, before it counts as stuck
 
-OPUS_KBPS = (9, 12, 16, 20, 24, 32)
+OPUS_KBPS = (6, 9, 12, 16, 20, 24, 32)
 OPUS_DECODED_RATE = 48_000
 AMR_WB_KBPS = (6.6, 8.85, 12.65, 14.25, 15.85, 18.25, 19.85, 23.05, 23.85)
 AMR_WB_MAGIC = b"#!AMR-WB\n"

@@ -1,6 +1,6 @@
 """Speech files to .nsc files and back; what an .nsc file holds; cutting it to fewer layers.
 
-python codec.py speech.wav speech.nsc --model ID    python codec.py info speech.nsc
+python codec.py speech.wav speech.nsc               python codec.py info speech.nsc
 python codec.py speech.nsc decoded.wav              python codec.py truncate speech.nsc small.nsc --layers 1
 """
 
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from saved_model import SavedModel
     from streaming import Damage
 
+DEFAULT_MODEL = "cq-24k"  # of those that ship, the one that sounds best
 STANDARD = "-"
 COMMANDS = ("info", "truncate")
 SAMPLE_BLOCK = 60 * SAMPLE_RATE  # samples given to the encoder at once: an hour of speech is not copied whole
@@ -151,6 +152,7 @@ def find_model(name: str, check_dir: Path) -> Path:
 
     Args:
         name: the folder itself, the model's hash, or a run's id or the beginning of one, with /STAGE behind it or not.
+            What ships with the project is found, too; '' is the best of it.
         check_dir: folder of runs.
 
     Raises:
@@ -159,10 +161,11 @@ def find_model(name: str, check_dir: Path) -> Path:
     from runs import find_run
     from saved_model import DESCRIPTION, stage_folders
 
-    if name and (Path(name) / DESCRIPTION).is_file():
+    name = name or DEFAULT_MODEL
+    if (Path(name) / DESCRIPTION).is_file():
         return Path(name)
     for folder, digest in _known_models(check_dir):
-        if name and digest == name:
+        if digest == name:
             return folder
     run_name, _, stage = name.partition("/")
     run = find_run(run_name, check_dir)
@@ -173,9 +176,11 @@ def find_model(name: str, check_dir: Path) -> Path:
 
 
 def _known_models(check_dir: Path) -> Iterator[tuple[Path, str]]:
+    from runs import SHIPPED
     from saved_model import DESCRIPTION, STAGES
 
-    for file in sorted(check_dir.glob(f"*/{STAGES}/*/{DESCRIPTION}")):
+    files = [file for folder in (check_dir, SHIPPED) for file in sorted(folder.glob(f"*/{STAGES}/*/{DESCRIPTION}"))]
+    for file in files:
         try:
             yield file.parent, str(json.loads(file.read_text())["sha256"])[:8]
         except (OSError, ValueError, KeyError, TypeError):
@@ -194,7 +199,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "files", nargs="+", help="input and output; - is standard input or output; .nsc tells which way"
     )
-    parser.add_argument("--model", default="", help="run id or its beginning, id/stage, hash or folder of a model")
+    parser.add_argument(
+        "--model",
+        default="",
+        help=f"run id or its beginning, id/stage, hash or folder of a model (default: {DEFAULT_MODEL}, which ships)",
+    )
     parser.add_argument("--layers", type=int, help="codecs of the cascade to use (default: all)")
     parser.add_argument("--spans", type=int, default=1, help="stretches of 0.48 s in a group (default 1)")
     parser.add_argument("--loss", type=float, default=0.0, help="decoding: share of groups to lose, 0 to 1 (default 0)")
@@ -265,7 +274,8 @@ def _encode_file(options: argparse.Namespace) -> None:
     data = encode_speech(speech, model, options.layers, spans=options.spans)
     _write(target, data)
     seconds = speech.num_samples / SAMPLE_RATE
-    console.log.info("%s: %.2f s, %d bytes, %.2f kbps", target, seconds, len(data), 8 * len(data) / 1000 / seconds)
+    kbps = 8 * len(data) / 1000 / seconds
+    console.log.info("%s: %.2f s, %d bytes, %.2f kbps, model %s", target, seconds, len(data), kbps, model.digest)
 
 
 def _decode_file(options: argparse.Namespace) -> None:

@@ -214,7 +214,7 @@ def _test_files(run: Run, config: Config, named: dict[str, Any]) -> list[SpeechF
 
 def heard_among(files: Sequence[SpeechFile], run: Run, corpus: Path) -> list[SpeechFile]:
     """Those files of a corpus that shaped the run's weights, or whose speakers did."""
-    heard = {file.path.resolve(): file.speaker for file in _heard(run)}
+    heard = {file.path.resolve(): file.speaker for file in _heard(run, corpus)}
     # Another corpus may give its speakers the same names.
     speakers = {speaker for path, speaker in heard.items() if path.is_relative_to(corpus.resolve())}
     return [file for file in files if file.path.resolve() in heard or file.speaker in speakers]
@@ -229,10 +229,15 @@ def _refuse_heard(files: Sequence[SpeechFile], run: Run, corpus: Path) -> None:
         )
 
 
-def _heard(run: Run) -> list[SpeechFile]:
+def _heard(run: Run, corpus: Path | None = None) -> list[SpeechFile]:
     """The files that shaped the run's weights, its base's with them."""
-    return [file for file in _recorded_files(run) if file.split != "test"]
+    return [file for file in _recorded_files(run, corpus) if file.split != "test"]
 
 
-def _recorded_files(run: Run) -> list[SpeechFile]:
-    return [SpeechFile(Path(row["path"]), row["speaker"], row["split"]) for row in run.read_record(SPLITS)]
+def _recorded_files(run: Run, corpus: Path | None = None) -> list[SpeechFile]:
+    """The files of a run; those of a run that ships are looked for in `corpus`, by default where they once lay."""
+    folder = Path()
+    if run.ships:
+        folder = corpus or Path(run.read_record(CONFIG)["data_dir"])
+    files = [SpeechFile(folder / row["path"], row["speaker"], row["split"]) for row in run.read_record(SPLITS)]
+    return [file for file in files if file.path.is_file()] if run.ships else files

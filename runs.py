@@ -21,6 +21,7 @@ from errors import UserError
 from utilities import atomic_write
 
 PACKAGE = "neural-speech-coding"
+SHIPPED = Path(__file__).resolve().parent / "pretrained"  # models that come with the project, as finished runs
 STATE = "state.json"
 LOCK = "lock"
 CANDIDATES_NAMED = 5  # runs that an error message lists
@@ -56,6 +57,11 @@ class Run:
     status: Literal["unfinished", "finished"]
     fingerprint: str
     created: float
+
+    @property
+    def ships(self) -> bool:
+        """Whether the run came with the project."""
+        return self.folder.parent == SHIPPED
 
     def write_record(self, name: str, record: Any) -> None:
         """Write an object as JSON into the file `name` of the run's folder, whole or not at all."""
@@ -153,6 +159,8 @@ def find_run(
 ) -> Run:
     """The run whose id or folder name begins with `base_model_id`; with '', the newest finished run that suits.
 
+    A name may also be that of a model that ships, which '' never finds.
+
     Args:
         base_model_id: a unique prefix, or ''.
         check_dir: folder of all runs.
@@ -162,9 +170,14 @@ def find_run(
     Raises:
         UserError: no run fits, or more than one.
     """
-    runs = _all_runs(Path(check_dir))
+    runs, shipped = _all_runs(Path(check_dir)), _all_runs(SHIPPED)
+    if base_model_id:
+        runs += [run for run in shipped if run not in runs]
     if not runs:
-        raise UserError(f"expected a trained model in {check_dir}, found none: train one (--training_mode 4)")
+        raise UserError(
+            f"expected a trained model in {check_dir}, found none: train one (--training_mode 4), or name one that"
+            f" ships ({_names(shipped)})"
+        )
     if not base_model_id:
         return _newest_finished(runs, check_dir, suits, need)
     exact = [run for run in runs if base_model_id in (run.id, run.folder.name)]

@@ -23,6 +23,7 @@ from utilities import atomic_write
 ARRAYS, DESCRIPTION = "model.npz", "model.json"
 STAGES = "stages"
 TABLE_PREFIX = "table/"
+LARGE_WEIGHT = 1024  # numbers in an array that half precision makes worth while: no bias, no codebook
 
 
 class SavedModel(NamedTuple):
@@ -60,13 +61,29 @@ def save_model(
     arrays = weights_of(cascade, depth) | {TABLE_PREFIX + name: table for name, table in tables.items()}
     # without places and displays, which make no other model
     description = {"stage": stage, "config": config.identity(), "tau": [round(float(tau), 4) for tau in taus]}
-    digest = _digest(arrays, description)
-    buffer = io.BytesIO()
-    np.savez(buffer, allow_pickle=False, **arrays)
-    folder = run_folder / STAGES / stage
-    atomic_write(folder / ARRAYS, buffer.getvalue())
-    atomic_write(folder / DESCRIPTION, json.dumps(description | {"sha256": digest}, indent=2) + "\n")
-    return digest[:8]
+    return _write(run_folder / STAGES / stage, arrays, description)
+
+
+def release_model(stage_folder: Path, run_folder: Path, data_dir: str) -> str:
+    """Writes a saved stage into another run's folder with its large weights in half precision.
+
+    Another model results, with a hash of its own, that codes alike.
+
+    Args:
+        stage_folder: the stage.
+        run_folder: the other run's folder.
+        data_dir: what the configuration shall say of where the speech lay.
+
+    Returns:
+        The first eight hex digits of its hash.
+    """
+    arrays, description = _read(stage_folder)
+    del description["sha256"]
+    description["config"]["data_dir"] = data_dir
+    for name, array in arrays.items():
+        if array.dtype == np.float32 and array.size >= LARGE_WEIGHT:
+            arrays[name] = array.astype(np.float16)
+    return _write(run_folder / STAGES / description["stage"], arrays, description)
 
 
 def load_model(folder: Path) -> SavedModel:
@@ -141,6 +158,15 @@ def _digest(arrays: dict[str, NDArray[Any]], description: dict[str, Any]) -> str
         digest.update(f"{name} {arrays[name].dtype.str} {arrays[name].shape}".encode())
         digest.update(np.ascontiguousarray(arrays[name]).tobytes())
     return digest.hexdigest()
+
+
+def _write(folder: Path, arrays: dict[str, NDArray[Any]], description: dict[str, Any]) -> str:
+    digest = _digest(arrays, description)
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, allow_pickle=False, **arrays)
+    atomic_write(folder / ARRAYS, buffer.getvalue())
+    atomic_write(folder / DESCRIPTION, json.dumps(description | {"sha256": digest}, indent=2) + "\n")
+    return digest[:8]
 
 
 def _read(folder: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:

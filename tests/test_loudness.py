@@ -38,8 +38,7 @@ def reference_bank(window: int, bands: int) -> Array:
 def reference_loudness(frames: Array, window: int, bands: int) -> Array:
     """By scipy's spectrogram, in float64."""
     padded = np.pad(frames.astype(np.float64), [(0, 0), (window // 2, window // 2)])
-    hann = signal.get_window("hann", window)
-    density = signal.spectrogram(padded, 1.0, hann, noverlap=window // 2, detrend=False, scaling="density")[2]
+    density = signal.spectrogram(padded, window="hann", nperseg=window, noverlap=window // 2, detrend=False)[2]
     density[:, [0, -1]] *= 2  # one-sided densities count them once
     power = density.transpose(0, 2, 1) / window * 10**7.9
     shares = reference_bank(window, bands)

@@ -1,0 +1,77 @@
+"""Makes a model that ships out of a finished run: pretrained/NAME, without checkpoints and absolute paths.
+
+python scripts/release_model.py RUN_ID --name cq-16k
+python scripts/score_pretrained.py cq-16k --data_dir ../shared/speech --write    then writes its card
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+from errors import UserError
+from modes import CONFIG, ENVIRONMENT, SPLITS
+from runs import SHIPPED, Journal, Run, find_run
+from saved_model import release_model, saved_config, stage_folders
+from utilities import atomic_write
+
+ROOT = SHIPPED.parent
+JOURNAL = "journal.jsonl"
+KEPT_EVENTS = ("run", "stage", "resumed", "validated", "exported", "finished")
+
+
+def release(run: Run, name: str, doc_dir: Path) -> Path:
+    """Writes the last stage of a run and what is known of its training; returns its folder.
+
+    Raises:
+        UserError: the name is taken, or the run's records are not there.
+    """
+    target = SHIPPED / name
+    if target.exists():
+        raise UserError(f"expected a new name, found {target}; remove it first, or choose another")
+    stage = list(stage_folders(run.folder).values())[-1]
+    data_dir = Path(saved_config(stage).data_dir)
+    corpus = os.path.relpath(data_dir, ROOT)
+    digest = release_model(stage, target, corpus)
+    released = Run(name, target, "finished", run.fingerprint, run.created)
+    released.write_record(CONFIG, saved_config(target / stage.relative_to(run.folder)).identity())
+    rows: list[dict[str, Any]] = run.read_record(SPLITS)
+    splits = [row | {"path": str(Path(row["path"]).resolve().relative_to(data_dir.resolve()))} for row in rows]
+    released.write_record(SPLITS, splits)
+    released.write_record(ENVIRONMENT, run.read_record(ENVIRONMENT))
+    events = Journal.read(doc_dir / f"{run.folder.name}.jsonl")
+    kept = [json.dumps(event) for event in events if event["event"] in KEPT_EVENTS]
+    atomic_write(target / JOURNAL, "\n".join(kept) + "\n")
+    released.finish()
+    print(f"{target}: stage {stage.name}, model {digest}, {_megabytes(target):.2f} MB")
+    return target
+
+
+def _megabytes(folder: Path) -> float:
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) / 1e6
+
+
+def main() -> int:
+    """Releases one run; returns the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", help="id of a finished run, or its beginning")
+    parser.add_argument("--name", required=True, help="id of the model that ships")
+    parser.add_argument("--check_dir", type=Path, default=Path("check"), help="folder of runs (default check)")
+    parser.add_argument("--doc_dir", type=Path, default=Path("doc"), help="folder of journals (default doc)")
+    options = parser.parse_args()
+    try:
+        release(find_run(options.run, options.check_dir), options.name, options.doc_dir)
+    except UserError as error:
+        print(f"release_model.py: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

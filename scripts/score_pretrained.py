@@ -1,0 +1,255 @@
+"""Measures the models that ship through written files, and compares the scores with those of their cards.
+
+python scripts/score_pretrained.py --data_dir ../shared/speech            all of them
+python scripts/score_pretrained.py cq-16k --data_dir ../shared/speech --write
+
+All test speakers first; then, on fewer of their files, what a codec must survive: other levels, other bandwidth, noise;
+and speech of another corpus, if it is there. Opus at 6 kbps stands beside it as the least that is expected.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tabulate import tabulate
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+
+import baselines
+from cmrl import count_parameters
+from config import Config, shown
+from constants import SAMPLE_RATE
+from dataset import SpeechFile, find_test_speech
+from errors import UserError
+from evaluation import evaluate, summary
+from measures import mean_with_interval, score_files
+from modes import CONFIG, ENVIRONMENT, SPLITS, heard_among
+from runs import SHIPPED, Journal, Run, find_run
+from saved_model import SavedModel, load_model, stage_folders
+from utilities import atomic_write, load_speech, resample, save_speech, to_int16
+
+Signal = NDArray[np.float32]
+Scores = dict[str, dict[str, Any]]
+
+ROOT = SHIPPED.parent
+CARD, SCORES, JOURNAL = "README.md", "scores.json", "journal.jsonl"
+TEST, OTHER = "test speakers", "other corpus"
+LEAST = "opus-audio-cbr-6"
+BABBLE_DB = 10.0  # speech over babble
+BABBLERS = 6
+SAME = {"kbps": 0.02, "pesq_wb": 0.02, "stoi": 0.002, "si_sdr": 0.1}  # on another machine
+KEPT = [*SAME, *(f"{name}_interval" for name in ("pesq_wb", "stoi", "si_sdr")), "files", "speakers"]
+LEFT_AS_THEY_ARE = ("data_dir", "training_mode", "base_model_id", "from_where_step", "suffix", "save_unique_mark")
+
+
+def narrow_band(signal: Signal, _: int) -> Signal:
+    """What a telephone leaves of it: 0 to 4 kHz."""
+    from scipy.signal import resample_poly
+
+    return resample(resample_poly(signal, 1, 2).astype(np.float32), SAMPLE_RATE // 2)[: len(signal)]
+
+
+def scaled(decibels: float) -> Callable[[Signal, int], Signal]:
+    """Louder or softer, clipped at full scale."""
+    return lambda signal, _: np.clip(signal * 10 ** (decibels / 20), -1, 1).astype(np.float32)
+
+
+def babble(talkers: Sequence[Signal]) -> Callable[[Signal, int], Signal]:
+    """Six other voices 10 dB under the speech."""
+    longest = max(map(len, talkers))
+    voices = [np.tile(each / each.std(), -(-longest // len(each)))[:longest] for each in talkers]
+
+    def noisy(signal: Signal, number: int) -> Signal:
+        chosen = [voices[(number + BABBLERS * place) % len(voices)] for place in range(BABBLERS)]
+        noise = np.resize(np.sum(chosen, axis=0), len(signal))
+        level = signal.std() / noise.std() * 10 ** (-BABBLE_DB / 20)
+        return np.clip(signal + level * noise, -1, 1).astype(np.float32)
+
+    return noisy
+
+
+def conditions(data_dir: Path, few: Sequence[SpeechFile], other: Path, folder: Path) -> dict[str, list[SpeechFile]]:
+    """The files of each condition beside the plain test files; changed speech is written into a folder."""
+    talkers = [load_speech(file.path) for file in find_test_speech(data_dir)[:: max(1, len(few) // 4)]]
+    changes: dict[str, Callable[[Signal, int], Signal]] = {
+        "-20 dB": scaled(-20),
+        "+6 dB": scaled(6),
+        "0 to 4 kHz": narrow_band,
+        "babble at 10 dB": babble(talkers),
+    }
+    found = {name: _changed(few, change, folder / str(place)) for place, (name, change) in enumerate(changes.items())}
+    if other.is_dir():
+        files = find_test_speech(other)
+        found[OTHER] = _spread(files, len(few))
+    return found
+
+
+def _changed(files: Sequence[SpeechFile], change: Callable[[Signal, int], Signal], folder: Path) -> list[SpeechFile]:
+    changed = []
+    for number, file in enumerate(files):
+        path = folder / f"{number:03d}.wav"
+        save_speech(path, change(load_speech(file.path), number))
+        changed.append(replace(file, path=path))
+    return changed
+
+
+def _spread(files: Sequence[SpeechFile], count: int) -> list[SpeechFile]:
+    return [files[place * len(files) // count] for place in range(min(count, len(files)))] if count else list(files)
+
+
+def model_scores(model: SavedModel, files: Sequence[SpeechFile], folder: Path) -> dict[str, Any]:
+    """Rate and measures of the deepest layer through written files."""
+    return {name: value for name, value in summary(evaluate(model, files, folder))[-1].items() if name in KEPT}
+
+
+def least_scores(files: Sequence[SpeechFile]) -> dict[str, Any]:
+    """PESQ of Opus at 6 kbps; nothing where it is not installed."""
+    peer = baselines.PEERS[LEAST]
+    if baselines.missing(peer):
+        return {}
+    signals = [load_speech(file.path) for file in files]
+    decoded = [baselines.code(peer, to_int16(signal)).decoded / np.float32(32768) for signal in signals]
+    scores = score_files(list(zip(signals, decoded, strict=True)))
+    interval = mean_with_interval([each.values["pesq_wb"] for each in scores], [file.speaker for file in files])
+    return {"opus_6_pesq_wb": interval.mean}
+
+
+def differences(found: Scores, recorded: Scores) -> list[str]:
+    """What is not as the card says, a line each."""
+    lines = []
+    for condition, scores in found.items():
+        for name, tolerance in SAME.items():
+            before = recorded.get(condition, {}).get(name)
+            if before is not None and abs(scores[name] - before) > tolerance:
+                lines.append(f"{condition}: {name} was {before:.3f}, is {scores[name]:.3f}")
+    return lines
+
+
+def score_table(scores: Scores) -> str:
+    """The conditions' rows as Markdown."""
+    rows = [
+        {
+            "": name,
+            "files": row["files"],
+            "kbps": f"{row['kbps']:.2f}",
+            "PESQ-WB": _with_interval(row, "pesq_wb", 2),
+            "STOI": _with_interval(row, "stoi", 3),
+            "SI-SDR dB": _with_interval(row, "si_sdr", 1),
+            "PESQ-WB of Opus at 6 kbps": f"{row['opus_6_pesq_wb']:.2f}" if "opus_6_pesq_wb" in row else "",
+        }
+        for name, row in scores.items()
+    ]
+    return tabulate(rows, headers="keys", tablefmt="github", disable_numparse=True)
+
+
+def _with_interval(row: dict[str, Any], name: str, digits: int) -> str:
+    half_width = row.get(f"{name}_interval")
+    interval = "" if half_width is None or np.isnan(half_width) else f" ±{half_width:.{digits}f}"
+    return f"{row[name]:.{digits}f}{interval}"
+
+
+def card(run: Run, model: SavedModel, scores: Scores) -> str:
+    """A model card, from what the run's records say."""
+    config, environment = run.read_record(CONFIG), run.read_record(ENVIRONMENT)
+    rows = run.read_record(SPLITS)
+    heard = [row for row in rows if row["split"] == "train"]
+    events = Journal.read(run.folder / JOURNAL)
+    steps = sum(event["step"] for event in events if event["event"] == "exported")
+    defaults = Config().to_dict()
+    flags = [
+        f"--{flag} {shown(tuple(value) if isinstance(value, list) else value)}"
+        for flag, value in config.items()
+        if value != defaults[flag] and flag not in LEFT_AS_THEY_ARE
+    ]
+    collapsed = [name for name, row in scores.items() if row["pesq_wb"] < row.get("opus_6_pesq_wb", 0)]
+    limits = (
+        f"Under Opus at 6 kbps in: {', '.join(collapsed)}." if collapsed else "In no condition under Opus at 6 kbps."
+    )
+    return f"""# {run.id}
+
+{scores[TEST]["kbps"]:.2f} kbps of files, {count_parameters(model.cascade, len(model.cascade.codecs)):,} parameters,
+model {model.digest}, stage {model.stage}. `python codec.py speech.wav speech.nsc --model {run.id}` codes with it.
+
+Trained on {len(heard):,} files of {len({row["speaker"] for row in heard})} speakers (the research corpus: LibriSpeech,
+speechocean762, AN4 and Picovoice recordings, 164 minutes in its training split), {steps:,} steps of
+{config["batch_size"]} frames on {environment["processor"]}, begun {environment["time"][:10]}; `{JOURNAL}` has its
+validations. Weights are stored in half precision.
+
+```
+{" ".join(flags)}
+```
+
+Scores through written .nsc files, all bytes counted, means over speakers with 95 % intervals, {model.digest}:
+
+{score_table(scores)}
+
+`python scripts/score_pretrained.py {run.id} --data_dir ../shared/speech` measures them again. The conditions after the
+first row take fewer files of the same speakers; reference of every measure is what the codec was given.
+
+Limits: {limits} The model was trained on clean English speech and with a loss that follows
+the hearing model of PESQ, so PESQ may flatter it beside codecs that were not; STOI and SI-SDR stand beside it.
+
+Licence: MIT, as the code's. The training speech is CC BY 4.0, CMU AN4 (free for any use) and Apache-2.0; it is no part
+of the model.
+"""
+
+
+def main() -> int:
+    """Scores models; returns 1 where a card says otherwise."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("ids", nargs="*", help="models that ship (default: all)")
+    parser.add_argument("--data_dir", type=Path, required=True, help="the corpus whose test speakers score")
+    parser.add_argument(
+        "--other_dir", type=Path, default=ROOT / "data" / "sample_speech", help="speech of another kind"
+    )
+    parser.add_argument("--max_files", type=int, default=0, help="test files, evenly spread; 0: all (default 0)")
+    parser.add_argument("--few", type=int, default=40, help="files of every other condition (default 40)")
+    parser.add_argument("--write", action="store_true", help="write scores and card instead of comparing them")
+    options = parser.parse_args()
+    try:
+        return _score_all(options)
+    except UserError as error:
+        print(f"score_pretrained.py: {error}", file=sys.stderr)
+        return 2
+
+
+def _score_all(options: argparse.Namespace) -> int:
+    names = options.ids or sorted(path.parent.name for path in SHIPPED.glob(f"*/{CONFIG}"))
+    status = 0
+    for name in names:
+        run = find_run(name, SHIPPED)
+        model = load_model(list(stage_folders(run.folder).values())[-1])
+        files = _spread(find_test_speech(options.data_dir), options.max_files)
+        if heard_among(files, run, options.data_dir):
+            raise UserError(f"{options.data_dir} holds speech that {name} was trained on; give another --data_dir")
+        with tempfile.TemporaryDirectory() as work:
+            few = _spread(files, options.few)
+            every = {TEST: files} | conditions(options.data_dir, few, options.other_dir, Path(work))
+            scores = {
+                condition: model_scores(model, chosen, Path(work) / f"out{place}") | least_scores(chosen)
+                for place, (condition, chosen) in enumerate(every.items())
+            }
+        print(f"{name}, model {model.digest}\n{score_table(scores)}")
+        if options.write:
+            atomic_write(run.folder / SCORES, json.dumps({"model": model.digest, "scores": scores}, indent=2) + "\n")
+            atomic_write(run.folder / CARD, card(run, model, scores))
+            continue
+        lines = differences(scores, json.loads((run.folder / SCORES).read_text())["scores"])
+        print("\n".join(lines) or "as its card says")
+        status |= bool(lines)
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())
