@@ -6,8 +6,8 @@ import pytest
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from cmrl import Cascade, Part, Symbols, multiply_adds, stages_of
-from config import Config
+from cmrl import Cascade, Part, Symbols, count_parameters, multiply_adds, stages_of
+from config import Config, parse_flags
 from constants import LPC_CONTEXT
 from front_end import lsf_codebook
 from neural_speech_coding_module import NeuralSpeechCodec
@@ -192,3 +192,9 @@ def test_a_cascade_takes_the_sum_of_its_codecs_multiply_adds() -> None:
     found = multiply_adds(Cascade(Config(num_modules=2, block="folded")))
     assert found == 2 * (encoder + decoder)
     assert 14e6 < found / 2 < 17e6
+
+
+@pytest.mark.parametrize(("name", "most"), [("cq_9k", 600_000), ("cq_16k", 1_000_000), ("cq_24k", 1_000_000)])
+def test_the_experiments_are_as_small_as_they_say(name: str, most: int) -> None:
+    config, _ = parse_flags(["--config", name])
+    assert count_parameters(Cascade(config), config.num_modules) < most
