@@ -1,9 +1,18 @@
 #!/usr/bin/env bash
-# From a fresh machine to a trained, finetuned and evaluated small cascade; run again, it trains nothing twice.
+# From a fresh machine to a coded file and a trained, finetuned and evaluated small cascade; run again, it trains
+# nothing twice.
 source "$(dirname "${BASH_SOURCE[0]}")/setup.sh"
 
 bash scripts/get_sample_speech.sh
-for mode in 4 5 0; do # the cascade, its finetuning, its evaluation
+
+# a file of a voice that no model has heard, with the best of the models that ship
+sample="data/sample_speech/$(awk -F, '$3 == "test" { print $1; exit }' data/sample_speech/manifest.csv)"
+mkdir -p end2end_performance
+python codec.py "$sample" end2end_performance/sample.nsc
+python codec.py end2end_performance/sample.nsc end2end_performance/sample.wav
+echo "quickstart: $sample, decoded: $root/end2end_performance/sample.wav"
+
+for mode in 4 5 0; do # a cascade of its own, its finetuning, its evaluation
     python main.py --config configs/quickstart.toml --training_mode "$mode"
 done
 

@@ -33,7 +33,7 @@ def frames_of(samples: Samples) -> int:
 
 def test_every_family_of_the_literature_has_its_rates() -> None:
     assert len(find_peers(["amr-wb-*"])) == 9
-    assert len(find_peers(["opus-*"])) == 2 * 2 * 6
+    assert len(find_peers(["opus-*"])) == 2 * 2 * 7
     assert {"speex-5", "g722", "pcm16", "opus-voip-vbr-9"} <= set(PEERS)
 
 
