@@ -66,7 +66,7 @@ def test_the_table_has_means_over_seeds_and_how_far_they_lie_apart(tmp_path: Pat
         run = tmp_path / "check" / f"run{seed}"
         stage = run / "stages" / "first"
         stage.mkdir(parents=True)
-        np.savez(stage / "model.npz", **{ablation.CODEBOOK: lsf_codebook()})
+        np.savez(stage / "model.npz", **{ablation.CODEBOOK: lsf_codebook()})  # type: ignore[arg-type]
         (tmp_path / "doc").mkdir(exist_ok=True)
         (tmp_path / "doc" / f"run{seed}.jsonl").write_text('{"event": "validated", "gap_codec_1": 0.02}\n')
         models.append(Trained(9.0, {"kbps": 9.0, "pesq_wb": pesq, "stoi": 0.9, "si_sdr": 8.0}, run))
