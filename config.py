@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn, get_type_hints
 
-from constants import FRAME_LENGTH, LSF_CODEBOOK_SIZE
+from constants import FRAME_LENGTH, FRAMES_PER_GROUP, LSF_CODEBOOK_SIZE
 from errors import UserError
 
 PROGRAM = "main.py"
@@ -183,6 +183,9 @@ class Config:
         heading="Losses and rate",
     )
     loudness_weight: float = option(0.0, "weight of the loss on loudness in Bark bands; 0: none, as the original")
+    consecutive_frames: int = option(
+        1, "neighbouring frames that a batch holds at a time and the loss on loudness hears as one signal"
+    )
     loss_domain: str = option("speech", "signal that the losses compare", choices=("speech", "residual"))
     loss_after_de_emphasis: bool = option(False, "1: losses on speech after de-emphasis of the frame")
     layer_loss: float = option(1.0, "finetuning: weight of the losses of shallower depths, 0 to 1")
@@ -479,6 +482,9 @@ def _check(config: Config) -> None:
     _require(config.ema_decay < 1, "ema_decay", "a number from 0 to below 1", config.ema_decay)
     _require(config.lsf_spacing <= 0.1, "lsf_spacing", "0 to 0.1 radians", config.lsf_spacing)
     _require(config.bandwidth_expansion <= 1, "bandwidth_expansion", "0 to 1", config.bandwidth_expansion)
+    run = config.consecutive_frames
+    fits = run > 0 and FRAMES_PER_GROUP % run == 0 and config.batch_size % run == 0
+    _require(fits, "consecutive_frames", f"1, 2, 4, 8 or 16, a divisor of batch_size {config.batch_size}", run)
     _check_network(config)
     _check_objective(config)
 

@@ -325,6 +325,11 @@ class PackedCorpus:
         numbers = np.concatenate([np.zeros(0, np.int64), *ranges])
         return numbers[self.frame_gain_indices(numbers) > 0] if audible_only else numbers
 
+    def starts_of_runs(self, frame_numbers: NDArray[np.integer], length: int) -> NDArray[np.integer]:
+        """Those of the frames from which runs of `length` start, whole ones side by side in each file."""
+        rows, frames = self._locate(frame_numbers)
+        return frame_numbers[(frames % length == 0) & (frames + length <= self._num_frames[rows])]
+
     def frame_gain_indices(self, frame_numbers: NDArray[np.integer]) -> NDArray[np.uint8]:
         """Gain index of each frame [batch], that of its group."""
         rows, frames = self._locate(frame_numbers)
@@ -496,6 +501,7 @@ def training_batches(
     pre_emphasis: bool,
     high_pass: bool,
     gain_augmentation_db: float = 0.0,
+    consecutive: int = 1,
 ) -> tf.data.Dataset:
     """Steps `first_step` to `num_steps` - 1 of an epoch: to resume is to start at a later step.
 
@@ -511,7 +517,8 @@ def training_batches(
         num_steps: steps of the whole epoch, `steps_in_epoch` for one pass over the corpus.
         pre_emphasis: see `PackedCorpus.contexts`.
         high_pass: see `PackedCorpus.contexts`.
-        gain_augmentation_db: each frame is scaled by a random gain within +- this many dB.
+        gain_augmentation_db: frames are scaled by random gains within +- this many dB.
+        consecutive: a batch consists of runs of so many neighbouring frames, which divides 16: each has one gain.
 
     Returns:
         Dataset of float32 [batch_size, 1024].
@@ -519,16 +526,18 @@ def training_batches(
     Raises:
         UserError: the training split holds no audible frame.
     """
-    frame_numbers = corpus.frame_indices("train", audible_only=True)
-    if not len(frame_numbers):
+    starts = corpus.starts_of_runs(corpus.frame_indices("train", audible_only=True), consecutive)
+    if not len(starts):
         raise UserError("expected training speech, found no audible frame in split train; give more training speech")
-    order = _generator((seed, epoch)).permutation(frame_numbers)
+    runs = _generator((seed, epoch)).permutation(starts)
+    order = (runs[:, None] + np.arange(consecutive)).reshape(-1)
 
     def batch(step: int) -> NDArray[np.float32]:
         places = np.arange(step * batch_size, (step + 1) * batch_size)
         contexts = corpus.contexts(order.take(places, mode="wrap"), pre_emphasis=pre_emphasis, high_pass=high_pass)
-        level = _generator((seed, epoch), step).uniform(-gain_augmentation_db, gain_augmentation_db, (batch_size, 1))
-        return contexts * (10 ** (level / 20)).astype(np.float32)
+        shape = (batch_size // consecutive, 1)
+        level = _generator((seed, epoch), step).uniform(-gain_augmentation_db, gain_augmentation_db, shape)
+        return contexts * (10 ** (level.repeat(consecutive, axis=0) / 20)).astype(np.float32)
 
     signature = tf.TensorSpec((batch_size, LPC_WINDOW_LENGTH), tf.float32)
     steps = range(first_step, num_steps)

@@ -16,50 +16,49 @@ LISTENING_LEVEL: Final = 79.0  # dB SPL of a signal of unit RMS, as in ITU-T P.8
 LOWEST_HZ: Final = 50.0
 EXPONENT: Final = 0.23  # of loudness over power
 MASKED: Final = 0.25  # share of the softer loudness by which two may differ unheard
-DISTURBANCE_FLOOR: Final = 1e-4  # keeps the root's gradient finite
 ABSENT: Final = 0.1  # loudness that counts as none beside added loudness
 
 
 def loudness_loss(target: tf.Tensor, decoded: tf.Tensor) -> tf.Tensor:
-    """The audible difference in loudness of Bark bands, as ITU-T P.862 counts it, but within frames.
+    """The audible difference in loudness of Bark bands, much as ITU-T P.862 counts it.
 
     Of what differs by more than a quarter of the softer loudness the rest is a disturbance. Loudness where there was
-    none counts up to twice, since it is heard as a noise of its own. The root mean square over bands is averaged over
-    time and over three window lengths.
+    none counts up to twice, since it is heard as a noise of its own. The square is averaged over bands, time and three
+    window lengths, so that the worst moments count most.
 
     Args:
-        target: float32 [batch, 512], speech near unit RMS.
-        decoded: float32 [batch, 512].
+        target: float32 [batch, samples], speech near unit RMS.
+        decoded: float32 [batch, samples].
 
     Returns:
-        float32 scalar, in units of loudness; its least value is 0.01.
+        float32 scalar, in squared units of loudness.
     """
     losses = []
     for window, bands in WINDOWS.items():
         wanted, found = loudness(target, window, bands), loudness(decoded, window, bands)
         heard = tf.maximum(tf.abs(found - wanted) - MASKED * tf.minimum(found, wanted), 0.0)
         added = tf.where(found > wanted, 1.0 - tf.exp(-heard / (wanted + ABSENT)), 0.0)
-        disturbance = heard * (1.0 + added)
-        losses.append(tf.reduce_mean(tf.sqrt(tf.reduce_mean(tf.square(disturbance), axis=-1) + DISTURBANCE_FLOOR)))
+        losses.append(tf.reduce_mean(tf.square(heard * (1.0 + added))))
     return tf.add_n(losses) / len(losses)
 
 
-def loudness(frames: tf.Tensor, window: int, bands: int) -> tf.Tensor:
+def loudness(signals: tf.Tensor, window: int, bands: int) -> tf.Tensor:
     """Specific loudness (Zwicker) of Hann-windowed pieces at half-window hops, 0 under the threshold in quiet.
 
-    The first and the last piece reach beyond the frame by half of their length, so that its ends are heard.
+    The first and the last piece reach beyond the signal by half of their length or more, so that its ends are heard.
 
     Args:
-        frames: float32 [batch, multiple of window], unit RMS heard at 79 dB SPL.
+        signals: float32 [batch, samples], unit RMS heard at 79 dB SPL.
         window: samples of a piece.
         bands: number of bands, equally wide on the Bark scale from 50 Hz to 8 kHz.
 
     Returns:
-        float32 [batch, 2 samples / window + 1, bands].
+        float32 [batch, 2 samples / window + 1 (rounded up), bands].
     """
     hann = np.hanning(window + 1)[:window].astype(np.float32)
-    padded = tf.pad(frames, [[0, 0], [window // 2, window // 2]])
-    spectrum = tf.signal.rfft(tf.signal.frame(padded, window, window // 2) * hann)
+    hop = window // 2
+    padded = tf.pad(signals, [[0, 0], [hop, hop + -signals.shape[-1] % hop]])
+    spectrum = tf.signal.rfft(tf.signal.frame(padded, window, hop) * hann)
     scale = 2 / (window * float(np.sum(hann**2))) * 10 ** (LISTENING_LEVEL / 10)
     power = scale * (tf.square(tf.math.real(spectrum)) + tf.square(tf.math.imag(spectrum)))
     quiet = threshold_in_quiet(bands)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import NamedTuple
 
 import tensorflow as tf
 
 import lpc_utilities as lpc
 from cmrl import Cascade, CascadeOutput, Stage
-from constants import LPC_ORDER, PRE_EMPHASIS
+from constants import FRAME_LENGTH, HOP, LPC_ORDER, OVERLAP, PRE_EMPHASIS
 from loss_terms_and_measures import assignment_entropy, mel_loss, quantisation_penalty, time_loss
 from loudness import loudness_loss
 
@@ -55,12 +56,13 @@ def _distortion(output: CascadeOutput, cascade: Cascade, *, layer_loss: float) -
     """Time, mel and loudness loss at full depth, plus `layer_loss` times the mean over the shallower depths."""
     target, *decoded = _compared_signals(output, cascade, deepest_only=layer_loss == 0.0)
     hears_loudness = cascade.config.loudness_weight > 0
+    heard = partial(_as_heard, cascade=cascade)
     losses = [
         tf.stack(
             [
                 time_loss(target, signal),
                 mel_loss(target, signal),
-                loudness_loss(target, signal) if hears_loudness else tf.zeros([]),
+                loudness_loss(heard(target), heard(signal)) if hears_loudness else tf.zeros([]),
             ]
         )
         for signal in decoded
@@ -84,9 +86,18 @@ def _compared_signals(output: CascadeOutput, cascade: Cascade, *, deepest_only: 
     return signals
 
 
-def _de_emphasised(frames: tf.Tensor) -> tf.Tensor:
+def _as_heard(frames: tf.Tensor, cascade: Cascade) -> tf.Tensor:
+    """Runs of consecutive frames [batch, 512] overlap-added, pre-emphasis undone: [batch / run, 480 run + 32]."""
+    config = cascade.config
+    runs = tf.reshape(cascade.front_end.window * frames, [-1, config.consecutive_frames, FRAME_LENGTH])
+    signals = tf.signal.overlap_and_add(runs, HOP)[:, : HOP * config.consecutive_frames + OVERLAP]
+    emphasised = config.pre_emphasis and not config.loss_after_de_emphasis
+    return _de_emphasised(signals) if emphasised else signals
+
+
+def _de_emphasised(signals: tf.Tensor) -> tf.Tensor:
     polynomial = tf.constant([[1.0, -PRE_EMPHASIS] + [0.0] * (LPC_ORDER - 1)])
-    return lpc.synthesis_filter(frames, tf.repeat(polynomial, tf.shape(frames)[0], axis=0))
+    return lpc.synthesis_filter(signals, tf.repeat(polynomial, tf.shape(signals)[0], axis=0))
 
 
 def _code_terms(output: CascadeOutput, module: int, stage: Stage) -> tuple[tf.Tensor, tf.Tensor]:

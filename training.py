@@ -158,6 +158,7 @@ class StageTrainer:
             pre_emphasis=self.config.pre_emphasis,
             high_pass=self.config.high_pass,
             gain_augmentation_db=self.config.gain_augmentation_db if augmented else 0.0,
+            consecutive=self.config.consecutive_frames,
         )
 
     @tf.function

@@ -11,6 +11,7 @@ import soundfile
 from numpy.typing import NDArray
 
 import dataset
+from constants import HOP
 from dataset import (
     PackedCorpus,
     SpeechFile,
@@ -456,6 +457,13 @@ def test_the_order_is_the_documented_permutation(corpus: PackedCorpus) -> None:
     order = generator.permutation(corpus.frame_indices("train", audible_only=True))
     expected = corpus.contexts(order[5 * 16 : 6 * 16], **PLAIN)
     assert np.array_equal(batches(corpus, first_step=5, num_steps=6)[0], expected)
+
+
+def test_runs_of_consecutive_frames_follow_each_other_in_one_file_at_one_level(corpus: PackedCorpus) -> None:
+    given = batches(corpus, consecutive=4, gain_augmentation_db=3.0).reshape(-1, 4, 1024)
+    earlier, later = given[:, :3, HOP:], given[:, 1:, :-HOP]  # what two neighbours share
+    np.testing.assert_allclose(earlier, later, rtol=1e-5, atol=1e-6)
+    assert len({run.tobytes() for run in given}) == len(given)
 
 
 def test_gain_augmentation_scales_whole_frames_within_its_range(corpus: PackedCorpus) -> None:

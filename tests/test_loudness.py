@@ -53,7 +53,7 @@ def reference_loss(target: Array, decoded: Array) -> float:
         wanted, found = (reference_loudness(each, window, bands) for each in (target, decoded))
         heard = np.maximum(np.abs(found - wanted) - np.minimum(found, wanted) / 4, 0)
         heard *= 1 + np.where(found > wanted, 1 - np.exp(-heard / (wanted + 0.1)), 0)
-        losses.append(np.mean(np.sqrt(np.mean(heard**2, axis=-1) + 1e-4)))
+        losses.append(np.mean(heard**2))
     return float(np.mean(losses))
 
 
@@ -66,6 +66,13 @@ def test_loudness_agrees_with_scipys_spectrogram_on_speech(window: int, bands: i
 def test_the_loss_agrees_with_its_definition_on_speech(frames: Array) -> None:
     decoded = noisy(frames, 0.2)
     assert float(loudness_loss(frames, decoded)) == pytest.approx(reference_loss(frames, decoded), rel=0.01)
+
+
+def test_signals_that_no_window_divides_are_heard_to_their_end(frames: Array) -> None:
+    signals = frames.reshape(1, -1)[:, : 4 * 480 + 32]
+    changed = np.concatenate([signals[:, :-16], -8 * signals[:, -16:]], axis=1)
+    assert float(loudness_loss(signals, changed)) > 0.01
+    assert loudness(signals, 512, 48).shape == (1, 9, 48)
 
 
 @pytest.mark.parametrize(("window", "bands"), WINDOWS.items())
@@ -92,12 +99,12 @@ def test_a_tone_ten_decibels_louder_sounds_about_1_7_times_as_loud() -> None:
 
 def test_what_lies_under_the_threshold_in_quiet_is_not_heard(frames: Array) -> None:
     whisper = noisy(0 * frames, 10 ** (-95 / 20))
-    assert float(loudness_loss(0 * frames, whisper)) == pytest.approx(0.01)
+    assert float(loudness_loss(0 * frames, whisper)) == 0
     assert float(loudness_loss(0 * frames, noisy(0 * frames, 10 ** (-40 / 20)))) > 1
 
 
 def test_a_change_of_loudness_under_a_quarter_is_masked(frames: Array) -> None:
-    assert float(loudness_loss(frames, frames * 10 ** (2 / 20))) < 0.05
+    assert float(loudness_loss(frames, frames * 10 ** (2 / 20))) < 0.005
     assert float(loudness_loss(frames, frames * 10 ** (9 / 20))) > 0.5
 
 
@@ -108,7 +115,7 @@ def test_loudness_added_costs_more_than_the_same_taken_away(frames: Array) -> No
 
 def test_the_loss_grows_with_noise(frames: Array) -> None:
     losses = [float(loudness_loss(frames, noisy(frames, level))) for level in (0, 0.01, 0.1, 1)]
-    assert losses == sorted(losses) and losses[0] == pytest.approx(0.01) and losses[3] > 2 * losses[1]
+    assert losses == sorted(losses) and losses[0] == 0 and losses[3] > 2 * losses[1]
 
 
 def test_gradients_agree_with_finite_differences(frames: Array) -> None:

@@ -14,7 +14,7 @@ from loss_terms_and_measures import mel_loss
 from loudness import loudness_loss
 from nn_core_operator import Quantised
 from objective import Losses, objective
-from utilities import cut_frames
+from utilities import crossfade_window, cut_frames
 
 Array = NDArray[np.float32]
 
@@ -67,6 +67,11 @@ def synthesised(residual: tf.Tensor, output: CascadeOutput) -> NDArray[np.float6
     assert output.analysis.polynomial is not None
     pairs = zip(np.asarray(residual, np.float64), output.analysis.polynomial.numpy(), strict=True)
     return np.stack([signal.lfilter([1], polynomial, frame) for frame, polynomial in pairs])
+
+
+def de_emphasised(signals: NDArray[np.floating]) -> Array:
+    """By scipy."""
+    return signal.lfilter([1], [1, -PRE_EMPHASIS], np.asarray(signals, np.float64)).astype(np.float32)
 
 
 def penalty(assignments: tf.Tensor) -> float:
@@ -160,11 +165,22 @@ def test_the_loss_on_the_residual_compares_what_the_codecs_code(contexts: Array)
 
 def test_the_loss_on_loudness_counts_by_its_weight_and_is_left_out_at_zero(contexts: Array) -> None:
     output, losses = run(contexts, stage_of("first"), warm_up=True, loudness_weight=5.0)
-    heard = float(loudness_loss(output.analysis.frames, synthesised(output.sums[0], output).astype(np.float32)))
+    signals = (output.analysis.frames, synthesised(output.sums[0], output))
+    heard = float(loudness_loss(*(de_emphasised(crossfade_window() * each) for each in signals)))
     assert float(losses.loudness) == pytest.approx(heard, rel=1e-3)
     rest = 60 * float(losses.time) + 10 * float(losses.mel)
     assert float(losses.total) == pytest.approx(rest + 5 * heard, rel=1e-4)
     assert float(run(contexts, stage_of("first"))[1].loudness) == 0
+
+
+def test_the_loss_on_loudness_hears_consecutive_frames_as_one_signal(contexts: Array) -> None:
+    output, losses = run(contexts[:4], stage_of("first"), loudness_weight=5.0, consecutive_frames=2, batch_size=4)
+    joined = []
+    for each in (output.analysis.frames, synthesised(output.sums[0], output)):
+        faded = crossfade_window() * each
+        joined.append(np.pad(faded[::2], [(0, 0), (0, 480)]) + np.pad(faded[1::2], [(0, 0), (480, 0)]))
+    heard = float(loudness_loss(*map(de_emphasised, joined)))
+    assert float(losses.loudness) == pytest.approx(heard, rel=1e-3)
 
 
 @pytest.mark.parametrize("loss_domain", ["speech", "residual"])
@@ -176,10 +192,7 @@ def test_without_lpc_both_domains_are_the_waveform(loss_domain: str, contexts: A
 
 def test_the_loss_may_hear_the_speech_after_de_emphasis(contexts: Array) -> None:
     output, losses = run(contexts, stage_of("first"), loss_after_de_emphasis=True)
-    target, decoded = (
-        signal.lfilter([1], [1, -PRE_EMPHASIS], np.asarray(each, np.float64))
-        for each in (output.analysis.frames, synthesised(output.sums[0], output))
-    )
+    target, decoded = map(de_emphasised, (output.analysis.frames, synthesised(output.sums[0], output)))
     assert float(losses.time) == pytest.approx(rms_error(target, decoded), rel=1e-4)
 
 
