@@ -389,7 +389,7 @@ def _flags() -> dict[str, str]:
 
 def shown(value: Any) -> str:
     """A value as a user would type it."""
-    if isinstance(value, tuple):
+    if isinstance(value, (tuple, list)):
         return f"'{' '.join(f'{entry:g}' for entry in value)}'"
     if isinstance(value, bool):
         return str(int(value))

@@ -147,12 +147,8 @@ def _with_network_of(config: Config, base: Path, named: dict[str, Any]) -> Confi
     before, after = whole.to_dict(), resolved.to_dict()
     for flag in named:
         if before[flag] != after[flag]:
-            log.info("--%s %s gives way to the saved model's %s", flag, *map(_typed, (before[flag], after[flag])))
+            log.info("--%s %s gives way to the saved model's %s", flag, *map(shown, (before[flag], after[flag])))
     return resolved
-
-
-def _typed(value: Any) -> str:
-    return shown(tuple(value) if isinstance(value, list) else value)
 
 
 def _run_of(config: Config, files: Sequence[SpeechFile]) -> Run:

@@ -15,6 +15,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+from config import from_dict
 from errors import UserError
 from modes import CONFIG, ENVIRONMENT, SPLITS
 from runs import SHIPPED, Journal, Run, find_run
@@ -22,12 +23,12 @@ from saved_model import release_model, saved_config, stage_folders
 from utilities import atomic_write
 
 ROOT = SHIPPED.parent
-JOURNAL = "journal.jsonl"
+JOURNAL, HISTORY = "journal.jsonl", "history.json"
 KEPT_EVENTS = ("run", "stage", "resumed", "validated", "exported", "finished")
 
 
-def release(run: Run, name: str, doc_dir: Path) -> Path:
-    """Writes the last stage of a run and what is known of its training; returns its folder.
+def release(run: Run, name: str, check_dir: Path, doc_dir: Path) -> Path:
+    """Writes the last stage of a run and what is known of its training and of those before it; returns its folder.
 
     Raises:
         UserError: the name is taken, or the run's records are not there.
@@ -41,16 +42,25 @@ def release(run: Run, name: str, doc_dir: Path) -> Path:
     digest = release_model(stage, target, corpus)
     released = Run(name, target, "finished", run.fingerprint, run.created)
     released.write_record(CONFIG, saved_config(target / stage.relative_to(run.folder)).identity())
+    history = runs_before(run, check_dir)
+    configs = [from_dict(each.read_record(CONFIG), origin=str(each.folder)).identity() for each in history]
+    released.write_record(HISTORY, [config | {"data_dir": corpus} for config in configs])
     rows: list[dict[str, Any]] = run.read_record(SPLITS)
     splits = [row | {"path": str(Path(row["path"]).resolve().relative_to(data_dir.resolve()))} for row in rows]
     released.write_record(SPLITS, splits)
     released.write_record(ENVIRONMENT, run.read_record(ENVIRONMENT))
-    events = Journal.read(doc_dir / f"{run.folder.name}.jsonl")
+    events = [event for each in history for event in Journal.read(doc_dir / f"{each.folder.name}.jsonl")]
     kept = [json.dumps(event) for event in events if event["event"] in KEPT_EVENTS]
     atomic_write(target / JOURNAL, "\n".join(kept) + "\n")
     released.finish()
     print(f"{target}: stage {stage.name}, model {digest}, {_megabytes(target):.2f} MB")
     return target
+
+
+def runs_before(run: Run, check_dir: Path) -> list[Run]:
+    """The runs that a run's weights come from, in order, itself the last."""
+    base = run.read_record(CONFIG)["base_model_id"]
+    return [*(runs_before(find_run(base, check_dir), check_dir) if base else []), run]
 
 
 def _megabytes(folder: Path) -> float:
@@ -66,7 +76,7 @@ def main() -> int:
     parser.add_argument("--doc_dir", type=Path, default=Path("doc"), help="folder of journals (default doc)")
     options = parser.parse_args()
     try:
-        release(find_run(options.run, options.check_dir), options.name, options.doc_dir)
+        release(find_run(options.run, options.check_dir), options.name, options.check_dir, options.doc_dir)
     except UserError as error:
         print(f"release_model.py: {error}", file=sys.stderr)
         return 2

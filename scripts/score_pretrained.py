@@ -26,6 +26,8 @@ from tabulate import tabulate
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 
+from release_model import HISTORY, JOURNAL
+
 import baselines
 from cmrl import count_parameters
 from config import Config, shown
@@ -43,14 +45,14 @@ Signal = NDArray[np.float32]
 Scores = dict[str, dict[str, Any]]
 
 ROOT = SHIPPED.parent
-CARD, SCORES, JOURNAL = "README.md", "scores.json", "journal.jsonl"
+CARD, SCORES = "README.md", "scores.json"
 TEST, OTHER = "test speakers", "other corpus"
 LEAST = "opus-audio-cbr-6"
 BABBLE_DB = 10.0  # speech over babble
 BABBLERS = 6
 SAME = {"kbps": 0.02, "pesq_wb": 0.02, "stoi": 0.002, "si_sdr": 0.1}  # on another machine
 KEPT = [*SAME, *(f"{name}_interval" for name in ("pesq_wb", "stoi", "si_sdr")), "files", "speakers"]
-LEFT_AS_THEY_ARE = ("data_dir", "training_mode", "base_model_id", "from_where_step", "suffix", "save_unique_mark")
+LEFT_OUT = ("data_dir", "base_model_id", "from_where_step", "suffix", "save_unique_mark")
 
 
 def narrow_band(signal: Signal, _: int) -> Signal:
@@ -166,12 +168,7 @@ def card(run: Run, model: SavedModel, scores: Scores) -> str:
     heard = [row for row in rows if row["split"] == "train"]
     events = Journal.read(run.folder / JOURNAL)
     steps = sum(event["step"] for event in events if event["event"] == "exported")
-    defaults = Config().to_dict()
-    flags = [
-        f"--{flag} {shown(tuple(value) if isinstance(value, list) else value)}"
-        for flag, value in config.items()
-        if value != defaults[flag] and flag not in LEFT_AS_THEY_ARE
-    ]
+    commands = "\n".join(map(_command, run.read_record(HISTORY)))
     collapsed = [name for name, row in scores.items() if row["pesq_wb"] < row.get("opus_6_pesq_wb", 0)]
     limits = (
         f"Under Opus at 6 kbps in: {', '.join(collapsed)}." if collapsed else "In no condition under Opus at 6 kbps."
@@ -183,11 +180,11 @@ model {model.digest}, stage {model.stage}. `python codec.py speech.wav speech.ns
 
 Trained on {len(heard):,} files of {len({row["speaker"] for row in heard})} speakers (the research corpus: LibriSpeech,
 speechocean762, AN4 and Picovoice recordings, 164 minutes in its training split), {steps:,} steps of
-{config["batch_size"]} frames on {environment["processor"]}, begun {environment["time"][:10]}; `{JOURNAL}` has its
-validations. Weights are stored in half precision.
+{config["batch_size"]} frames on {environment["processor"]}, {environment["time"][:10]}; `{JOURNAL}` has the
+validations of the runs below. Weights are stored in half precision.
 
 ```
-{" ".join(flags)}
+{commands}
 ```
 
 Scores through written .nsc files, all bytes counted, means over speakers with 95 % intervals, {model.digest}:
@@ -203,6 +200,15 @@ the hearing model of PESQ, so PESQ may flatter it beside codecs that were not; S
 Licence: MIT, as the code's. The training speech is CC BY 4.0, CMU AN4 (free for any use) and Apache-2.0; it is no part
 of the model.
 """
+
+
+def _command(config: dict[str, Any]) -> str:
+    """What a run of this configuration was started with, but for places and names."""
+    defaults = Config().to_dict() | {"training_mode": None}
+    flags = [
+        f"--{flag} {shown(value)}" for flag, value in config.items() if value != defaults[flag] and flag not in LEFT_OUT
+    ]
+    return " ".join(["python main.py", *flags])
 
 
 def main() -> int:

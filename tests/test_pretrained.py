@@ -139,7 +139,7 @@ def test_a_released_run_codes_alike_and_leaves_places_behind(
     for module in (runs, release_model):
         monkeypatch.setattr(module, "SHIPPED", shipped)
     monkeypatch.setattr(release_model, "ROOT", place.root)
-    folder = release_model.release(run, "tiny", place.doc)
+    folder = release_model.release(run, "tiny", place.check, place.doc)
     before, after = (load_model(stage_folders(each)["first"]) for each in (run.folder, folder))
     assert before.digest != after.digest
     signal = speech_signals[0]
@@ -149,7 +149,7 @@ def test_a_released_run_codes_alike_and_leaves_places_behind(
     found = Run(**json.loads((folder / "state.json").read_text()), folder=folder)
     assert found.ships and find_run("tiny", place.check).id == "tiny"
     with pytest.raises(UserError, match="expected a new name"):
-        release_model.release(run, "tiny", place.doc)
+        release_model.release(run, "tiny", place.check, place.doc)
 
 
 def test_scores_that_are_not_those_of_the_card_are_named() -> None:
