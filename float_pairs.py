@@ -25,7 +25,7 @@ class Pair(NamedTuple):
 
 
 def lsf_to_polynomial(lsf: tf.Tensor) -> tf.Tensor:
-    """As `lpc_utilities.lsf_to_polynomial`, to the last bit or two; no gradient.
+    """As `lpc_utilities.lsf_to_polynomial`, mostly to the last bit.
 
     Args:
         lsf: LSFs [batch, 16] in radians from 0 to pi, in order.
