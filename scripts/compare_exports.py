@@ -84,7 +84,8 @@ def library(model: SavedModel, model_folder: Path) -> Way:
 def exported(model: SavedModel, name: str, place: Path) -> Way:
     """An export such as 'litert int8', written on the way."""
     folder = place / name.replace(" ", "_")
-    export_model(model, folder, *name.split())
+    form, weights = name.split()
+    export_model(model, folder, form, weights)
     graphs = Exported(folder)
     sizes = [size_of(folder / graphs.description[side]["file"]) for side in ("encoder", "decoder")]
     return Way(graphs.encode, graphs.decode, (sizes[0], sizes[1]))
