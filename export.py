@@ -265,6 +265,7 @@ def _write(graph: Graph, cascade: Cascade, folder: Path, form: str, weights: str
 def _as_litert(graph: Graph, weights: str) -> bytes:
     with without_float64():
         function = tf.function(graph.run, [port.spec for port in graph.inputs], autograph=False)
+        # else the converter would write Keras's variables without their values
         frozen = convert_variables_to_constants_v2(function.get_concrete_function())
 
     def run(*values: tf.Tensor) -> Tensors:

@@ -59,6 +59,7 @@ def model(model_folder: Path) -> SavedModel:
 @pytest.fixture(scope="module")
 def folder_of(model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Every format, each exported once by the command line."""
+    pytest.importorskip("ai_edge_litert", reason="LiteRT's interpreter is an optional extra")
     place = tmp_path_factory.mktemp("exports")
     flags = {
         "litert": ["--format", "litert"],
