@@ -80,6 +80,10 @@ class Cascade(keras.Model):
 
     @tf.function(reduce_retracing=True, autograph=False)
     def encode(self, contexts: tf.Tensor, depth: int) -> Symbols:
+        """As `symbols_of`, compiled."""
+        return self.symbols_of(contexts, depth)
+
+    def symbols_of(self, contexts: tf.Tensor, depth: int) -> Symbols:
         """The hard symbols of float32 [batch, 1024] up to `depth` codecs."""
         output = self.call(contexts, ["hard"] * depth, "hard")
         lsf = output.analysis.lsf
@@ -87,6 +91,10 @@ class Cascade(keras.Model):
 
     @tf.function(reduce_retracing=True, autograph=False)
     def decode(self, symbols: Symbols) -> list[tf.Tensor]:
+        """As `frames_of`, compiled."""
+        return self.frames_of(symbols)
+
+    def frames_of(self, symbols: Symbols) -> list[tf.Tensor]:
         """Windowed frames, float32 [batch, 512], at every depth, ready for plain overlap-add. Uses symbols only."""
         polynomial = None if symbols.lsf is None else self.front_end.decode(symbols.lsf)
         layers = [codec.decode(code, polynomial) for codec, code in zip(self.codecs, symbols.codes, strict=False)]

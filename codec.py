@@ -1,7 +1,8 @@
-"""Speech files to .nsc files and back; what an .nsc file holds; cutting it to fewer layers.
+"""Speech files to .nsc files and back; what an .nsc file holds; cutting it to fewer layers; models for other machines.
 
 python codec.py speech.wav speech.nsc               python codec.py info speech.nsc
 python codec.py speech.nsc decoded.wav              python codec.py truncate speech.nsc small.nsc --layers 1
+python codec.py export folder --model ID --format litert --weights int8
 """
 
 from __future__ import annotations
@@ -32,7 +33,9 @@ if TYPE_CHECKING:
 
 DEFAULT_MODEL = "cq-24k"  # of those that ship, the one that sounds best
 STANDARD = "-"
-COMMANDS = ("info", "truncate")
+COMMANDS = ("info", "truncate", "export")
+FORMATS = ("litert", "savedmodel")
+WEIGHTS = ("float32", "int8")
 SAMPLE_BLOCK = 60 * SAMPLE_RATE  # samples given to the encoder at once: an hour of speech is not copied whole
 BYTE_BLOCK = 1 << 16
 MOST_LOST_NAMED = 20  # lost groups that a message lists
@@ -197,7 +200,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="codec.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
     parser.add_argument(
-        "files", nargs="+", help="input and output; - is standard input or output; .nsc tells which way"
+        "files", nargs="+", help="input and output; - is standard input or output; .nsc tells which way; a new folder"
     )
     parser.add_argument(
         "--model",
@@ -209,6 +212,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--loss", type=float, default=0.0, help="decoding: share of groups to lose, 0 to 1 (default 0)")
     parser.add_argument("--burst", type=float, default=1.0, help="mean number of groups lost in a row (default 1)")
     parser.add_argument("--seed", type=int, default=0, help="of the losses (default 0)")
+    parser.add_argument("--format", choices=FORMATS, default="litert", help="of exported graphs (default litert)")
+    parser.add_argument("--weights", choices=WEIGHTS, default="float32", help="of exported graphs (default float32)")
     parser.add_argument(
         "--check_dir", type=Path, default=Path("check"), help="folder of trained models (default check)"
     )
@@ -230,13 +235,15 @@ def main(arguments: Sequence[str]) -> int:
 
 def _dispatch(options: argparse.Namespace) -> None:
     command = options.files.pop(0) if options.files[0] in COMMANDS else ""
-    wanted = 1 if command == "info" else 2
+    wanted = 2 if command in ("", "truncate") else 1
     if len(options.files) != wanted:
         raise UserError(f"expected {wanted} file names, found {len(options.files)}; --help shows how it is used")
     if command != "truncate":
         console.import_tensorflow()
     if command == "info":
         _print_info(_read(options.files[0]), options.check_dir)
+    elif command == "export":
+        _export(options)
     elif command == "truncate":
         if options.layers is None:
             raise UserError("expected --layers, the number of codecs to keep, found none; give it")
@@ -293,6 +300,16 @@ def _decode_file(options: argparse.Namespace) -> None:
     console.log.info(
         "%s: %.2f s%s", target, num_samples / SAMPLE_RATE, "".join(f"; {line}" for line in _damage_lines(damage))
     )
+
+
+def _export(options: argparse.Namespace) -> None:
+    from export import export_model
+    from saved_model import load_model
+
+    model = load_model(find_model(options.model, options.check_dir))
+    target = Path(options.files[0])
+    size = export_model(model, target, options.format, options.weights, options.layers)
+    console.log.info("%s: %s, %s, %d bytes, model %s", target, options.format, options.weights, size, model.digest)
 
 
 def _model_of_file(name: str, check_dir: Path) -> Path:

@@ -33,6 +33,7 @@ ABOVE_ZERO = (
     "batch_size",
     "validation_files",
 )
+BARE = ("new", "deterministic")
 QUICKSTART = Path(__file__).parent / "configs" / "quickstart.toml"
 
 
@@ -238,6 +239,12 @@ class Config:
     output_dir: str = option("end2end_performance", "scores and decoded test files", identity=False)
     max_files: int = option(0, "mode 0: score at most so many test files; 0: all", identity=False)
     threads: int = option(0, "threads within an operation; 0: TensorFlow's choice", identity=False)
+    deterministic: bool = option(
+        False,
+        "1: only operations that give the same bits in every run; on a processor they do so anyway, on a GPU they are "
+        "slower, and one that has no such kind stops the run",
+        identity=False,
+    )
 
     def __post_init__(self) -> None:
         _check(self)
@@ -362,8 +369,8 @@ def _parser() -> argparse.ArgumentParser:
     for field in dataclasses.fields(Config):
         if field.metadata["heading"]:
             group = parser.add_argument_group(field.metadata["heading"])
-        # a bare --new reads best, the other switches take 0 or 1
-        bare: dict[str, Any] = {"nargs": "?", "const": "1"} if field.name == "new" else {}
+        # some read best bare, the other switches take 0 or 1
+        bare: dict[str, Any] = {"nargs": "?", "const": "1"} if field.name in BARE else {}
         group.add_argument(f"--{flag_of(field)}", metavar=_metavar(field), help=_help(field), **bare)
     return parser
 

@@ -76,10 +76,11 @@ def decode(cascade: Cascade, coded: Coded) -> list[Signal]:
     """The decoded signal [num_samples] at every depth, from what is sent and nothing else."""
     padded = [_padded_batches(values) for values in coded.symbols.values()]
     batches = [cascade.decode(_as_symbols(cascade, arrays)) for arrays in zip(*padded, strict=True)]
-    return [_restore(np.concatenate(depth), coded, cascade.config) for depth in zip(*batches, strict=True)]
+    return [restore(np.concatenate(depth), coded, cascade.config) for depth in zip(*batches, strict=True)]
 
 
-def _restore(frames: NDArray[np.float32], coded: Coded, config: Config) -> Signal:
+def restore(frames: NDArray[np.float32], coded: Coded, config: Config) -> Signal:
+    """The signal [num_samples] of windowed frames [frames or more, 512] at unit level."""
     count = len(next(iter(coded.symbols.values())))
     levelled = frames[:count] * frame_gains(coded.gain_indices, count)[:, None]
     signal = overlap_add(levelled, coded.num_samples)

@@ -34,7 +34,7 @@ def _dispatch(config: Config, named: dict[str, Any]) -> None:
     console.import_tensorflow()  # not before: mistakes in flags show at once
     import modes
 
-    modes.prepare_machine(config.threads)
+    modes.prepare_machine(config.threads, deterministic=config.deterministic)
     if config.training_mode == 0:
         modes.evaluate_saved(config, named)
     else:

@@ -27,8 +27,10 @@ GREEDY = {0: 1, 5: 2}
 FINETUNED = {0: 2, 5: 3}
 
 
-def prepare_machine(threads: int) -> None:
-    """Sets thread counts and lets a GPU's memory grow; before TensorFlow's first operation."""
+def prepare_machine(threads: int, *, deterministic: bool = False) -> None:
+    """Sets thread counts and determinism and lets a GPU's memory grow; before TensorFlow's first operation."""
+    if deterministic:
+        tf.config.experimental.enable_op_determinism()
     if threads:
         tf.config.threading.set_intra_op_parallelism_threads(threads)
     for gpu in tf.config.list_physical_devices("GPU"):
@@ -165,7 +167,8 @@ def _run_of(config: Config, files: Sequence[SpeechFile]) -> Run:
 
 def _record(run: Run, journal: Journal, config: Config, files: Sequence[SpeechFile], base_run: Run | None) -> None:
     """Writes what the run depends on, or says what has changed since it began."""
-    now = environment(config.threads, 0)
+    # unset where it is off, as in runs that began before there was such a flag
+    now = environment(config.threads, 0) | {"deterministic": config.deterministic or None}
     if (run.folder / ENVIRONMENT).exists():
         for line in changed_environment(run.read_record(ENVIRONMENT), now):
             log.info("not bit-identical any more: %s", line)

@@ -23,7 +23,7 @@ install() {
     echo "setup: installing into $environment (once; TensorFlow is large, allow some minutes)"
     "$1" -m venv "$environment"
     # The compat mode puts the folder itself on the path, so that a new module needs no new installation.
-    local extras="dev,sample-speech,report,visqol"
+    local extras="dev,sample-speech,report,visqol,export"
     # the browser of the machine tests the report; without one its driver of 165 MB would be of no use
     ! command -v chromium >/dev/null || extras+=",browser"
     "$environment/bin/python" -m pip install --quiet --disable-pip-version-check \

@@ -217,6 +217,46 @@ def test_gradient_of_lsf_to_polynomial_equals_finite_differences(contexts: Array
         np.testing.assert_allclose(jacobian[:, k], difference / 2e-6, atol=1e-5 * np.abs(jacobian).max())
 
 
+# Without float64
+
+
+def test_without_float64_the_polynomial_stays_the_same_to_float32(contexts: Array) -> None:
+    random = np.sort(np.random.default_rng(4).uniform(0, math.pi, (500, 16)), -1).astype(np.float32)
+    lsf = lpc.stabilise_lsf(np.concatenate([analyse(contexts)[1], random]), SPACING)
+    expected = lpc.lsf_to_polynomial(lsf).numpy()
+    with lpc.without_float64():
+        found = lpc.lsf_to_polynomial(lsf).numpy()
+    assert np.abs(found - expected).max() < 5e-7 * np.abs(expected).max()
+    assert (found == expected).mean() > 0.9
+
+
+def test_without_float64_nearly_all_lsfs_are_found_again(contexts: Array) -> None:
+    expected = analyse(contexts)[1]
+    with lpc.without_float64():
+        found = analyse(contexts)[1]
+    assert (quantised(found) != quantised(expected)).mean() < 0.002
+    assert np.median(np.abs(found - expected)) < 1e-5
+
+
+def test_without_float64_filters_are_better_than_100_db(coded: tuple[Array, Array]) -> None:
+    frames, polynomials = coded
+    expected = lpc.inverse_filter(frames, polynomials).numpy()
+    with lpc.without_float64():
+        residual = lpc.inverse_filter(frames, polynomials).numpy()
+        decoded = lpc.synthesis_filter(expected, polynomials).numpy()
+    assert decibels(expected, residual).min() > 100
+    assert decibels(lpc.synthesis_filter(expected, polynomials).numpy(), decoded).min() > 80
+    assert np.median(decibels(lpc.synthesis_filter(expected, polynomials).numpy(), decoded)) > 110
+
+
+def test_without_float64_silence_stays_silence() -> None:
+    silence = np.zeros((2, 1024), np.float32)
+    with lpc.without_float64():
+        polynomial, lsf = analyse(silence)
+    assert np.array_equal(polynomial, np.eye(1, 17).repeat(2, 0))
+    assert np.isfinite(lsf).all()
+
+
 # Order and spacing
 
 

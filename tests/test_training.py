@@ -12,6 +12,7 @@ import tensorflow as tf
 import tiny
 from numpy.typing import NDArray
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator  # type: ignore[import-untyped]
+from tensorflow.python.framework import config as framework_config
 from tiny import CORPUS, Workplace, wait_for
 
 import modes
@@ -21,6 +22,7 @@ from cmrl import Cascade, Stage, stages_of
 from context_model import read_models
 from dataset import PackedCorpus, SpeechFile, find_speech
 from errors import UserError
+from runs import Journal
 from saved_model import load_model, saved_weights, stage_folders
 from training import StageTrainer, Watch, WeightAverage
 from validation import ValidationSet
@@ -332,6 +334,44 @@ class TestContinuing:
         monkeypatch.setenv("OMP_NUM_THREADS", "7")
         run = place.train(**options)
         assert any("OMP_NUM_THREADS" in event["what"] for event in place.events(run, "changed"))
+
+
+class TestDeterminism:
+    @pytest.fixture(autouse=True)
+    def nondeterministic_again(self) -> Iterator[None]:
+        yield
+        framework_config.disable_op_determinism()
+
+    def exported(self, place: Workplace, seed: int) -> bytes:
+        options: dict[str, Any] = {"training_mode": 3, "num_modules": 2, "seed": seed}
+        assert place.run("--deterministic", **options) == 0
+        assert framework_config.is_op_determinism_enabled()
+        (folder,) = place.folders()
+        assert json.loads((folder / "environment.json").read_text())["deterministic"] is True
+        return (folder / "stages" / "follower_2" / "model.npz").read_bytes()
+
+    def test_two_runs_export_the_same_bytes_and_another_seed_others(self, tmp_path: Path) -> None:
+        first, second, other = (
+            self.exported(Workplace(tmp_path / name), seed)
+            for name, seed in (("first", 0), ("second", 0), ("other", 1))
+        )
+        assert first == second
+        assert first != other
+
+    def test_a_run_that_goes_on_without_it_says_so(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        place = Workplace(tmp_path)
+        options: dict[str, Any] = {"training_mode": 1, "num_modules": 1, "time_domain": True}
+
+        def interrupt(trainer: StageTrainer) -> None:
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch:
+            patch.setattr(StageTrainer, "save", interrupt)
+            assert place.run("--deterministic", **options) == 130
+        assert place.run(**options) == 0
+        (folder,) = place.folders()
+        lines = Journal.read(place.doc / f"{folder.name}.jsonl")
+        assert any("deterministic was True" in line["what"] for line in lines if line["event"] == "changed")
 
 
 def test_a_small_run_ends_within_five_percent_of_its_target_rate(tmp_path: Path) -> None:
