@@ -10,6 +10,7 @@ import argparse
 import json
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 from config import from_dict
 from errors import UserError
-from modes import CONFIG, ENVIRONMENT, SPLITS
+from modes import BASE, CONFIG, ENVIRONMENT, SPLITS
 from runs import SHIPPED, Journal, Run, find_run
 from saved_model import release_model, saved_config, stage_folders
 from utilities import atomic_write
@@ -47,7 +48,7 @@ def release(run: Run, name: str, check_dir: Path, doc_dir: Path) -> Path:
     released.write_record(HISTORY, [config | {"data_dir": corpus} for config in configs])
     rows: list[dict[str, Any]] = run.read_record(SPLITS)
     splits = [row | {"path": str(Path(row["path"]).resolve().relative_to(data_dir.resolve()))} for row in rows]
-    released.write_record(SPLITS, splits)
+    released.write_record(SPLITS, without_repeats(splits))
     released.write_record(ENVIRONMENT, run.read_record(ENVIRONMENT))
     events = [event for each in history for event in Journal.read(doc_dir / f"{each.folder.name}.jsonl")]
     kept = [json.dumps(event) for event in events if event["event"] in KEPT_EVENTS]
@@ -61,6 +62,12 @@ def runs_before(run: Run, check_dir: Path) -> list[Run]:
     """The runs that a run's weights come from, in order, itself the last."""
     base = run.read_record(CONFIG)["base_model_id"]
     return [*(runs_before(find_run(base, check_dir), check_dir) if base else []), run]
+
+
+def without_repeats(rows: Sequence[dict[str, str]]) -> list[dict[str, str]]:
+    """The files of a run, but for those of its base that it was trained on once more."""
+    heard = {row["path"] for row in rows if row["split"] not in (BASE, "test")}
+    return [row for row in rows if row["split"] != BASE or row["path"] not in heard]
 
 
 def _megabytes(folder: Path) -> float:

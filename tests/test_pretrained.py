@@ -152,6 +152,12 @@ def test_a_released_run_codes_alike_and_leaves_places_behind(
         release_model.release(run, "tiny", place.check, place.doc)
 
 
+def test_files_that_two_runs_were_trained_on_are_listed_once() -> None:
+    rows = [{"path": path, "split": split} for path, split in (("a", "train"), ("b", "test"), ("a", "base"))]
+    unlisted = {"path": "b", "split": "base"}  # the earlier run alone heard it
+    assert release_model.without_repeats([*rows, unlisted]) == [*rows[:2], unlisted]
+
+
 def test_scores_that_are_not_those_of_the_card_are_named() -> None:
     recorded = {"test speakers": {"kbps": 9.0, "pesq_wb": 3.0, "stoi": 0.95, "si_sdr": 9.0}}
     found = {"test speakers": recorded["test speakers"] | {"pesq_wb": 2.9}}
