@@ -75,9 +75,12 @@ class Cluster:
             lambda replica: parts[replica.replica_id_in_sync_group % len(parts)]
         )
 
-    def from_chief(self, values: ArrayLike) -> NDArray[Any]:
-        """An array as the chief has it. All workers ask at the same point, with arrays of one shape, and wait."""
-        array = np.asarray(values)
+    def from_chief(self, values: ArrayLike) -> NDArray[np.float64]:
+        """An array as the chief has it. All workers ask at the same point, with arrays of one shape, and wait.
+
+        Float64 holds float32, truth values and numbers of steps exactly.
+        """
+        array = np.asarray(values, np.float64)
         if self.workers == 1:
             return array
         of_replicas = self.strategy.experimental_distribute_values_from_function(lambda _: tf.constant(array[None]))
@@ -85,7 +88,7 @@ class Cluster:
 
     def text_from_chief(self, text: str) -> str:
         """Text that is not empty, as the chief has it."""
-        encoded = np.frombuffer(text.encode(), np.uint8).astype(np.int32)
+        encoded = np.frombuffer(text.encode(), np.uint8)
         length = int(self.from_chief(len(encoded)))
         return bytes(self.from_chief(np.resize(encoded, length)).astype(np.uint8)).decode()
 
@@ -93,11 +96,10 @@ class Cluster:
         """Gives variables the values that they have on the chief."""
         if self.workers == 1:
             return
-        # float64 holds float32 and numbers of steps exactly
-        flat = self.from_chief(np.concatenate([variable.numpy().ravel().astype(np.float64) for variable in variables]))
+        flat = self.from_chief(np.concatenate([variable.numpy().ravel() for variable in variables]))
         ends = np.cumsum([np.prod(variable.shape, dtype=int) for variable in variables])
         for variable, values in zip(variables, np.split(flat, ends[:-1]), strict=True):
-            variable.assign(values.reshape(variable.shape).astype(variable.dtype))
+            variable.assign(tf.cast(values.reshape(variable.shape), variable.dtype))
 
     def wait_for_all(self) -> None:
         """Returns when every worker has come here."""
