@@ -122,21 +122,23 @@ class Cluster:
             ) from None
 
 
-def join_cluster(kind: str, batch_size: int) -> Cluster:
+def join_cluster(kind: str, batch_size: int, consecutive: int = 1) -> Cluster:
     """The devices that train together; before TensorFlow's first operation.
 
     Args:
         kind: "none": one device; "mirrored": all of this host; "multiworker": all of the hosts in TF_CONFIG, as
             https://www.tensorflow.org/guide/distributed_training describes it.
         batch_size: frames of a step, on all devices together.
+        consecutive: frames that a device has to get together.
 
     Raises:
         UserError: too few devices, no usable TF_CONFIG, or a batch that the devices cannot share equally.
     """
     cluster = {"none": Cluster, "mirrored": _mirrored, "multiworker": _multiworker}[kind]()
-    if batch_size % cluster.replicas:
+    if batch_size % (cluster.replicas * consecutive):
         raise UserError(
-            f"--batch_size takes a multiple of the {cluster.replicas} devices that share a batch, found {batch_size}"
+            f"--batch_size takes a multiple of {cluster.replicas * consecutive}, which {cluster.replicas} devices can"
+            f" share, found {batch_size}"
         )
     return cluster
 

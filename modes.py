@@ -50,7 +50,7 @@ def train(config: Config, named: dict[str, Any]) -> Run:
         UserError: data, saved model, devices or flags do not serve, another process trains this run, or training
             failed.
     """
-    cluster = join_cluster(config.distribute, config.batch_size)
+    cluster = join_cluster(config.distribute, config.batch_size, config.consecutive_frames)
     with cluster.naming_lost_workers():
         return _lead(cluster, config, named) if cluster.is_chief else _follow(cluster)
 
@@ -92,6 +92,7 @@ def _follow(cluster: Cluster) -> Run:
     run = Run(run_id, Path(folder), status, fingerprint, 0.0)
     if status == "finished":
         return run
+    log.info("worker %d of %d follows the chief in run %s", cluster.worker + 1, cluster.workers, run_id)
     config = from_dict(options, origin="the chief's options")
     files = find_speech(config.data_dir, sa_sentences=config.sa_sentences, seed=config.seed)
     corpus = PackedCorpus.pack(files, config.cache_dir, config.gain)

@@ -187,14 +187,14 @@ def test_two_devices_of_one_host_find_the_losses_of_one(alone: dict[str, NDArray
 
 def test_the_shares_of_all_readers_are_the_batches_of_one(tmp_path: Path) -> None:
     corpus = PackedCorpus.pack(find_speech(CORPUS), tmp_path)
-    options: dict[str, Any] = {"batch_size": 6, "seed": 1, "epoch": 2, "first_step": 1, "num_steps": 3}
-    options |= {"pre_emphasis": True, "high_pass": False, "gain_augmentation_db": 3.0}
+    options: dict[str, Any] = {"batch_size": 12, "seed": 1, "epoch": 2, "first_step": 1, "num_steps": 3}
+    options |= {"pre_emphasis": True, "high_pass": False, "gain_augmentation_db": 3.0, "consecutive": 2}
 
     def batches(share: tuple[int, int]) -> NDArray[np.float32]:
         return np.stack(list(training_batches(corpus, share=share, **options).as_numpy_iterator()))
 
     shares = [batches((reader, 3)) for reader in range(3)]
-    assert shares[0].shape == (2, 2, 1024)
+    assert shares[0].shape == (2, 4, 1024)
     assert np.array_equal(np.concatenate(shares, axis=1), batches((0, 1)))
 
 
@@ -233,10 +233,10 @@ class TestRefusals:
 
     def test_a_batch_that_does_not_divide(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(Cluster, "replicas", 3)
-        with pytest.raises(
-            UserError, match="--batch_size takes a multiple of the 3 devices that share a batch, found 4"
-        ):
+        with pytest.raises(UserError, match="--batch_size takes a multiple of 3, which 3 devices can share, found 4"):
             join_cluster("none", 4)
+        with pytest.raises(UserError, match="--batch_size takes a multiple of 6, which 3 devices can share, found 9"):
+            join_cluster("none", 9, consecutive=2)
 
     def test_an_evaluation(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         flags = ["--training_mode", "0", "--distribute", "mirrored"]
@@ -285,7 +285,9 @@ INT32_ON_GPU = {
 def training_graph(tmp_path_factory: pytest.TempPathFactory) -> tf.Graph:
     """The step of finetuning with every part and every loss, as it would be made on a GPU."""
     folder = tmp_path_factory.mktemp("graph")
-    config = tiny.config(num_modules=2, training_mode=5, loudness_weight=1.0, film_units=4, loss_after_de_emphasis=True)
+    parts = {"num_modules": 2, "training_mode": 5, "film_units": 4}
+    losses = {"loudness_weight": 1.0, "consecutive_frames": 2, "loss_after_de_emphasis": True}
+    config = tiny.config(**parts, **losses)
     corpus = PackedCorpus.pack(find_speech(CORPUS), folder)
     trainer = StageTrainer(Cascade(config), stages_of(config)[0], corpus, folder)
     with pytest.MonkeyPatch.context() as patch:
