@@ -83,8 +83,11 @@ class Cluster:
         array = np.asarray(values, np.float64)
         if self.workers == 1:
             return array
-        of_replicas = self.strategy.experimental_distribute_values_from_function(lambda _: tf.constant(array[None]))
-        return self.strategy.gather(of_replicas, axis=0)[0].numpy()
+        # a sum, to which all other replicas add nothing: gathering would take memory for each of them
+        of_replicas = self.strategy.experimental_distribute_values_from_function(
+            lambda replica: tf.constant(array if replica.replica_id_in_sync_group == 0 else np.zeros_like(array))
+        )
+        return self.strategy.reduce(tf.distribute.ReduceOp.SUM, of_replicas, axis=None).numpy()
 
     def text_from_chief(self, text: str) -> str:
         """Text that is not empty, as the chief has it."""
