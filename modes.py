@@ -213,8 +213,9 @@ def _record(
     run: Run, journal: Journal, config: Config, files: Sequence[SpeechFile], base_run: Run | None, replicas: int
 ) -> None:
     """Writes what the run depends on, or says what has changed since it began."""
-    # unset where it is off, as in runs that began before there was such a flag
-    now = environment(config.threads, 0, replicas) | {"deterministic": config.deterministic or None}
+    now = environment(config.threads, 0)
+    # unset where they are off, as in runs that began before there were such flags
+    now |= {"deterministic": config.deterministic or None, "replicas": replicas if replicas > 1 else None}
     if (run.folder / ENVIRONMENT).exists():
         for line in changed_environment(run.read_record(ENVIRONMENT), now):
             log.info("not bit-identical any more: %s", line)

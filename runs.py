@@ -193,15 +193,12 @@ def find_run(
     raise UserError(f"no model id in {check_dir} begins with '{base_model_id}'; choose one of {nearest}")
 
 
-def environment(
-    intra_op_threads: int | None = None, inter_op_threads: int | None = None, replicas: int = 1
-) -> dict[str, Any]:
+def environment(intra_op_threads: int | None = None, inter_op_threads: int | None = None) -> dict[str, Any]:
     """What the numbers of a run depend on besides its configuration: code, versions, machine and threads.
 
     Args:
         intra_op_threads: TensorFlow's threads within one operation, 0 or None where it chooses.
         inter_op_threads: TensorFlow's operations at a time, 0 or None where it chooses.
-        replicas: devices that share a batch.
 
     Returns:
         A flat dict ready for JSON; 'time' is when it was taken.
@@ -216,7 +213,6 @@ def environment(
         "processor count": _processor_count(),
         "intra-op threads": intra_op_threads,
         "inter-op threads": inter_op_threads,
-        "replicas": replicas,
         **{variable: os.environ.get(variable) for variable in NUMERIC_VARIABLES},
     }
 
