@@ -245,6 +245,12 @@ class Config:
         "slower, and one that has no such kind stops the run",
         identity=False,
     )
+    distribute: str = option(
+        "none",
+        "share each batch: not, among this host's GPUs, or among the hosts of TF_CONFIG",
+        choices=("none", "mirrored", "multiworker"),
+        identity=False,
+    )
 
     def __post_init__(self) -> None:
         _check(self)
@@ -492,6 +498,10 @@ def _check(config: Config) -> None:
     run = config.consecutive_frames
     fits = run > 0 and FRAMES_PER_GROUP % run == 0 and config.batch_size % run == 0
     _require(fits, "consecutive_frames", f"1, 2, 4, 8 or 16, a divisor of batch_size {config.batch_size}", run)
+    trains = config.training_mode > 0
+    _require(
+        trains or config.distribute == "none", "distribute", "none in mode 0, which trains nothing", config.distribute
+    )
     _check_network(config)
     _check_objective(config)
 

@@ -502,6 +502,7 @@ def training_batches(
     high_pass: bool,
     gain_augmentation_db: float = 0.0,
     consecutive: int = 1,
+    share: tuple[int, int] = (0, 1),
 ) -> tf.data.Dataset:
     """Steps `first_step` to `num_steps` - 1 of an epoch: to resume is to start at a later step.
 
@@ -519,9 +520,11 @@ def training_batches(
         high_pass: see `PackedCorpus.contexts`.
         gain_augmentation_db: frames are scaled by random gains within +- this many dB.
         consecutive: a batch consists of runs of so many neighbouring frames, which divides 16: each has one gain.
+        share: number of this reader, from 0, and number of readers that divide each batch among them; all shares
+            together are the batch that one reader would get.
 
     Returns:
-        Dataset of float32 [batch_size, 1024].
+        Dataset of float32 [batch_size / readers, 1024].
 
     Raises:
         UserError: the training split holds no audible frame.
@@ -531,15 +534,18 @@ def training_batches(
         raise UserError("expected training speech, found no audible frame in split train; give more training speech")
     runs = _generator((seed, epoch)).permutation(starts)
     order = (runs[:, None] + np.arange(consecutive)).reshape(-1)
+    reader, readers = share
+    size = batch_size // readers
+    own = slice(reader * size, (reader + 1) * size)
 
     def batch(step: int) -> NDArray[np.float32]:
-        places = np.arange(step * batch_size, (step + 1) * batch_size)
+        places = np.arange(step * batch_size, (step + 1) * batch_size)[own]
         contexts = corpus.contexts(order.take(places, mode="wrap"), pre_emphasis=pre_emphasis, high_pass=high_pass)
         shape = (batch_size // consecutive, 1)
         level = _generator((seed, epoch), step).uniform(-gain_augmentation_db, gain_augmentation_db, shape)
-        return contexts * (10 ** (level.repeat(consecutive, axis=0) / 20)).astype(np.float32)
+        return contexts * (10 ** (level.repeat(consecutive, axis=0)[own] / 20)).astype(np.float32)
 
-    signature = tf.TensorSpec((batch_size, LPC_WINDOW_LENGTH), tf.float32)
+    signature = tf.TensorSpec((size, LPC_WINDOW_LENGTH), tf.float32)
     steps = range(first_step, num_steps)
     dataset = tf.data.Dataset.from_generator(lambda: map(batch, steps), output_signature=signature)
     return dataset.prefetch(PREFETCHED_BATCHES)

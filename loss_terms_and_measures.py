@@ -9,6 +9,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from constants import FRAME_LENGTH, SAMPLE_RATE
+from distribute import mean_over_replicas
 from measures import (
     MEASURES,
     Interval,
@@ -123,15 +124,17 @@ def quantisation_penalty(assignments: tf.Tensor) -> tf.Tensor:
 
 
 def assignment_entropy(assignments: tf.Tensor) -> tf.Tensor:
-    """Entropy of the batch's histogram of soft assignments, one histogram a channel, mean over channels.
+    """Entropy of the global batch's histogram of soft assignments, one histogram a channel, mean over channels.
+
+    Entropies of parts of a batch do not add up to the batch's: replicas put their histograms together first.
 
     Args:
-        assignments: float32 [batch, positions, channels, bins], each symbol's sum 1.
+        assignments: float32 [batch, positions, channels, bins], each symbol's sum 1; this replica's share.
 
     Returns:
         float32 scalar, bits a symbol, between 0 and log2(bins).
     """
-    histogram = tf.reduce_mean(assignments, axis=(0, 1))
+    histogram = mean_over_replicas(tf.reduce_mean(assignments, axis=(0, 1)))
     nats = -tf.reduce_sum(histogram * tf.math.log(histogram + HISTOGRAM_FLOOR), axis=-1)
     return tf.reduce_mean(nats) / math.log(2)
 

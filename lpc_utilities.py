@@ -126,8 +126,15 @@ def polynomial_to_lsf(polynomial: tf.Tensor) -> tf.Tensor:
         LSFs [batch, 16] in radians, strictly increasing inside (0, pi).
     """
     lsf, found = _find_lsf(polynomial)
+    if has_gpu():  # which would wait for the host to take a branch
+        return tf.stop_gradient(_repair_lsf(polynomial, lsf, found))
     repaired = tf.cond(tf.reduce_all(found), lambda: lsf, lambda: _repair_lsf(polynomial, lsf, found))
     return tf.stop_gradient(repaired)
+
+
+def has_gpu() -> bool:
+    """Whether TensorFlow computes on a GPU."""
+    return bool(tf.config.list_logical_devices("GPU"))
 
 
 def _repair_lsf(polynomial: tf.Tensor, lsf: tf.Tensor, found: tf.Tensor) -> tf.Tensor:
@@ -183,7 +190,7 @@ def _first_cells(powers: tf.Tensor) -> tf.Tensor:
     positive = tf.matmul(rows[:, ::2], vandermonde[::2]) + tf.matmul(rows[:, 1::2], vandermonde[1::2]) > 0
     cells_left = tf.where(positive[:, 1:] != positive[:, :-1], tf.range(GRID_CELLS, 0.0, -1.0), 1.0)
     first = tf.math.top_k(cells_left, HALF_ORDER).values
-    return tf.reshape(GRID_CELLS - tf.cast(first, tf.int32), [-1, 2, HALF_ORDER])
+    return tf.reshape(tf.cast(GRID_CELLS - first, tf.int32), [-1, 2, HALF_ORDER])
 
 
 def _refine_roots(powers: tf.Tensor, cells: tf.Tensor) -> tf.Tensor:
@@ -191,7 +198,7 @@ def _refine_roots(powers: tf.Tensor, cells: tf.Tensor) -> tf.Tensor:
     coefficients = tf.unstack(powers[..., None], axis=2)
     edges = _grid()
     here = tf.gather(edges, cells)
-    step = tf.gather(edges, cells + 1) - here
+    step = tf.gather(edges[1:], cells) - here
     value = tf.math.polyval(coefficients, here)
     for _ in range(BISECTIONS):
         step /= 2
@@ -246,13 +253,19 @@ def stabilise_lsf(lsf: tf.Tensor, spacing: float) -> tf.Tensor:
     room = math.pi - (LPC_ORDER + 1) * spacing
     if spacing < 0 or room < 0:
         raise ValueError(f"LSF spacing must lie between 0 and pi / {LPC_ORDER + 1}, not {spacing}")
-    ordered = tf.sort(lsf, axis=-1)
+    ordered = _sorted(lsf)
     slack = ordered - spacing * tf.range(1, LPC_ORDER + 1, dtype=tf.float32)
     not_above = tf.linalg.band_part(tf.ones([LPC_ORDER, LPC_ORDER], tf.bool), -1, 0)
     from_below = tf.reduce_max(tf.where(not_above, slack[:, None], -math.inf), -1)
     from_above = tf.reduce_min(tf.where(tf.transpose(not_above), slack[:, None], math.inf), -1)
     spread = tf.clip_by_value((from_below + from_above) / 2, 0.0, room)
     return _part_clusters(ordered + (spread - slack))
+
+
+def _sorted(lsf: tf.Tensor) -> tf.Tensor:
+    """Rows in ascending order. The gradient of tf.sort computes indices, which TensorFlow does on the host only."""
+    permutation = tf.one_hot(tf.argsort(lsf, axis=-1), LPC_ORDER)
+    return tf.reduce_sum(permutation * lsf[:, None, :], -1)
 
 
 def _part_clusters(lsf: tf.Tensor) -> tf.Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,9 +11,10 @@ from typing import Any
 
 import tensorflow as tf
 
-from config import Config, shown
+from config import Config, from_dict, shown
 from console import log
 from dataset import PackedCorpus, SpeechFile, find_speech, find_test_speech, split_summary
+from distribute import Cluster, join_cluster
 from errors import UserError
 from evaluation import FileResult, evaluate, honesty, table
 from runs import Journal, Run, changed_environment, environment, find_or_create_run, find_run
@@ -45,8 +47,16 @@ def train(config: Config, named: dict[str, Any]) -> Run:
         named: the options that the user named, by flag spelling.
 
     Raises:
-        UserError: data, saved model or flags do not serve, another process trains this run, or training failed.
+        UserError: data, saved model, devices or flags do not serve, another process trains this run, or training
+            failed.
     """
+    cluster = join_cluster(config.distribute, config.batch_size, config.consecutive_frames)
+    with cluster.naming_lost_workers():
+        return _lead(cluster, config, named) if cluster.is_chief else _follow(cluster)
+
+
+def _lead(cluster: Cluster, config: Config, named: dict[str, Any]) -> Run:
+    """Trains as the chief, which is the only worker as a rule."""
     base_run, base = _saved_stage(config) if config.training_mode in (2, 5) else (None, None)
     config = _resolved(config, base_run, base, named)
     files = find_speech(config.data_dir, sa_sentences=config.sa_sentences, seed=config.seed)
@@ -55,17 +65,51 @@ def train(config: Config, named: dict[str, Any]) -> Run:
         run.lock()  # another process may have finished it while this one waited
     if run.status == "finished":
         log.info("run %s of this configuration is finished; --new trains it again", run.id)
+        _tell_followers(cluster, run, config)
         return run
     corpus = PackedCorpus.pack(files, config.cache_dir, config.gain)
     _check_splits(corpus)
     for line in corpus.left_out:
         log.info("left out: %s", line)
+    _tell_followers(cluster, run, config)
+    _check_same_speech(cluster, corpus, config.data_dir)
     journal = Journal(run, config.doc_dir)
-    _record(run, journal, config, files, base_run)
+    _record(run, journal, config, files, base_run, cluster.replicas)
     log.info("run %s in %s, journal %s", run.id, run.folder, journal.text)
-    Training(config, run, journal, corpus, base).execute()
+    Training(config, run, corpus, cluster, journal, base).execute()
     log.info("finished: --training_mode 0 --base_model_id %s evaluates it", run.id)
     return run
+
+
+def _tell_followers(cluster: Cluster, run: Run, config: Config) -> None:
+    cluster.text_from_chief(json.dumps([run.id, str(run.folder), run.status, run.fingerprint, config.to_dict()]))
+
+
+def _follow(cluster: Cluster) -> Run:
+    """Trains beside the chief, which says what, and writes nothing but the decoded corpus where that is missing."""
+    *known, options = json.loads(cluster.text_from_chief("-"))
+    run_id, folder, status, fingerprint = known
+    run = Run(run_id, Path(folder), status, fingerprint, 0.0)
+    if status == "finished":
+        return run
+    log.info("worker %d of %d follows the chief in run %s", cluster.worker + 1, cluster.workers, run_id)
+    config = from_dict(options, origin="the chief's options")
+    files = find_speech(config.data_dir, sa_sentences=config.sa_sentences, seed=config.seed)
+    corpus = PackedCorpus.pack(files, config.cache_dir, config.gain)
+    _check_same_speech(cluster, corpus, config.data_dir)
+    Training(config, run, corpus, cluster).execute()
+    return run
+
+
+def _check_same_speech(cluster: Cluster, corpus: PackedCorpus, data_dir: str) -> None:
+    """Raises UserError where this worker would divide other batches than the chief."""
+    own = corpus.num_frames("train")
+    wanted = int(cluster.from_chief(own))
+    if own != wanted:
+        raise UserError(
+            f"expected the chief's {wanted} frames of training speech in {data_dir}, found {own};"
+            " give all workers the same folder"
+        )
 
 
 def evaluate_saved(config: Config, named: dict[str, Any]) -> list[FileResult]:
@@ -165,10 +209,13 @@ def _run_of(config: Config, files: Sequence[SpeechFile]) -> Run:
     )
 
 
-def _record(run: Run, journal: Journal, config: Config, files: Sequence[SpeechFile], base_run: Run | None) -> None:
+def _record(
+    run: Run, journal: Journal, config: Config, files: Sequence[SpeechFile], base_run: Run | None, replicas: int
+) -> None:
     """Writes what the run depends on, or says what has changed since it began."""
-    # unset where it is off, as in runs that began before there was such a flag
-    now = environment(config.threads, 0) | {"deterministic": config.deterministic or None}
+    now = environment(config.threads, 0)
+    # unset where they are off, as in runs that began before there were such flags
+    now |= {"deterministic": config.deterministic or None, "replicas": replicas if replicas > 1 else None}
     if (run.folder / ENVIRONMENT).exists():
         for line in changed_environment(run.read_record(ENVIRONMENT), now):
             log.info("not bit-identical any more: %s", line)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from cmrl import Part, Stage
 from config import Config
+from distribute import sum_over_replicas
 from entropy_model import GAIN_BITS_PER_FRAME, bits_per_frame
 
 COUNT_MEMORY = 0.95  # share of the symbol counts that survives a step: a window of about 20 steps
@@ -48,12 +49,14 @@ class RateController(tf.Module):
         self.integral.assign(start)
 
     def observe(self, symbols: Sequence[tf.Tensor]) -> None:
-        """Counts the hard symbols of a training batch, int32 [batch, positions, channels] of each part."""
-        for part, counts, values in zip(self.parts, self.counts, symbols, strict=True):
-            channels, size = part.shape[1], part.shape[1] * part.alphabet
-            flat = tf.reshape(values, [-1, channels]) + part.alphabet * tf.range(channels)
-            batch = tf.math.bincount(tf.reshape(flat, [-1]), minlength=size, maxlength=size, dtype=tf.float32)
-            counts.assign(COUNT_MEMORY * counts + tf.reshape(batch, counts.shape))
+        """Counts the hard symbols of a global training batch.
+
+        Args:
+            symbols: int32 [batch, positions, channels] of each part, this replica's share.
+        """
+        batch = [symbol_counts(part, values) for part, values in zip(self.parts, symbols, strict=True)]
+        for counts, new in zip(self.counts, sum_over_replicas(batch), strict=True):
+            counts.assign(COUNT_MEMORY * counts + new)
 
     def measured_bits(self) -> NDArray[np.float64]:
         """Bits a frame of every part on training batches, from the decaying counts."""
@@ -135,6 +138,16 @@ class RateController(tf.Module):
         codes = values[-self.stage.depth :].copy()
         codes[0] += values[: -self.stage.depth].sum()
         return codes
+
+
+def symbol_counts(part: Part, symbols: tf.Tensor) -> tf.Tensor:
+    """How often each channel takes each value: int32 [batch, positions, channels] -> float32 [channels, alphabet]."""
+    channels = part.shape[1]
+    # TensorFlow adds int32 on the host only, and its bincount looks there for the largest value.
+    values = tf.cast(tf.reshape(symbols, [-1, channels]), tf.int64)
+    flat = tf.reshape(values + part.alphabet * np.arange(channels), [-1])
+    counts = tf.math.unsorted_segment_sum(tf.ones_like(flat, tf.float32), flat, channels * part.alphabet)
+    return tf.reshape(counts, [channels, part.alphabet])
 
 
 def _entropy(counts: NDArray[np.float32]) -> float:

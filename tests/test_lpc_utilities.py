@@ -182,6 +182,16 @@ def test_a_polynomial_without_lsfs_gives_those_of_a_flat_spectrum_and_leaves_its
     np.testing.assert_array_equal(found[[0, 2]], lsf[[0, 2]])
 
 
+def test_a_gpu_finds_the_same_lsfs_without_a_branch(contexts: Array, monkeypatch: pytest.MonkeyPatch) -> None:
+    polynomials, _ = analyse(contexts[100:103])
+    polynomials[1] = np.eye(1, LPC_ORDER + 1) * 1 + np.eye(1, LPC_ORDER + 1, 5) * 9  # has no LSFs
+    for few in (polynomials, polynomials[:1]):
+        on_processor = lpc.polynomial_to_lsf(few).numpy()
+        with monkeypatch.context() as patch:
+            patch.setattr(lpc, "has_gpu", lambda: True)
+            np.testing.assert_array_equal(lpc.polynomial_to_lsf(few).numpy(), on_processor)
+
+
 def test_no_gradient_flows_through_the_search_for_lsfs(contexts: Array) -> None:
     polynomial = tf.constant(analyse(contexts[100:102])[0])
     with tf.GradientTape() as tape:
