@@ -45,7 +45,7 @@ Signal = NDArray[np.float32]
 Scores = dict[str, dict[str, Any]]
 
 ROOT = SHIPPED.parent
-CARD, SCORES = "README.md", "scores.json"
+CARD, SCORES, NOTES = "README.md", "scores.json", "notes.md"  # notes are written by hand
 TEST, OTHER = "test speakers", "other corpus"
 LEAST = "opus-audio-cbr-6"
 BABBLE_DB = 10.0  # speech over babble
@@ -173,6 +173,7 @@ def card(run: Run, model: SavedModel, scores: Scores) -> str:
     limits = (
         f"Under Opus at 6 kbps in: {', '.join(collapsed)}." if collapsed else "In no condition under Opus at 6 kbps."
     )
+    notes = (run.folder / NOTES).read_text() if (run.folder / NOTES).exists() else ""
     return f"""# {run.id}
 
 {scores[TEST]["kbps"]:.2f} kbps of files, {count_parameters(model.cascade, len(model.cascade.codecs)):,} parameters,
@@ -187,6 +188,7 @@ validations of the runs below. Weights are stored in half precision.
 {commands}
 ```
 
+{notes}
 Scores through written .nsc files, all bytes counted, means over speakers with 95 % intervals, {model.digest}:
 
 {score_table(scores)}
