@@ -99,7 +99,7 @@ def test_a_lost_group_of_a_model_that_knows_the_envelope_is_concealed(
 
 
 def test_a_damaged_model_is_refused_by_its_hash(tmp_path: Path) -> None:
-    stage = stage_folders(SHIPPED / IDS[0])["first"]
+    stage = list(stage_folders(SHIPPED / IDS[0]).values())[-1]
     shutil.copytree(stage, tmp_path / "stage")
     description = tmp_path / "stage" / "model.json"
     description.write_text(description.read_text().replace('"lsf_spacing": 0.02', '"lsf_spacing": 0.03'))
