@@ -1,4 +1,4 @@
-"""From a folder of speech to batches of frames: splits by speaker, one packed file, frames cut on the fly."""
+"""From a folder of speech to batches of frames: splits by speaker, packed files, frames cut on the fly."""
 
 import csv
 import hashlib
@@ -8,11 +8,12 @@ import os
 import re
 import shutil
 import weakref
+import zipfile
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import astuple, dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import tensorflow as tf
@@ -48,6 +49,7 @@ from utilities import (
 SPLITS = ("train", "val", "test")
 MANIFEST = "manifest.csv"
 MANIFEST_COLUMNS = ("path", "speaker", "split")
+SHARDS = "shards.json"  # what makes a folder a packed corpus, see shards.py
 AUDIO_SUFFIXES = (".wav", ".flac", ".ogg")
 TEST_SHARE = 0.12  # of the speakers, where the corpus has no split of its own
 VALIDATION_SHARE = 0.08  # of the speakers
@@ -55,6 +57,8 @@ VALIDATION_SHARE = 0.08  # of the speakers
 SHORTEST_SECONDS = 0.5
 SILENCE_DB = -70.0  # dB re full scale: a file whose loudest group is below holds no speech
 PACKING_FORMAT = 1  # raised when what a packed folder holds changes
+DAMAGED = "expected packed speech, found a damaged file; delete this folder and try again"
+PACK_AGAIN = "run scripts/pack_corpus.py again"
 FILES_AT_ONCE = 32  # decoded files held in memory while packing
 HIGH_PASS_WARM_UP = 2048  # samples; the 50 Hz filter has forgotten its start by 240 dB
 PREFETCHED_BATCHES = 4
@@ -82,7 +86,8 @@ def find_speech(
 
     Args:
         data_dir: a folder with manifest.csv (path, speaker, split), a TIMIT tree, or a folder of wav, flac or
-            ogg with a folder per speaker (LibriSpeech and VCTK as they are).
+            ogg with a folder per speaker (LibriSpeech and VCTK as they are). Of a packed corpus, whose splits were
+            chosen when it was packed, the recordings held out, and for the training speech its shards.
         sa_sentences: TIMIT only: keep SA1 and SA2, which all speakers read.
         seed: chooses the speakers of each split, where the corpus does not.
         validation_speakers: number of validation speakers; by default 8 % of the speakers, at least one.
@@ -92,7 +97,9 @@ def find_speech(
         UserError: no speech, too few speakers, a manifest with faults, or a speaker in two splits.
     """
     data_dir = _existing_folder(data_dir)
-    if (data_dir / MANIFEST).is_file():
+    if is_packed(data_dir):
+        files = _packed_files(data_dir)
+    elif (data_dir / MANIFEST).is_file():
         files = _manifest_files(data_dir / MANIFEST)
     else:
         paths = _wanted_paths(data_dir, sa_sentences)
@@ -113,14 +120,14 @@ def find_test_speech(data_dir: str | Path, *, sa_sentences: bool = True) -> list
         UserError: no speech, no test part, or a manifest with faults.
     """
     data_dir = _existing_folder(data_dir)
-    has_manifest = (data_dir / MANIFEST).is_file()
+    has_manifest = is_packed(data_dir) or (data_dir / MANIFEST).is_file()
     paths = [] if has_manifest else _wanted_paths(data_dir, sa_sentences)
     if not has_manifest and not _is_whole_timit(paths):
         return [SpeechFile(path, _speaker(path, data_dir) or data_dir.resolve().name, "test") for path in paths]
     files = [file for file in find_speech(data_dir, sa_sentences=sa_sentences) if file.split == "test"]
     if not files:
         raise UserError(
-            f"{data_dir / MANIFEST}: expected recordings to test on, found none; set split to test for some speakers"
+            f"{data_dir}: expected recordings to test on, found none; set split to test for some speakers in {MANIFEST}"
         )
     return files
 
@@ -129,6 +136,45 @@ def _existing_folder(data_dir: str | Path) -> Path:
     if not Path(data_dir).is_dir():
         raise UserError(f"{data_dir}: expected a folder of speech, found none; give --data_dir an existing folder")
     return Path(data_dir)
+
+
+def is_packed(data_dir: str | Path) -> bool:
+    """Whether a folder is a packed corpus, finished or not."""
+    return (Path(data_dir) / SHARDS).is_file()
+
+
+def read_shards(data_dir: Path, *, unfinished: bool = False) -> dict[str, Any]:
+    """What the manifest of a packed corpus says, see docs/data.md.
+
+    Args:
+        data_dir: folder of the packed corpus.
+        unfinished: it may be half written.
+
+    Raises:
+        UserError: it is damaged, of another version, or half written.
+    """
+    path = data_dir / SHARDS
+    try:
+        manifest = json.loads(path.read_text())
+        version, finished = manifest["format"], manifest["finished"]
+    except (OSError, ValueError, KeyError, TypeError):
+        raise UserError(f"{path}: expected a packed corpus, found a damaged file; {PACK_AGAIN}") from None
+    if version != PACKING_FORMAT:
+        raise UserError(f"{path}: expected version {PACKING_FORMAT}, found {version}; {PACK_AGAIN} into a new folder")
+    if not (finished or unfinished):
+        raise UserError(f"{path}: expected a packed corpus, found one half written; {PACK_AGAIN} to finish it")
+    return manifest
+
+
+def _packed_files(data_dir: Path) -> list[SpeechFile]:
+    manifest = read_shards(data_dir)
+    held_out = [SpeechFile(Path(path), speaker, split) for path, speaker, split in manifest["held_out"]]
+    return held_out + [SpeechFile(data_dir / shard["name"], "", "train") for shard in manifest["shards"]]
+
+
+def recordings_of(file: SpeechFile) -> list[SpeechFile]:
+    """What a recorded line of training speech stands for: the recordings of a shard, or else the file itself."""
+    return [file] if file.speaker else PackedCorpus(file.path).files("train")
 
 
 def _wanted_paths(data_dir: Path, sa_sentences: bool) -> list[Path]:
@@ -265,17 +311,62 @@ def split_summary(files: Iterable[SpeechFile]) -> list[dict[str, str | int]]:
     return rows
 
 
+class Order(Protocol):
+    """The training frames of an epoch in the order in which batches take them."""
+
+    @property
+    def num_frames(self) -> int:
+        """Frames of one pass; places beyond wrap round."""
+
+    def contexts(self, places: NDArray[np.integer], *, pre_emphasis: bool, high_pass: bool) -> NDArray[np.float32]:
+        """Samples [batch, 1024] of the frames at these places [batch], as `PackedCorpus.contexts` gives them."""
+
+
+class Corpus(Protocol):
+    """What training reads: speech packed in one folder, or in shards.
+
+    Attributes:
+        left_out: one line with path and reason for each file that was too short, silent or broken.
+    """
+
+    left_out: list[str]
+
+    def files(self, split: str) -> list[SpeechFile]:
+        """The recordings of a split; of a training split that does not fit, a sample."""
+
+    def speakers(self) -> dict[str, int]:
+        """Number of speakers of each split."""
+
+    def num_training_frames(self) -> int:
+        """Number of audible frames of the split train."""
+
+    def order(self, seed_and_epoch: tuple[int, int], consecutive: int) -> Order:
+        """The order of an epoch, whose runs of so many frames stay together."""
+
+
 class PackedCorpus:
     """Decoded speech in one file of 16-bit samples, read frame by frame; only its index stays in memory.
 
     Frames are numbered through the corpus: all frames of the first file, of the second and so on.
 
     Attributes:
+        folder: where they lie.
         left_out: one line with path and reason for each file that was too short, silent or broken.
     """
 
     def __init__(self, folder: Path) -> None:
-        with np.load(folder / "index.npz") as index:
+        self.folder = folder
+        try:
+            self._read_index()
+            self._descriptor = os.open(folder / "samples.int16", os.O_RDONLY)
+        except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile):
+            raise UserError(f"{folder}: {DAMAGED}") from None
+        weakref.finalize(self, os.close, self._descriptor)
+        if os.fstat(self._descriptor).st_size != 2 * self._lengths.sum():
+            raise UserError(f"{folder}: {DAMAGED}")
+
+    def _read_index(self) -> None:
+        with np.load(self.folder / "index.npz") as index:
             self._offsets: NDArray[np.int64] = index["offsets"]  # samples
             self._lengths: NDArray[np.int64] = index["lengths"]  # samples
             self._gain_indices: NDArray[np.uint8] = index["gain_indices"]  # one a group, file after file
@@ -289,10 +380,6 @@ class PackedCorpus:
         self._first_frames = np.cumsum(frames) - frames
         self._first_groups = np.cumsum(groups) - groups
         self._num_frames = frames
-        self._descriptor = os.open(folder / "samples.int16", os.O_RDONLY)
-        weakref.finalize(self, os.close, self._descriptor)
-        if os.fstat(self._descriptor).st_size != 2 * self._lengths.sum():
-            raise UserError(f"{folder}: expected packed speech, found a damaged file; delete this folder and try again")
 
     @classmethod
     def pack(cls, files: Sequence[SpeechFile], cache_dir: str | Path, gain_mode: str = "group") -> "PackedCorpus":
@@ -306,9 +393,17 @@ class PackedCorpus:
             _pack_into(folder, files, gain_mode)
         return cls(folder)
 
+    def read_ahead(self) -> None:
+        """Asks the system to fetch all samples in one go: reading them by chance one by one takes far longer."""
+        os.posix_fadvise(self._descriptor, 0, 0, os.POSIX_FADV_WILLNEED)
+
     def files(self, split: str) -> list[SpeechFile]:
         """The packed files of one split."""
         return [file for file in self._files if file.split == split]
+
+    def speakers(self) -> dict[str, int]:
+        """Number of speakers of each split."""
+        return {split: len({file.speaker for file in self.files(split)}) for split in SPLITS}
 
     def seconds(self, split: str) -> float:
         """Duration of one split in seconds."""
@@ -317,6 +412,18 @@ class PackedCorpus:
     def num_frames(self, split: str) -> int:
         """Number of frames of one split, silent ones included."""
         return int(self._num_frames[self._in_split(split)].sum())
+
+    def num_training_frames(self) -> int:
+        """Number of audible frames of the split train."""
+        return len(self.frame_indices("train", audible_only=True))
+
+    def training_runs(self, length: int) -> NDArray[np.integer]:
+        """Numbers of the audible training frames from which runs of `length` start, ascending."""
+        return self.starts_of_runs(self.frame_indices("train", audible_only=True), length)
+
+    def order(self, seed_and_epoch: tuple[int, int], consecutive: int) -> "Shuffle":
+        """A permutation of all training frames, drawn from (seed, epoch) alone."""
+        return Shuffle([self], generator_of(seed_and_epoch), consecutive)
 
     def frame_indices(self, split: str, *, audible_only: bool = False) -> NDArray[np.int64]:
         """Numbers of the frames of one split, ascending; `audible_only` drops groups of digital silence."""
@@ -381,6 +488,36 @@ class PackedCorpus:
         return samples
 
 
+class Shuffle:
+    """All audible training frames of a few packed folders in one random order; 8 bytes of memory a frame.
+
+    Attributes:
+        num_frames: frames of one pass.
+    """
+
+    def __init__(self, folders: Sequence[PackedCorpus], generator: np.random.Generator, consecutive: int) -> None:
+        self._folders = folders
+        self._ends = np.cumsum([sum(map(folder.num_frames, SPLITS)) for folder in folders])
+        firsts = [0, *self._ends[:-1].tolist()]
+        starts = [folder.training_runs(consecutive) + first for folder, first in zip(folders, firsts, strict=True)]
+        runs = generator.permutation(np.concatenate(starts))
+        self._frames = (runs[:, None] + np.arange(consecutive)).reshape(-1)
+        self._firsts = firsts
+        self.num_frames = len(self._frames)
+
+    def contexts(self, places: NDArray[np.integer], *, pre_emphasis: bool, high_pass: bool) -> NDArray[np.float32]:
+        """Samples [batch, 1024] of the frames at these places [batch], see `Order`."""
+        numbers = self._frames.take(places, mode="wrap")
+        holders = np.searchsorted(self._ends, numbers, side="right")
+        contexts = np.empty((len(numbers), LPC_WINDOW_LENGTH), np.float32)
+        for holder in np.unique(holders):
+            own = holders == holder
+            contexts[own] = self._folders[holder].contexts(
+                numbers[own] - self._firsts[holder], pre_emphasis=pre_emphasis, high_pass=high_pass
+            )
+        return contexts
+
+
 def _packed_name(files: Iterable[SpeechFile], gain_mode: str) -> str:
     """Name that changes with the list of files, their sizes and times, and all that decides the gains."""
     rule = (
@@ -418,6 +555,12 @@ def _decode(path: Path, gain_mode: str) -> _Decoded | str:
     signal = (samples / INT16_SCALE).astype(np.float32)
     fault = _unusable(signal)
     return f"{path}: {fault}" if fault else _Decoded(samples, group_levels(signal, gain_mode))
+
+
+def fault_of(file: SpeechFile, gain_mode: str) -> str:
+    """One line that says why a file is of no use for training or scoring, or nothing."""
+    decoded = _decode(file.path, gain_mode)
+    return decoded if isinstance(decoded, str) else ""
 
 
 def _unusable(signal: NDArray[np.float32]) -> str:
@@ -485,13 +628,13 @@ def _decode_all(files: Sequence[SpeechFile], gain_mode: str) -> Iterator[_Decode
                 yield decoded
 
 
-def steps_in_epoch(corpus: PackedCorpus, batch_size: int) -> int:
+def steps_in_epoch(corpus: Corpus, batch_size: int) -> int:
     """Whole batches of audible training frames in one pass over the corpus, at least one."""
-    return max(1, len(corpus.frame_indices("train", audible_only=True)) // batch_size)
+    return max(1, corpus.num_training_frames() // batch_size)
 
 
 def training_batches(
-    corpus: PackedCorpus,
+    corpus: Corpus,
     *,
     batch_size: int,
     seed: int,
@@ -506,8 +649,8 @@ def training_batches(
 ) -> tf.data.Dataset:
     """Steps `first_step` to `num_steps` - 1 of an epoch: to resume is to start at a later step.
 
-    The order is a permutation drawn from (seed, epoch) alone; step s takes its places s * batch_size and on,
-    wrapping round when the split has fewer frames than the epoch asks for. Digital silence is left out.
+    The order is drawn from (seed, epoch) alone; step s takes its places s * batch_size and on, wrapping round when
+    the split has fewer frames than the epoch asks for. Digital silence is left out.
 
     Args:
         corpus: packed speech; its split 'train' is used.
@@ -529,20 +672,18 @@ def training_batches(
     Raises:
         UserError: the training split holds no audible frame.
     """
-    starts = corpus.starts_of_runs(corpus.frame_indices("train", audible_only=True), consecutive)
-    if not len(starts):
+    order = corpus.order((seed, epoch), consecutive)
+    if not order.num_frames:
         raise UserError("expected training speech, found no audible frame in split train; give more training speech")
-    runs = _generator((seed, epoch)).permutation(starts)
-    order = (runs[:, None] + np.arange(consecutive)).reshape(-1)
     reader, readers = share
     size = batch_size // readers
     own = slice(reader * size, (reader + 1) * size)
 
     def batch(step: int) -> NDArray[np.float32]:
         places = np.arange(step * batch_size, (step + 1) * batch_size)[own]
-        contexts = corpus.contexts(order.take(places, mode="wrap"), pre_emphasis=pre_emphasis, high_pass=high_pass)
+        contexts = order.contexts(places, pre_emphasis=pre_emphasis, high_pass=high_pass)
         shape = (batch_size // consecutive, 1)
-        level = _generator((seed, epoch), step).uniform(-gain_augmentation_db, gain_augmentation_db, shape)
+        level = generator_of((seed, epoch), step).uniform(-gain_augmentation_db, gain_augmentation_db, shape)
         return contexts * (10 ** (level.repeat(consecutive, axis=0)[own] / 20)).astype(np.float32)
 
     signature = tf.TensorSpec((size, LPC_WINDOW_LENGTH), tf.float32)
@@ -551,6 +692,7 @@ def training_batches(
     return dataset.prefetch(PREFETCHED_BATCHES)
 
 
-def _generator(seed_and_epoch: tuple[int, int], *key: int) -> np.random.Generator:
+def generator_of(seed_and_epoch: tuple[int, int], *key: int) -> np.random.Generator:
+    """Random numbers that (seed, epoch) and a key within the epoch decide: none for an order, the step for gains."""
     # A named bit generator draws the same everywhere; the spawn key keeps steps off the order's stream.
     return np.random.Generator(np.random.PCG64(np.random.SeedSequence(seed_and_epoch, spawn_key=key)))

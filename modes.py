@@ -13,12 +13,13 @@ import tensorflow as tf
 
 from config import Config, from_dict, shown
 from console import log
-from dataset import PackedCorpus, SpeechFile, find_speech, find_test_speech, split_summary
+from dataset import Corpus, SpeechFile, find_speech, find_test_speech, recordings_of
 from distribute import Cluster, join_cluster
 from errors import UserError
 from evaluation import FileResult, evaluate, honesty, table
 from runs import Journal, Run, changed_environment, environment, find_or_create_run, find_run
 from saved_model import load_model, saved_config, stage_folders
+from shards import open_corpus
 from training import Training
 
 CONFIG, SPLITS, ENVIRONMENT = "config.json", "splits.json", "environment.json"
@@ -67,14 +68,14 @@ def _lead(cluster: Cluster, config: Config, named: dict[str, Any]) -> Run:
         log.info("run %s of this configuration is finished; --new trains it again", run.id)
         _tell_followers(cluster, run, config)
         return run
-    corpus = PackedCorpus.pack(files, config.cache_dir, config.gain)
+    corpus = open_corpus(files, config.data_dir, config.cache_dir, config.gain)
     _check_splits(corpus)
     for line in corpus.left_out:
         log.info("left out: %s", line)
     _tell_followers(cluster, run, config)
     _check_same_speech(cluster, corpus, config.data_dir)
     journal = Journal(run, config.doc_dir)
-    _record(run, journal, config, files, base_run, cluster.replicas)
+    _record(run, journal, config, files, corpus, base_run, cluster.replicas)
     log.info("run %s in %s, journal %s", run.id, run.folder, journal.text)
     Training(config, run, corpus, cluster, journal, base).execute()
     log.info("finished: --training_mode 0 --base_model_id %s evaluates it", run.id)
@@ -95,15 +96,15 @@ def _follow(cluster: Cluster) -> Run:
     log.info("worker %d of %d follows the chief in run %s", cluster.worker + 1, cluster.workers, run_id)
     config = from_dict(options, origin="the chief's options")
     files = find_speech(config.data_dir, sa_sentences=config.sa_sentences, seed=config.seed)
-    corpus = PackedCorpus.pack(files, config.cache_dir, config.gain)
+    corpus = open_corpus(files, config.data_dir, config.cache_dir, config.gain)
     _check_same_speech(cluster, corpus, config.data_dir)
     Training(config, run, corpus, cluster).execute()
     return run
 
 
-def _check_same_speech(cluster: Cluster, corpus: PackedCorpus, data_dir: str) -> None:
+def _check_same_speech(cluster: Cluster, corpus: Corpus, data_dir: str) -> None:
     """Raises UserError where this worker would divide other batches than the chief."""
-    own = corpus.num_frames("train")
+    own = corpus.num_training_frames()
     wanted = int(cluster.from_chief(own))
     if own != wanted:
         raise UserError(
@@ -210,7 +211,13 @@ def _run_of(config: Config, files: Sequence[SpeechFile]) -> Run:
 
 
 def _record(
-    run: Run, journal: Journal, config: Config, files: Sequence[SpeechFile], base_run: Run | None, replicas: int
+    run: Run,
+    journal: Journal,
+    config: Config,
+    files: Sequence[SpeechFile],
+    corpus: Corpus,
+    base_run: Run | None,
+    replicas: int,
 ) -> None:
     """Writes what the run depends on, or says what has changed since it began."""
     now = environment(config.threads, 0)
@@ -227,12 +234,10 @@ def _record(
     rows = [{"path": str(file.path), "speaker": file.speaker, "split": file.split} for file in [*files, *heard]]
     run.write_record(SPLITS, rows)
     run.write_record(ENVIRONMENT, now)
-    journal.write(
-        "run", id=run.id, seed=config.seed, **{str(row["split"]): row["speakers"] for row in split_summary(files)}
-    )
+    journal.write("run", id=run.id, seed=config.seed, **corpus.speakers())
 
 
-def _check_splits(corpus: PackedCorpus) -> None:
+def _check_splits(corpus: Corpus) -> None:
     for split in ("train", "val"):
         if not corpus.files(split):
             raise UserError(
@@ -260,10 +265,15 @@ def _test_files(run: Run, config: Config, named: dict[str, Any]) -> list[SpeechF
 
 def heard_among(files: Sequence[SpeechFile], run: Run, corpus: Path) -> list[SpeechFile]:
     """Those files of a corpus that shaped the run's weights, or whose speakers did."""
-    heard = {file.path.resolve(): file.speaker for file in _heard(run, corpus)}
-    # Another corpus may give its speakers the same names.
-    speakers = {speaker for path, speaker in heard.items() if path.is_relative_to(corpus.resolve())}
-    return [file for file in files if file.path.resolve() in heard or file.speaker in speakers]
+    asked, folder = {file.path.resolve() for file in files}, corpus.resolve()
+    paths, speakers = set(), set()
+    # one shard after the other: all recordings of a packed corpus may not fit
+    for file in (file for line in _heard(run, corpus) for file in recordings_of(line)):
+        path = file.path.resolve()
+        paths |= {path} & asked
+        # Another corpus may give its speakers the same names.
+        speakers |= {file.speaker} if path.is_relative_to(folder) else set()
+    return [file for file in files if file.path.resolve() in paths or file.speaker in speakers]
 
 
 def _refuse_heard(files: Sequence[SpeechFile], run: Run, corpus: Path) -> None:

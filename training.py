@@ -18,7 +18,7 @@ from tqdm import tqdm
 from cmrl import Cascade, Stage, stages_of
 from config import Config
 from context_fit import fit_models, training_symbols
-from dataset import PackedCorpus, steps_in_epoch, training_batches
+from dataset import Corpus, steps_in_epoch, training_batches
 from distribute import Cluster, sum_over_replicas
 from entropy_model import Tables, count_symbols, integer_tables, kilobits_per_second, symbols_by_part
 from errors import UserError
@@ -68,7 +68,7 @@ class StageTrainer:
     """Everything that one stage changes, in one checkpoint: weights, optimiser, averages, tau, step."""
 
     def __init__(
-        self, cascade: Cascade, stage: Stage, corpus: PackedCorpus, folder: Path, cluster: Cluster | None = None
+        self, cascade: Cascade, stage: Stage, corpus: Corpus, folder: Path, cluster: Cluster | None = None
     ) -> None:
         self.cascade, self.stage, self.corpus = cascade, stage, corpus
         self.cluster = cluster or Cluster()
@@ -241,7 +241,7 @@ class Training:
 
     config: Config
     run: Run
-    corpus: PackedCorpus
+    corpus: Corpus
     cluster: Cluster
     journal: Journal | None = None
     base: Path | None = None

@@ -1,0 +1,41 @@
+"""Packs speech of any amount into shards, from which training reads as a stream: --data_dir takes the folder.
+
+python scripts/pack_corpus.py --data_dir /path/to/speech --output /path/to/packed --processes 16
+
+Stopped and started again, it goes on; docs/data.md describes the folder.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from errors import UserError
+from shards import Packing, pack_shards
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Packs one corpus; returns the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data_dir", required=True, help="speech, as main.py takes it")
+    parser.add_argument("--output", type=Path, required=True, help="folder of the packed corpus")
+    parser.add_argument("--shard_hours", type=float, default=Packing.shard_hours, help="hours a shard (default 2)")
+    parser.add_argument("--gain", choices=("group", "utterance"), default=Packing.gain, help="as main.py's --gain")
+    parser.add_argument("--seed", type=int, default=Packing.seed, help="of held out speakers and of the order")
+    parser.add_argument("--processes", type=int, default=1, help="shards packed at the same time (default 1)")
+    options = parser.parse_args(arguments)
+    packing = Packing(options.data_dir, options.gain, options.shard_hours, options.seed)
+    try:
+        manifest = pack_shards(packing, options.output, options.processes)
+    except UserError as error:
+        print(f"pack_corpus.py: {error}", file=sys.stderr)
+        return 2
+    for line in manifest["left_out"]:
+        print(f"left out: {line}", file=sys.stderr)
+    speakers = ", ".join(f"{split} {number}" for split, number in manifest["speakers"].items())
+    print(f"{options.output}: {manifest['hours']:.2f} h in {len(manifest['shards'])} shards; speakers: {speakers}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
