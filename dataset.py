@@ -314,12 +314,11 @@ def split_summary(files: Iterable[SpeechFile]) -> list[dict[str, str | int]]:
 class Order(Protocol):
     """The training frames of an epoch in the order in which batches take them."""
 
-    @property
-    def num_frames(self) -> int:
-        """Frames of one pass; places beyond wrap round."""
-
     def contexts(self, places: NDArray[np.integer], *, pre_emphasis: bool, high_pass: bool) -> NDArray[np.float32]:
-        """Samples [batch, 1024] of the frames at these places [batch], as `PackedCorpus.contexts` gives them."""
+        """Samples [batch, 1024] of the frames at these places [batch], as `PackedCorpus.contexts` gives them.
+
+        Places beyond the last frame wrap round.
+        """
 
 
 class Corpus(Protocol):
@@ -337,8 +336,8 @@ class Corpus(Protocol):
     def speakers(self) -> dict[str, int]:
         """Number of speakers of each split."""
 
-    def num_training_frames(self) -> int:
-        """Number of audible frames of the split train."""
+    def num_training_frames(self, consecutive: int = 1) -> int:
+        """Number of audible frames of the split train that are part of whole runs of so many."""
 
     def order(self, seed_and_epoch: tuple[int, int], consecutive: int) -> Order:
         """The order of an epoch, whose runs of so many frames stay together."""
@@ -413,9 +412,9 @@ class PackedCorpus:
         """Number of frames of one split, silent ones included."""
         return int(self._num_frames[self._in_split(split)].sum())
 
-    def num_training_frames(self) -> int:
-        """Number of audible frames of the split train."""
-        return len(self.frame_indices("train", audible_only=True))
+    def num_training_frames(self, consecutive: int = 1) -> int:
+        """Number of audible frames of the split train that are part of whole runs of so many."""
+        return consecutive * len(self.training_runs(consecutive))
 
     def training_runs(self, length: int) -> NDArray[np.integer]:
         """Numbers of the audible training frames from which runs of `length` start, ascending."""
@@ -489,11 +488,7 @@ class PackedCorpus:
 
 
 class Shuffle:
-    """All audible training frames of a few packed folders in one random order; 8 bytes of memory a frame.
-
-    Attributes:
-        num_frames: frames of one pass.
-    """
+    """All audible training frames of a few packed folders in one random order; 8 bytes of memory a frame."""
 
     def __init__(self, folders: Sequence[PackedCorpus], generator: np.random.Generator, consecutive: int) -> None:
         self._folders = folders
@@ -503,7 +498,6 @@ class Shuffle:
         runs = generator.permutation(np.concatenate(starts))
         self._frames = (runs[:, None] + np.arange(consecutive)).reshape(-1)
         self._firsts = firsts
-        self.num_frames = len(self._frames)
 
     def contexts(self, places: NDArray[np.integer], *, pre_emphasis: bool, high_pass: bool) -> NDArray[np.float32]:
         """Samples [batch, 1024] of the frames at these places [batch], see `Order`."""
@@ -672,23 +666,26 @@ def training_batches(
     Raises:
         UserError: the training split holds no audible frame.
     """
-    order = corpus.order((seed, epoch), consecutive)
-    if not order.num_frames:
+    if not corpus.num_training_frames(consecutive):
         raise UserError("expected training speech, found no audible frame in split train; give more training speech")
     reader, readers = share
     size = batch_size // readers
     own = slice(reader * size, (reader + 1) * size)
 
-    def batch(step: int) -> NDArray[np.float32]:
+    def batch(order: Order, step: int) -> NDArray[np.float32]:
         places = np.arange(step * batch_size, (step + 1) * batch_size)[own]
         contexts = order.contexts(places, pre_emphasis=pre_emphasis, high_pass=high_pass)
         shape = (batch_size // consecutive, 1)
         level = generator_of((seed, epoch), step).uniform(-gain_augmentation_db, gain_augmentation_db, shape)
         return contexts * (10 ** (level.repeat(consecutive, axis=0)[own] / 20)).astype(np.float32)
 
+    def batches() -> Iterator[NDArray[np.float32]]:
+        # made here, since TensorFlow keeps what it calls for ever, and what that holds
+        order = corpus.order((seed, epoch), consecutive)
+        yield from (batch(order, step) for step in range(first_step, num_steps))
+
     signature = tf.TensorSpec((size, LPC_WINDOW_LENGTH), tf.float32)
-    steps = range(first_step, num_steps)
-    dataset = tf.data.Dataset.from_generator(lambda: map(batch, steps), output_signature=signature)
+    dataset = tf.data.Dataset.from_generator(batches, output_signature=signature)
     return dataset.prefetch(PREFETCHED_BATCHES)
 
 

@@ -92,14 +92,17 @@ class ShardedCorpus:
         """Number of speakers of each split."""
         return self._manifest["speakers"]
 
-    def num_training_frames(self) -> int:
-        """Number of audible frames of the split train."""
-        return int(self._runs[:, 0].sum())
+    def num_training_frames(self, consecutive: int = 1) -> int:
+        """Number of audible frames of the split train that are part of whole runs of so many."""
+        return int(self._frames(consecutive).sum())
 
     def order(self, seed_and_epoch: tuple[int, int], consecutive: int) -> WindowedShuffle:
         """Shards in random order, a few of which at a time are shuffled frame by frame, drawn from (seed, epoch)."""
-        frames = self._runs[:, RUN_LENGTHS.index(consecutive)] * consecutive
-        return WindowedShuffle(self._folders, frames, seed_and_epoch, consecutive)
+        return WindowedShuffle(self._folders, self._frames(consecutive), seed_and_epoch, consecutive)
+
+    def _frames(self, consecutive: int) -> NDArray[np.int64]:
+        """Audible frames of each shard [shards] that are part of whole runs of so many."""
+        return consecutive * self._runs[:, RUN_LENGTHS.index(consecutive)]
 
 
 class WindowedShuffle:

@@ -1,9 +1,12 @@
 import csv
+import gc
 import os
 import subprocess
 import sys
+import weakref
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -495,6 +498,22 @@ def test_digital_silence_is_not_trained_on(tmp_path: Path, speech_clips: Clips) 
     expected = corpus.contexts(audible, **PLAIN)
     (given,) = batches(corpus, batch_size=len(audible), num_steps=1)
     assert sorted(row.tobytes() for row in given) == sorted(row.tobytes() for row in expected)
+
+
+def test_an_order_is_forgotten_after_its_epoch(corpus: PackedCorpus, monkeypatch: pytest.MonkeyPatch) -> None:
+    orders: list[weakref.ref] = []
+    make = PackedCorpus.order
+
+    def order(*arguments: Any) -> dataset.Order:
+        made = make(*arguments)
+        orders.append(weakref.ref(made))
+        return made
+
+    monkeypatch.setattr(PackedCorpus, "order", order)
+    for epoch in range(3):
+        batches(corpus, epoch=epoch)
+    gc.collect()
+    assert [each() for each in orders] == [None] * 3
 
 
 def test_a_corpus_without_training_speech_is_an_error(tmp_path: Path, speech_clips: Clips) -> None:
