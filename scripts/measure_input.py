@@ -25,13 +25,13 @@ from tabulate import tabulate
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
-from dataset import SHARDS, Corpus, find_speech, steps_in_epoch, training_batches
+from dataset import PREFETCHED_BATCHES, SHARDS, Corpus, find_speech, steps_in_epoch, training_batches
 from errors import UserError
 from shards import Packing, open_corpus, pack_shards
 from utilities import atomic_write
 
 GAIN = "group"
-KINDS = {  # columns of the table
+KINDS: dict[str, dict[str, Any]] = {  # columns of the table
     "plain": {},
     "runs of 4": {"consecutive": 4},
     "high-pass": {"high_pass": True},
@@ -59,13 +59,16 @@ def anonymous_megabytes() -> float:
     return next(int(line.split()[1]) for line in status if line.startswith("RssAnon")) / 1024
 
 
-def batches(corpus: Corpus, batch_size: int, first_step: int, steps: int, **changes: Any) -> int:
-    """Reads batches of an epoch and gives the number of frames."""
+def rate(corpus: Corpus, batch_size: int, first_step: int, steps: int, **changes: Any) -> float:
+    """Frames a second of processor time of so many batches of an epoch, after those that open the files."""
     options: dict[str, Any] = {"seed": 0, "epoch": 0, "pre_emphasis": True, "high_pass": False} | changes
-    dataset = training_batches(
-        corpus, batch_size=batch_size, first_step=first_step, num_steps=first_step + steps, **options
-    )
-    return sum(len(batch) for batch in dataset)
+    end = first_step + steps + 2 * PREFETCHED_BATCHES
+    found = iter(training_batches(corpus, batch_size=batch_size, first_step=first_step, num_steps=end, **options))
+    for _ in range(PREFETCHED_BATCHES):
+        next(found)
+    start = time.process_time()
+    frames = sum(len(batch) for batch, _ in zip(found, range(steps), strict=False))
+    return frames / (time.process_time() - start)
 
 
 def cost(data_dir: Path, cache: Path, batch_size: int, steps: int) -> Cost:
@@ -73,22 +76,12 @@ def cost(data_dir: Path, cache: Path, batch_size: int, steps: int) -> Cost:
     before, start = anonymous_megabytes(), time.perf_counter()
     corpus = open_corpus(find_speech(data_dir), data_dir, cache, GAIN)
     middle = steps_in_epoch(corpus, batch_size) // 2
-    batches(corpus, batch_size, middle, 1)
+    rate(corpus, batch_size, middle, 1)
     first_batch, most, rates = time.perf_counter() - start, anonymous_megabytes(), {}
     for kind, changes in KINDS.items():
-        batches(corpus, batch_size, middle, 1, **changes)
-        opening = _processor_seconds(corpus, batch_size, middle, 1, changes)
-        whole = _processor_seconds(corpus, batch_size, middle, 1 + steps, changes)
-        share: Any = changes.get("share", (0, 1))
-        rates[kind] = steps * (batch_size // share[1]) / (whole - opening)
+        rates[kind] = rate(corpus, batch_size, middle, steps, **changes)
         most = max(most, anonymous_megabytes())
     return Cost(first_batch, most - before, rates)
-
-
-def _processor_seconds(corpus: Corpus, batch_size: int, first_step: int, steps: int, changes: dict[str, Any]) -> float:
-    start = time.process_time()
-    batches(corpus, batch_size, first_step, steps, **changes)
-    return time.process_time() - start
 
 
 def pretend(packed: Path, hours: float, folder: Path) -> Path:
@@ -130,7 +123,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--shard_hours", type=float, default=Packing.shard_hours, help="hours a shard (default 2)")
     parser.add_argument("--hours", type=float, default=0.0, help="measure also so many hours in name (default none)")
     parser.add_argument("--batch_size", type=int, default=128, help="frames a batch (default 128)")
-    parser.add_argument("--steps", type=int, default=300, help="batches a measurement (default 300)")
+    parser.add_argument("--steps", type=int, default=1000, help="batches a measurement (default 1000)")
     options = parser.parse_args(arguments)
     try:
         print(measure(**vars(options)))
