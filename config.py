@@ -95,7 +95,9 @@ class Config:
     seed: int = option(0, "seed of the weights, of the order of data and of the choice of validation speakers")
 
     data_dir: str = option(
-        "data/sample_speech", "TIMIT tree, folder with manifest.csv, or a folder a speaker", heading="Data"
+        "data/sample_speech",
+        "TIMIT tree, folder with manifest.csv, a folder a speaker, or a packed corpus",
+        heading="Data",
     )
     sa_sentences: bool = option(True, "TIMIT: use the SA sentences, which all speakers read")
     gain: str = option(

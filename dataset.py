@@ -11,6 +11,7 @@ import weakref
 import zipfile
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -687,6 +688,22 @@ def training_batches(
     signature = tf.TensorSpec((size, LPC_WINDOW_LENGTH), tf.float32)
     dataset = tf.data.Dataset.from_generator(batches, output_signature=signature)
     return dataset.prefetch(PREFETCHED_BATCHES)
+
+
+@contextmanager
+def naming_faults() -> Iterator[None]:
+    """What batches refuse inside, which TensorFlow wraps up in its own errors, ends this with its plain words.
+
+    Raises:
+        UserError: packed speech is damaged.
+    """
+    try:
+        yield
+    except tf.errors.UnknownError as error:
+        words = re.search(r"UserError: (.*)", error.message)
+        if not words:
+            raise
+        raise UserError(words[1]) from None
 
 
 def generator_of(seed_and_epoch: tuple[int, int], *key: int) -> np.random.Generator:

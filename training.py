@@ -18,7 +18,7 @@ from tqdm import tqdm
 from cmrl import Cascade, Stage, stages_of
 from config import Config
 from context_fit import fit_models, training_symbols
-from dataset import Corpus, steps_in_epoch, training_batches
+from dataset import Corpus, naming_faults, steps_in_epoch, training_batches
 from distribute import Cluster, sum_over_replicas
 from entropy_model import Tables, count_symbols, integer_tables, kilobits_per_second, symbols_by_part
 from errors import UserError
@@ -173,8 +173,8 @@ class StageTrainer:
 
     def _epoch_batches(
         self, epoch: int, first: int, end: int, *, augmented: bool = True, share: tuple[int, int] = (0, 1)
-    ) -> tf.data.Dataset:
-        return training_batches(
+    ) -> Iterator[tf.Tensor]:
+        batches = training_batches(
             self.corpus,
             batch_size=self.config.batch_size,
             seed=self.config.seed,
@@ -187,6 +187,8 @@ class StageTrainer:
             consecutive=self.config.consecutive_frames,
             share=share,
         )
+        with naming_faults():
+            yield from batches
 
     @tf.function(autograph=False)
     def _step(self, contexts: tf.Tensor, warm_up: bool) -> Losses:

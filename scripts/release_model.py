@@ -17,6 +17,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 from config import from_dict
+from dataset import is_packed
 from errors import UserError
 from modes import BASE, CONFIG, ENVIRONMENT, SPLITS
 from runs import SHIPPED, Journal, Run, find_run
@@ -32,13 +33,15 @@ def release(run: Run, name: str, check_dir: Path, doc_dir: Path) -> Path:
     """Writes the last stage of a run and what is known of its training and of those before it; returns its folder.
 
     Raises:
-        UserError: the name is taken, or the run's records are not there.
+        UserError: the name is taken, the speech was a packed corpus, or the run's records are not there.
     """
     target = SHIPPED / name
     if target.exists():
         raise UserError(f"expected a new name, found {target}; remove it first, or choose another")
     stage = list(stage_folders(run.folder).values())[-1]
     data_dir = Path(saved_config(stage).data_dir)
+    if is_packed(data_dir):
+        raise UserError(f"expected a run on plain speech, found the packed corpus {data_dir}; train on plain speech")
     corpus = os.path.relpath(data_dir, ROOT)
     digest = release_model(stage, target, corpus)
     released = Run(name, target, "finished", run.fingerprint, run.created)

@@ -233,6 +233,15 @@ def test_a_damaged_index_is_told(copy: Path) -> None:
         ShardedCorpus(copy, "group").files("train")
 
 
+def test_damage_found_in_mid_training_is_told(copy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for index in copy.glob("*/index.npz"):
+        index.write_bytes(bytes(len(index.read_bytes())))
+    place = Workplace(tmp_path)
+    assert place.run(training_mode=1, num_modules=1, data_dir=str(copy)) == 2
+    told = [line for line in capsys.readouterr().err.splitlines() if line.startswith("main.py: ")]
+    assert len(told) == 1 and "found a damaged file; delete this folder" in told[0]
+
+
 def test_a_folder_with_something_else_is_not_written_to(
     copy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
