@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import measure_input
 import numpy as np
 import pack_corpus
 import pytest
@@ -127,6 +128,31 @@ def test_no_more_shards_are_open_than_a_window_has(packed: Path) -> None:
         links = [os.path.realpath(f"/proc/self/fd/{number}") for number in os.listdir("/proc/self/fd")]
         opened.append(sum(link.endswith("samples.int16") and str(packed) in link for link in links))
     assert 0 < max(opened) <= shards.OPEN_SHARDS
+
+
+def test_a_seek_in_a_huge_corpus_opens_one_window(
+    packed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    corpus = ShardedCorpus(measure_input.pretend(packed, 10.0, tmp_path / "huge"), "group")
+    assert corpus.num_training_frames() > 9.5 * 3600 * 1000 / 30
+    opened: list[Path] = []
+    read_ahead = PackedCorpus.read_ahead
+
+    def noting(shard: PackedCorpus) -> None:
+        opened.append(shard.folder)
+        read_ahead(shard)
+
+    monkeypatch.setattr(PackedCorpus, "read_ahead", noting)
+    batches(corpus, first_step=50_000, num_steps=50_001)
+    assert len(opened) == shards.OPEN_SHARDS
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="memory is read from Linux's /proc")
+def test_the_cost_of_reading_is_measured(capsys: pytest.CaptureFixture[str]) -> None:
+    sizes = ["--shard_hours", str(SHARD_HOURS), "--hours", "1", "--batch_size", "16", "--steps", "2"]
+    assert measure_input.main(["--data_dir", str(CORPUS), *sizes]) == 0
+    table = capsys.readouterr().out
+    assert all(row in table for row in ("one file", "8 shards", "1 h of shards", "hours an hour of processor time"))
 
 
 # Packing
