@@ -58,6 +58,7 @@ VALIDATION_SHARE = 0.08  # of the speakers
 SHORTEST_SECONDS = 0.5
 SILENCE_DB = -70.0  # dB re full scale: a file whose loudest group is below holds no speech
 PACKING_FORMAT = 1  # raised when what a packed folder holds changes
+SHARDS_ENTRIES = ("gain", "hours", "speakers", "left_out", "held_out", "shards")
 DAMAGED = "expected packed speech, found a damaged file; delete this folder and try again"
 PACK_AGAIN = "run scripts/pack_corpus.py again"
 FILES_AT_ONCE = 32  # decoded files held in memory while packing
@@ -158,10 +159,13 @@ def read_shards(data_dir: Path, *, unfinished: bool = False) -> dict[str, Any]:
     try:
         manifest = json.loads(path.read_text())
         version, finished = manifest["format"], manifest["finished"]
+        missing = [name for name in SHARDS_ENTRIES if finished and name not in manifest]
     except (OSError, ValueError, KeyError, TypeError):
         raise UserError(f"{path}: expected a packed corpus, found a damaged file; {PACK_AGAIN}") from None
     if version != PACKING_FORMAT:
         raise UserError(f"{path}: expected version {PACKING_FORMAT}, found {version}; {PACK_AGAIN} into a new folder")
+    if missing:
+        raise UserError(f"{path}: expected an entry {missing[0]}, found none; {PACK_AGAIN} into a new folder")
     if not (finished or unfinished):
         raise UserError(f"{path}: expected a packed corpus, found one half written; {PACK_AGAIN} to finish it")
     return manifest
@@ -395,7 +399,8 @@ class PackedCorpus:
 
     def read_ahead(self) -> None:
         """Asks the system to fetch all samples in one go: reading them by chance one by one takes far longer."""
-        os.posix_fadvise(self._descriptor, 0, 0, os.POSIX_FADV_WILLNEED)
+        if hasattr(os, "posix_fadvise"):  # macOS has none
+            os.posix_fadvise(self._descriptor, 0, 0, os.POSIX_FADV_WILLNEED)
 
     def files(self, split: str) -> list[SpeechFile]:
         """The packed files of one split."""

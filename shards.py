@@ -224,7 +224,7 @@ def _check_output(packing: Packing, output: Path) -> None:
                 f"{output}: expected a corpus packed with {other[0]} {getattr(packing, other[0])}, found"
                 f" {found.get(other[0])}; give the same options as before, or a new --output"
             )
-    elif output.exists() and any(output.iterdir()):
+    elif output.exists() and (output.is_file() or any(output.iterdir())):
         raise UserError(f"{output}: expected a new or empty folder, found files; give another --output")
 
 

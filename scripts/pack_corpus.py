@@ -24,6 +24,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=Packing.seed, help="of held out speakers and of the order")
     parser.add_argument("--processes", type=int, default=1, help="shards packed at the same time (default 1)")
     options = parser.parse_args(arguments)
+    if options.shard_hours <= 0 or options.processes < 1:
+        parser.error("--shard_hours and --processes take numbers above 0")
     packing = Packing(options.data_dir, options.gain, options.shard_hours, options.seed)
     try:
         manifest = pack_shards(packing, options.output, options.processes)

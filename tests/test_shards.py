@@ -222,8 +222,10 @@ def test_unusable_recordings_are_left_out_and_named(tmp_path: Path, capsys: pyte
 # Refusals
 
 
-def rewrite(folder: Path, **changes: Any) -> None:
-    (folder / dataset.SHARDS).write_text(json.dumps(json.loads((folder / dataset.SHARDS).read_text()) | changes))
+def rewrite(folder: Path, without: str = "", **changes: Any) -> None:
+    manifest = json.loads((folder / dataset.SHARDS).read_text()) | changes
+    manifest.pop(without, None)
+    (folder / dataset.SHARDS).write_text(json.dumps(manifest))
 
 
 def cut_short(folder: Path) -> None:
@@ -236,6 +238,10 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     "a shard gone": (lambda folder: shutil.rmtree(shard_files(folder)[2]), r"expected \d+ bytes, found none"),
     "a manifest cut short": (lambda folder: (folder / "shards.json").write_text('{"format"'), "found a damaged file"),
     "no manifest at all": (lambda folder: (folder / "shards.json").write_text("[]"), "found a damaged file"),
+    "a manifest without shards": (
+        lambda folder: rewrite(folder, without="shards"),
+        "expected an entry shards, found none",
+    ),
     "another version": (lambda folder: rewrite(folder, format=2), "expected version 1, found 2"),
     "half written": (lambda folder: rewrite(folder, finished=False), "found one half written"),
     "another gain": (lambda folder: rewrite(folder, gain="utterance"), "packed with --gain group, found utterance"),
