@@ -247,11 +247,13 @@ def test_without_an_id_unfinished_runs_do_not_do(folders: Folders) -> None:
     assert run.id in one_line(error)
 
 
-@pytest.mark.parametrize("base_model_id", ["", "1993783"])
-def test_a_folder_without_runs_is_told_in_one_line(tmp_path: Path, base_model_id: str) -> None:
+@pytest.mark.parametrize(("base_model_id", "told"), [("", "found none"), ("1993783", "choose one of .*cq-9k")])
+def test_a_folder_without_runs_is_told_in_one_line_that_names_those_that_ship(
+    tmp_path: Path, base_model_id: str, told: str
+) -> None:
     (tmp_path / "not a run").mkdir()
     for folder in (tmp_path, tmp_path / "missing"):
-        with pytest.raises(UserError, match="found none") as error:
+        with pytest.raises(UserError, match=told) as error:
             find_run(base_model_id, folder)
         assert str(folder) in one_line(error)
 
