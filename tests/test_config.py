@@ -112,7 +112,7 @@ def test_the_experiments_that_the_papers_claims_need_exist() -> None:
 @pytest.mark.parametrize(
     ("names", "differing"),
     [
-        (("cq_9k", "cq_16k", "cq_24k"), {"target_kbps", "num_resnets", "folded_width", "film_units"}),
+        (("cq_9k", "cq_16k"), {"target_kbps"}),
         (("cq", "fixed_lpc", "time_domain"), {"is_cq", "is_pure_time_domain"}),
     ],
     ids=["rates", "ablation"],
