@@ -5,7 +5,8 @@
 #   scripts/bitrate_sweep.sh --data_dir SPEECH --entropies "1.6 2.2 2.8" --modules "1 2" [--output sweep] [-- FLAGS]
 #   scripts/bitrate_sweep.sh --data_dir SPEECH --models "ID ID/STAGE" [--output sweep]
 #
-# FLAGS go to main.py, such as --config cq_24k. Stopped, the same command continues and does nothing twice. Started on
+# FLAGS go to main.py, such as --config cq_24k. --files_per_speaker 1 scores that many files only, --measures
+# "pesq_wb stoi" these measures (ViSQOL is slow). Stopped, the same command continues and does nothing twice. Started on
 # several machines with one folder for --output, they share the work (bitrate_sweep.slurm does so with SLURM).
 # SWEEP_PYTHON=/path/to/python takes that interpreter instead of setting up .venv.
 set -euo pipefail
@@ -16,10 +17,10 @@ stop() {
 }
 
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
-data_dir="" output=sweep entropies="" modules="" models="" files_per_speaker=0 flags=()
+data_dir="" output=sweep entropies="" modules="" models="" files_per_speaker=0 measures="" flags=()
 while (($#)); do
     case "$1" in
-    --data_dir | --output | --entropies | --modules | --models | --files_per_speaker)
+    --data_dir | --output | --entropies | --modules | --models | --files_per_speaker | --measures)
         [[ $# -ge 2 ]] || stop "expected a value behind $1, found none"
         printf -v "${1#--}" %s "$2"
         shift 2
@@ -29,7 +30,10 @@ while (($#)); do
         flags=("$@")
         break
         ;;
-    *) stop "expected --data_dir, --output, --entropies, --modules, --models, --files_per_speaker or --, found '$1'" ;;
+    *)
+        stop "expected --data_dir, --output, --entropies, --modules, --models, --files_per_speaker, --measures or --," \
+            "found '$1'"
+        ;;
     esac
 done
 [[ -d "$data_dir" ]] || stop "expected a folder of speech behind --data_dir, found '$data_dir'"
@@ -86,8 +90,10 @@ for each in "${trained[@]}"; do measured+=("$(named "$each")"); done
 measure() {
     local check_dir="$1"
     shift
+    local chosen=()
+    [[ -z "$measures" ]] || read -ra chosen <<<"--measures $measures"
     "$SWEEP_PYTHON" report.py measure --data_dir "$data_dir" --output "$output" --cache_dir "$output/coded" \
-        --files_per_speaker "$files_per_speaker" --check_dir "$check_dir" "$@"
+        --files_per_speaker "$files_per_speaker" --check_dir "$check_dir" "${chosen[@]}" "$@"
 }
 ((${#measured[@]} == 0)) || measure "$output/check" --models "${measured[@]}"
 read -ra given <<<"$models"
