@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import partial
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -55,22 +55,22 @@ def objective(output: CascadeOutput, cascade: Cascade, stage: Stage, tau: tf.Ten
 def _distortion(output: CascadeOutput, cascade: Cascade, *, layer_loss: float) -> list[tf.Tensor]:
     """Time, mel and loudness loss at full depth, plus `layer_loss` times the mean over the shallower depths."""
     target, *decoded = _compared_signals(output, cascade, deepest_only=layer_loss == 0.0)
-    hears_loudness = cascade.config.loudness_weight > 0
-    heard = partial(_as_heard, cascade=cascade)
     losses = [
-        tf.stack(
-            [
-                time_loss(target, signal),
-                mel_loss(target, signal),
-                loudness_loss(heard(target), heard(signal)) if hears_loudness else tf.zeros([]),
-            ]
-        )
-        for signal in decoded
+        tf.stack([time_loss(target, signal), mel_loss(target, signal), loudness])
+        for signal, loudness in zip(decoded, _loudness_losses(target, decoded, cascade), strict=True)
     ]
     combined = losses[-1]
     if len(losses) > 1:
         combined += layer_loss * tf.add_n(losses[:-1]) / (len(losses) - 1)
     return tf.unstack(combined)
+
+
+def _loudness_losses(target: tf.Tensor, decoded: Sequence[tf.Tensor], cascade: Cascade) -> list[tf.Tensor]:
+    """The loss on loudness at each depth, 0 where it has no weight."""
+    if not cascade.config.loudness_weight:
+        return [tf.zeros([])] * len(decoded)
+    heard = _as_heard(target, cascade)
+    return [loudness_loss(heard, _as_heard(signal, cascade)) for signal in decoded]
 
 
 def _compared_signals(output: CascadeOutput, cascade: Cascade, *, deepest_only: bool) -> list[tf.Tensor]:
