@@ -213,7 +213,7 @@ def _visqol_speech_mode() -> Any:
 
 
 MEASURES: Final = {"pesq_wb": pesq_wb, "stoi": stoi, "snr": snr, "si_sdr": si_sdr}
-# Those that training and mode 0 do without: ViSQOL takes half as long as the speech lasts and is an extra of the installation.
+# Those that training and mode 0 do without: ViSQOL takes half as long as the speech lasts and is an extra to install.
 ALL_MEASURES: Final = MEASURES | {"lsd": log_spectral_distance, "visqol": visqol}
 
 
