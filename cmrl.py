@@ -14,7 +14,7 @@ from config import Config
 from constants import LPC_ORDER, LSF_CODEBOOK_SIZE
 from front_end import Analysis, LpcFrontEnd, TimeDomainFrontEnd
 from neural_speech_coding_module import NeuralSpeechCodec
-from nn_core_operator import Quantised
+from nn_core_operator import Film, Quantised
 
 
 class CascadeOutput(NamedTuple):
@@ -215,5 +215,6 @@ def _multiply_adds(network: keras.Sequential) -> int:
     total = 0
     for layer in network.layers:
         kernels = [np.prod(weight.shape) for weight in layer.weights if len(weight.shape) > 1]
-        total += int(layer.output.shape[1] * sum(kernels))
+        times = 1 if isinstance(layer, Film) else layer.output.shape[1]
+        total += int(times * sum(kernels))
     return total

@@ -214,6 +214,12 @@ class Config:
     )
     steps_per_epoch: int = option(0, "steps in an epoch; 0: a pass over the corpus")
     batch_size: int = option(128, "frames a step")
+    precision: str = option(
+        "float32",
+        "arithmetic of the networks in training; weights, LPC, quantisers and losses, and all that a saved model does, "
+        "stay float32",
+        choices=("float32", "bfloat16"),
+    )
     pretrain_epochs: int = option(2, "first epochs of the first codec without quantisers", flag="pretrain_step")
     follower_pretrain_epochs: int = option(1, "first epochs of every added codec without its quantiser, never the last")
     codebook_learning_rate: float = option(

@@ -12,6 +12,7 @@ from config import Config
 from constants import ENVELOPE_POINTS, FRAME_LENGTH
 from lpc_utilities import log_envelope
 from nn_core_operator import (
+    PRECISION,
     BottleneckBlock,
     Film,
     GatedBlock,
@@ -65,26 +66,32 @@ class NeuralSpeechCodec(keras.Model):
         Returns:
             The decoded frames, float32 [batch, 512], and what the quantiser made of the code.
         """
-        code = self._run(self.encoder, signal[..., None] * self.scale, polynomial)
+        code = self.analyse(signal, polynomial)
         if decision == "bypass" and not self.has_warm_up:
             decision = "straight_through"
         quantised = self.quantizer(mu_law_compress(code) if self.mu_law else code, decision=decision)
-        return self._synthesise(quantised.decoded, polynomial), quantised
+        return self.synthesise(quantised.decoded, polynomial), quantised
+
+    def analyse(self, signal: tf.Tensor, polynomial: tf.Tensor | None = None) -> tf.Tensor:
+        """Encodes float32 [batch, 512], beside A [batch, 17], to the unquantised code [batch, positions, channels]."""
+        return self._run(self.encoder, signal[..., None] * self.scale, polynomial)
+
+    def synthesise(self, code: tf.Tensor, polynomial: tf.Tensor | None = None) -> tf.Tensor:
+        """Decodes a code [batch, positions, channels], beside A [batch, 17], to float32 [batch, 512]."""
+        return self._run(self.decoder, mu_law_expand(code) if self.mu_law else code, polynomial)[..., 0] / self.scale
 
     def decode(self, symbols: tf.Tensor, polynomial: tf.Tensor | None = None) -> tf.Tensor:
         """Decodes int32 symbols [batch, positions, channels], beside A [batch, 17], to float32 [batch, 512]."""
-        return self._synthesise(self.quantizer.decode(symbols, self.code_shape), polynomial)
+        return self.synthesise(self.quantizer.decode(symbols, self.code_shape), polynomial)
 
     @property
     def symbols_shape(self) -> tuple[int, int]:
         """(positions, channels) of one frame's symbols; each channel has a probability table of its own."""
         return self.quantizer.symbols_shape(self.code_shape)
 
-    def _synthesise(self, code: tf.Tensor, polynomial: tf.Tensor | None) -> tf.Tensor:
-        return self._run(self.decoder, mu_law_expand(code) if self.mu_law else code, polynomial)[..., 0] / self.scale
-
     def _run(self, network: keras.Model, signal: tf.Tensor, polynomial: tf.Tensor | None) -> tf.Tensor:
-        return network([signal, log_envelope(polynomial)] if self.knows_envelope else signal)
+        inputs = [signal, log_envelope(polynomial)] if self.knows_envelope else signal
+        return tf.cast(network(inputs), tf.float32)
 
 
 def waveform_networks(config: Config, stride: int) -> tuple[keras.Model, keras.Model]:
@@ -176,5 +183,5 @@ def _film(config: Config) -> Iterator[keras.layers.Layer]:
 
 def _widening(config: Config, wide: int, kernel: int) -> keras.layers.Layer:
     if config.block == "gln":
-        return keras.layers.SeparableConv1D(wide, kernel, padding="same", activation=leaky_relu)
+        return keras.layers.SeparableConv1D(wide, kernel, padding="same", activation=leaky_relu, dtype=PRECISION)
     return convolution(wide, kernel, activation=leaky_relu)

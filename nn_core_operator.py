@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, NamedTuple
 
 import keras
@@ -17,6 +19,30 @@ Shape = tuple[int, ...]  # of a batch, whose own size is None
 
 DECISIONS = ("bypass", "soft", "straight_through", "hard")
 
+_compute_type: ContextVar[str] = ContextVar("compute_type", default="float32")
+
+
+@contextmanager
+def networks_compute_in(dtype: str) -> Iterator[None]:
+    """Networks that are called, or traced, inside of the block compute in "float32" or "bfloat16"."""
+    token = _compute_type.set(dtype)
+    try:
+        yield
+    finally:
+        _compute_type.reset(token)
+
+
+class NetworkPrecision(keras.DTypePolicy):
+    """Weights in float32, and arithmetic as `networks_compute_in` says, which is float32 wherever nothing is said."""
+
+    @property
+    def compute_dtype(self) -> str:
+        """The type to which a layer casts inputs and weights when it is called."""
+        return _compute_type.get()
+
+
+PRECISION = NetworkPrecision("float32")
+
 
 def leaky_relu(signal: tf.Tensor) -> tf.Tensor:
     """Leaky rectifier of slope 0.2, the cascade's only activation besides tanh."""
@@ -25,7 +51,7 @@ def leaky_relu(signal: tf.Tensor) -> tf.Tensor:
 
 def convolution(channels: int, kernel: int, **options: Any) -> keras.layers.Conv1D:
     """A one-dimensional convolution [batch, time, in] -> [batch, time / stride, channels] with bias."""
-    return keras.layers.Conv1D(channels, kernel, padding="same", **options)
+    return keras.layers.Conv1D(channels, kernel, padding="same", dtype=PRECISION, **options)
 
 
 class GatedBlock(keras.layers.Layer):
@@ -37,7 +63,7 @@ class GatedBlock(keras.layers.Layer):
     def __init__(
         self, wide: int, narrow: int, gate_kernel: int, back_kernel: int, dilation: int, activate: bool
     ) -> None:
-        super().__init__()
+        super().__init__(dtype=PRECISION)
         self.neck = convolution(narrow, 1, activation=leaky_relu)
         self.branches = convolution(2 * narrow, gate_kernel, dilation_rate=dilation)
         self.back = convolution(wide, back_kernel)
@@ -66,7 +92,7 @@ class BottleneckBlock(keras.layers.Layer):
     def __init__(
         self, wide: int, narrow: int, neck_kernel: int, outer_kernel: int, dilation: int, activate: bool
     ) -> None:
-        super().__init__()
+        super().__init__(dtype=PRECISION)
         self.neck = convolution(narrow, outer_kernel, activation=leaky_relu)
         self.dilated = convolution(narrow, neck_kernel, dilation_rate=dilation, activation=leaky_relu)
         self.back = convolution(wide, outer_kernel)
@@ -95,9 +121,9 @@ class Film(keras.layers.Layer):
     """
 
     def __init__(self, channels: int, hidden: int) -> None:
-        super().__init__()
-        self.hidden = keras.layers.Dense(hidden, activation=leaky_relu)
-        self.modulation = keras.layers.Dense(2 * channels, kernel_initializer="zeros")
+        super().__init__(dtype=PRECISION)
+        self.hidden = keras.layers.Dense(hidden, activation=leaky_relu, dtype=PRECISION)
+        self.modulation = keras.layers.Dense(2 * channels, kernel_initializer="zeros", dtype=PRECISION)
 
     def build(self, signal_shape: Shape, condition_shape: Shape) -> None:
         """Makes the weights."""
@@ -117,6 +143,9 @@ class Film(keras.layers.Layer):
 class SubPixelUpsampling(keras.layers.Layer):
     """Doubles the time resolution by moving halves of the channels into time (Shi et al., 2016)."""
 
+    def __init__(self) -> None:
+        super().__init__(dtype=PRECISION)
+
     def call(self, signal: tf.Tensor) -> tf.Tensor:
         """[batch, time, channels] -> [batch, 2 time, channels / 2]."""
         _, time, channels = signal.shape
@@ -132,7 +161,7 @@ class Reshape(keras.layers.Layer):
     """[batch, ...] -> [batch, *shape] without copying: folds samples into channels and back."""
 
     def __init__(self, shape: Sequence[int]) -> None:
-        super().__init__()
+        super().__init__(dtype=PRECISION)
         self.target = list(shape)
 
     def call(self, signal: tf.Tensor) -> tf.Tensor:

@@ -14,7 +14,7 @@ setup(
     license_files=["LICENSE"],
     python_requires=">=3.11",
     py_modules=sorted(path.stem for path in ROOT.glob("*.py") if path.stem != "setup"),
-    packages=["evidence"],
+    packages=["evidence", "speed"],
     package_data={"evidence": ["page/*"]},
     install_requires=[
         "tensorflow>=2.20,<2.22",  # a run continues bit for bit only on the release that began it

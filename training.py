@@ -22,6 +22,7 @@ from dataset import Corpus, naming_faults, steps_in_epoch, training_batches
 from distribute import Cluster, sum_over_replicas
 from entropy_model import Tables, count_symbols, integer_tables, kilobits_per_second, symbols_by_part
 from errors import UserError
+from nn_core_operator import networks_compute_in
 from objective import Losses, objective
 from rate_control import CONTROL_INTERVAL, RateController
 from runs import Journal, Run
@@ -198,21 +199,26 @@ class StageTrainer:
         """What one replica does with its part of the batch; with a single one this is the whole step."""
         decisions, lsf_decision = self._decisions(warm_up)
         with tf.GradientTape() as tape:
-            output = self.cascade.call(contexts, decisions, lsf_decision)
+            with networks_compute_in(self.config.precision):
+                output = self.cascade.call(contexts, decisions, lsf_decision)
             losses = objective(output, self.cascade, self.stage, self.controller.tau, warm_up=warm_up)
             # what this replica adds to the losses of the whole batch
             shares = tf.nest.map_structure(lambda loss: loss / self.cluster.replicas, losses)
         gradients = self._dense(tape.gradient(shares.total, self.variables))
         gradients, losses = sum_over_replicas((gradients, shares))
+        self.update(gradients)
+        lsf = output.analysis.lsf
+        self.controller.observe(([] if lsf is None else [lsf.symbols]) + [code.symbols for code in output.codes])
+        return losses
+
+    def update(self, gradients: list[tf.Tensor]) -> None:
+        """What follows from the whole batch's gradients: clipping, Adam, averages."""
         if self.config.clip_norm:
             gradients, _ = tf.clip_by_global_norm(gradients, self.config.clip_norm)
         _apply(self.optimizer, gradients[: len(self.networks)], self.networks)
         _apply(self.codebook_optimizer, gradients[len(self.networks) :], self.codebooks)
         self.average.update(self.step)
         self.step.assign_add(1)
-        lsf = output.analysis.lsf
-        self.controller.observe(([] if lsf is None else [lsf.symbols]) + [code.symbols for code in output.codes])
-        return losses
 
     def _dense(self, gradients: list[tf.Tensor | None]) -> list[tf.Tensor]:
         """A gradient for each variable: the warm-up leaves codebooks unconnected."""

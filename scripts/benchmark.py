@@ -1,11 +1,11 @@
-"""Measures the speed of training step, LPC, input pipeline and coding against what this machine can do.
+"""Measures the speed of training, coding and evaluation against what this machine can do, on its processor or GPU.
 
 python scripts/benchmark.py --quick
 python scripts/benchmark.py --data_dir ../shared/speech --json benchmark.json
 
-All parts take turns within one run and the best turn of each counts: other load on the machine can only slow a turn
-down, and ratios within one run wander less than times. On a busy machine time on the clock says little: how far the
-median lies above the best shows it, and ratios of processor time stand beside.
+What is compared takes turns within one run and the best turn of each counts: other load on the machine can only slow
+a turn down, and ratios within one run wander less than times. On a busy machine time on the clock says little: how far
+the median lies above the best shows it, and ratios of processor time stand beside.
 """
 
 from __future__ import annotations
@@ -15,280 +15,254 @@ import json
 import os
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from tabulate import tabulate
-from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 import tensorflow as tf
 
-import feed_forward
-import lpc_utilities as lpc
-from cmrl import Cascade, multiply_adds, stages_of
-from config import Config
-from constants import LPC_CONTEXT, SAMPLE_RATE
-from dataset import PackedCorpus, find_speech
+import codec
+from config import from_dict, read_experiment
+from constants import SAMPLE_RATE
+from dataset import PackedCorpus, SpeechFile, find_speech
 from errors import UserError
+from modes import prepare_machine
 from runs import environment
+from saved_model import load_model
+from speed import work
+from speed.memory import peak_of_training
+from speed.turns import Timing, take_turns
 from training import StageTrainer
-from utilities import load_speech
+from utilities import atomic_write
 
-SPEECH = Path(__file__).resolve().parent.parent / "tests" / "data"
+ROOT = Path(__file__).resolve().parent.parent
+SPEECH = ROOT / "tests" / "data"
 
 MATRIX_SIZE = 2048  # 17 GFLOP a product
 MATRIX_PRODUCTS = 4  # a turn
-MATRIX_FLOPS = 2 * MATRIX_PRODUCTS * MATRIX_SIZE**3
 LPC_BATCH, LPC_BATCHES = 1024, 8  # a turn
 FIRST_IMPLEMENTATION_LPC_MS = 9.2  # CPU a frame: 4.56 analysis, 4.64 residual
 CODED_SECONDS = 10.0
+EVALUATED_FILES = 4
 PIPELINE_STEPS = 10  # a turn
 
-STEP_SHARE = 0.40  # of the matrix rate
+STEP_SHARES = {"float32": 0.50, "bfloat16": 0.35}  # of the matrix rate
 LPC_RATIO = 500.0
 PIPELINE_RATIO = 1.05
 REAL_TIME_RATIO = 5.0
 
-GATED, FOLDED, FOLDED_LARGE = "gln, batch 128", "folded, batch 32", "folded, batch 128"
-NETWORKS: dict[str, dict[str, Any]] = {
-    GATED: {"batch_size": 128},
-    FOLDED: {"block": "folded", "batch_size": 32},
-    FOLDED_LARGE: {"block": "folded", "batch_size": 128},
+GATED, FOLDED, FOLDED_SMALL, SHIPPED = "gln, batch 128", "folded, batch 128", "folded, batch 32", "cq_16k, batch 32"
+
+
+def _shipped() -> dict[str, Any]:
+    """The network and the losses of a model that ships."""
+    config = from_dict(read_experiment(ROOT / "configs" / "cq_16k.toml"), origin="cq_16k")
+    schedule = ("training_mode", "num_modules", "epochs", "steps_per_epoch", "pretrain_epochs")
+    return {name: value for name, value in vars(config).items() if name not in (*schedule, "follower_pretrain_epochs")}
+
+
+# options, and the stages that are measured
+NETWORKS: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
+    GATED: ({"batch_size": 128}, work.STAGES),
+    FOLDED: ({"block": "folded", "batch_size": 128}, work.STAGES),
+    FOLDED_SMALL: ({"block": "folded", "batch_size": 32}, ("first",)),
+    SHIPPED: (_shipped(), ("first",)),
 }
-
-
-@dataclass
-class Timing:
-    """Seconds that the turns of one part took: on the clock, and of all processors together."""
-
-    wall: list[float] = field(default_factory=list)
-    processor: list[float] = field(default_factory=list)
-
-    @property
-    def best(self) -> float:
-        """Seconds of the best turn."""
-        return min(self.wall)
-
-    @property
-    def median(self) -> float:
-        """Seconds of the median turn."""
-        return float(np.median(self.wall))
-
-    @property
-    def best_processor(self) -> float:
-        """Seconds of processor time of the most thrifty turn."""
-        return min(self.processor)
+IN_PARTS = (GATED, FOLDED)
 
 
 @dataclass(frozen=True)
 class Row:
-    """A line of the table.
+    """A line of a table.
 
-    found: the result with its unit.
-    ratio, processor_ratio: what is compared with the wish, on the clock and in processor time.
-    wanted: what is possible or wanted, in words; reached: whether it is.
-    slower_median: median over best turn.
+    found: the result with its unit; seconds: of the best turn.
+    ratio, processor_ratio: achieved over possible, on the clock and in processor time.
+    possible: what the ratio is of.
+    reached: whether what is wanted is achieved; None where nothing is.
+    unrest: median over best turn.
     """
 
+    table: str
     name: str
     found: str
-    ratio: float | None
-    processor_ratio: float | None
-    wanted: str
-    reached: bool | None
-    slower_median: float
+    seconds: float | None = None
+    ratio: float | None = None
+    processor_ratio: float | None = None
+    possible: str = ""
+    reached: bool | None = None
+    unrest: float | None = None
 
 
-def take_turns(parts: Mapping[str, Callable[[], Any]], turns: int) -> dict[str, Timing]:
-    """Times every part so many times, one after the other, after a first turn that only warms up."""
-    timings = {name: Timing() for name in parts}
-    for turn in tqdm(range(turns + 1), unit="turn", disable=None):
-        for name, part in parts.items():
-            wall, processor = time.perf_counter(), time.process_time()
-            part()
-            if turn:
-                timings[name].wall.append(time.perf_counter() - wall)
-                timings[name].processor.append(time.process_time() - processor)
-    return timings
+def measure(data_dir: Path, turns: int, *, quick: bool) -> Iterator[Row]:
+    """All rows, table by table.
 
-
-def matrix_products() -> Callable[[], None]:
-    """Products of large float32 matrices, the most arithmetic that TensorFlow gets out of this machine."""
-    left, right = (tf.random.normal([MATRIX_SIZE, MATRIX_SIZE], seed=seed) for seed in (1, 2))
-
-    def run() -> None:
-        for _ in range(MATRIX_PRODUCTS):
-            tf.matmul(left, right).numpy()
-
-    return run
-
-
-def trainer_of(corpus: PackedCorpus, folder: Path, **network: Any) -> StageTrainer:
-    """The first stage of a single codec with LPC, past its warm-up."""
-    config = Config(training_mode=1, num_modules=1, pretrain_epochs=0, epochs=1, steps_per_epoch=1_000_000, **network)
-    return StageTrainer(Cascade(config), stages_of(config)[0], corpus, folder)
-
-
-def training_step(trainer: StageTrainer) -> Callable[[], None]:
-    """One step on a batch in memory."""
-    _, batch = next(trainer.batches())
-    return lambda: _wait(trainer.train_step(batch, 0))
-
-
-def steps_from_memory(trainer: StageTrainer) -> Callable[[], None]:
-    """Steps on one batch, without the input pipeline."""
-    step = training_step(trainer)
-
-    def run() -> None:
-        for _ in range(PIPELINE_STEPS):
-            step()
-
-    return run
-
-
-def steps_from_corpus(trainer: StageTrainer) -> Callable[[], None]:
-    """As many steps on batches that the input pipeline reads, filters and scales meanwhile."""
-    batches = trainer.batches()
-
-    def run() -> None:
-        for _ in range(PIPELINE_STEPS):
-            epoch, batch = next(batches)
-            _wait(trainer.train_step(batch, epoch))
-
-    return run
-
-
-def lpc_batches(corpus: PackedCorpus) -> Callable[[], None]:
-    """Speech to LSFs, and the residual by the polynomial that belongs to them."""
-    numbers = np.resize(corpus.frame_indices("train", audible_only=True), LPC_BATCH)
-    contexts = tf.constant(corpus.contexts(numbers, pre_emphasis=True, high_pass=False))
-
-    @tf.function
-    def analyse(contexts: tf.Tensor) -> tf.Tensor:
-        polynomial = lpc.levinson_durbin(lpc.autocorrelation(lpc.analysis_window() * contexts))
-        lsf = lpc.polynomial_to_lsf(polynomial)
-        return lpc.residual_of(contexts[:, LPC_CONTEXT:-LPC_CONTEXT], lpc.lsf_to_polynomial(lsf), "frame")
-
-    def run() -> None:
-        for _ in range(LPC_BATCHES):
-            analyse(contexts).numpy()
-
-    return run
-
-
-def signal_of(corpus: PackedCorpus) -> NDArray[np.float32]:
-    """Ten seconds of the test speakers."""
-    signals = [load_speech(file.path) for file in corpus.files("test")[:20]]
-    return np.resize(np.concatenate(signals), round(CODED_SECONDS * SAMPLE_RATE))
-
-
-def coding(cascade: Cascade, signal: NDArray[np.float32]) -> Callable[[], None]:
-    """A whole file to symbols and back, as evaluation does it."""
-    return lambda: _wait(feed_forward.decode(cascade, feed_forward.encode(cascade, signal, depth=1)))
-
-
-def _wait(result: Any) -> None:
-    """Lets a device finish: results are computed in the background until they are read."""
-    np.asarray(result[0])
-
-
-def measure(data_dir: Path, turns: int) -> list[Row]:
-    """All rows of the table.
+    Args:
+        data_dir: speech with a training and a test split.
+        turns: of every part.
+        quick: leaves out follower, finetuning, parts and memory.
 
     Raises:
         UserError: no speech in `data_dir`.
     """
-    with tempfile.TemporaryDirectory() as scratch:
+    with tempfile.TemporaryDirectory() as folder:
+        scratch = Path(folder)
         corpus = PackedCorpus.pack(find_speech(data_dir), scratch)
-        trainers = {name: trainer_of(corpus, Path(scratch), **network) for name, network in NETWORKS.items()}
-        signal = signal_of(corpus)
-        parts = {"matrix": matrix_products(), "lpc": lpc_batches(corpus)}
-        parts |= {f"step {name}": training_step(trainer) for name, trainer in trainers.items()}
-        parts |= {f"code {name}": coding(trainers[name].cascade, signal) for name in (GATED, FOLDED)}
-        timings = take_turns(parts, turns)
-        # by themselves, since during other parts' turns the pipeline would read ahead
-        pipeline = {"memory": steps_from_memory(trainers[FOLDED]), "corpus": steps_from_corpus(trainers[FOLDED])}
-        timings |= take_turns(pipeline, 5 * turns)
-    return rows(timings, trainers)
+        trainers = {
+            (name, precision): work.trainers_of(
+                corpus, scratch, stages[:1] if quick else stages, precision=precision, **options
+            )
+            for name, (options, stages) in NETWORKS.items()
+            for precision in STEP_SHARES
+        }
+        steps = {
+            f"{name}, {precision}, {stage}": trainer
+            for (name, precision), by_stage in trainers.items()
+            for stage, trainer in by_stage.items()
+        }
+        products = {each: work.matrix_products(MATRIX_SIZE, MATRIX_PRODUCTS, each) for each in STEP_SHARES}
+        timings = take_turns(
+            products | {name: work.training_step(trainer) for name, trainer in steps.items()}, turns, "training"
+        )
+        yield from step_rows(timings, steps)
+        if not quick:
+            for name in IN_PARTS:
+                for precision in STEP_SHARES:
+                    first = trainers[name, precision]["first"]
+                    parts = {"whole step": work.training_step(first)} | work.parts_of_step(first)
+                    yield from part_rows(f"{name}, {precision}", take_turns(parts, turns, f"parts of {name}"))
+        yield lpc_row(take_turns({"lpc": work.lpc_batches(corpus, LPC_BATCH, LPC_BATCHES)}, turns, "LPC")["lpc"])
+        yield pipeline_row(*_pipeline_timings(trainers[FOLDED_SMALL, "float32"]["first"], turns))
+        yield from _coding_rows(corpus, trainers[GATED, "float32"]["first"], scratch, turns)
+        if not quick:
+            for name in IN_PARTS:
+                for precision in STEP_SHARES:
+                    options = NETWORKS[name][0] | {"precision": precision}
+                    found = f"{peak_of_training(corpus.folder, scratch, options):.0f} MB"
+                    yield Row("peak memory", f"training, {name}, {precision}", found)
 
 
-def rows(timings: Mapping[str, Timing], trainers: Mapping[str, StageTrainer]) -> list[Row]:
-    """The table's rows from the times of all parts."""
-    matrix = timings["matrix"]
-    rate, processor_rate = (MATRIX_FLOPS / best for best in (matrix.best, matrix.best_processor))
-    found = f"{_giga(rate)}, {_giga(processor_rate)} a processor"
-    return [
-        Row("float32 matrix product", found, None, None, "", None, _slower(matrix)),
-        *(_step_row(name, timings[f"step {name}"], trainer, matrix) for name, trainer in trainers.items()),
-        _lpc_row(timings["lpc"]),
-        _pipeline_row(timings["memory"], timings["corpus"]),
-        *(_coding_row(name, timings[f"code {name}"]) for name in (GATED, FOLDED)),
-    ]
+def matrix_flops() -> int:
+    """Operations in a turn of matrix products."""
+    return 2 * MATRIX_PRODUCTS * MATRIX_SIZE**3
 
 
-def _step_flops(trainer: StageTrainer) -> int:
-    """A forward pass, and twice that backwards; a multiply-add is two operations."""
-    return 3 * 2 * multiply_adds(trainer.cascade) * trainer.config.batch_size
+def step_rows(timings: Mapping[str, Timing], steps: Mapping[str, StageTrainer]) -> Iterator[Row]:
+    """The matrix rates, and the steps as shares of them."""
+    table = "matrix products, and the whole training step"
+    for precision in STEP_SHARES:
+        matrix = timings[precision]
+        yield Row(table, f"matrix product, {precision}", _giga(matrix_flops() / matrix.best), matrix.best)
+    for name, trainer in steps.items():
+        timing, config = timings[name], trainer.config
+        wanted, matrix = STEP_SHARES[config.precision], timings[config.precision]
+        flops, frames = work.step_flops(trainer), config.batch_size / timing.best
+        ratio = flops / timing.best / (matrix_flops() / matrix.best)
+        yield Row(
+            table,
+            name,
+            f"{1000 * timing.best:.0f} ms, {frames:.0f} frames/s, {_giga(flops / timing.best)}",
+            timing.best,
+            ratio,
+            flops / timing.best_processor / (matrix_flops() / matrix.best_processor),
+            f"of the {config.precision} matrix rate, {wanted} wanted",
+            ratio >= wanted,
+            timing.unrest,
+        )
 
 
-def _step_row(name: str, timing: Timing, trainer: StageTrainer, matrix: Timing) -> Row:
-    flops = _step_flops(trainer)
-    share = flops / timing.best / (MATRIX_FLOPS / matrix.best)
-    processor_share = flops / timing.best_processor / (MATRIX_FLOPS / matrix.best_processor)
-    found = f"{1000 * timing.best:.0f} ms, {_giga(flops / timing.best)}"
-    if name != GATED:
-        return Row(f"training step, {name}", found, share, processor_share, "of the matrix rate", None, _slower(timing))
-    wanted, reached = f"at least {STEP_SHARE} of the matrix rate", share >= STEP_SHARE
-    return Row(f"training step, {name}", found, share, processor_share, wanted, reached, _slower(timing))
+def part_rows(name: str, timings: Mapping[str, Timing]) -> Iterator[Row]:
+    """The parts of a step, each as a share of the whole."""
+    whole = timings["whole step"]
+    for part, timing in timings.items():
+        shares = timing.best / whole.best, timing.best_processor / whole.best_processor
+        found = f"{1000 * timing.best:.1f} ms"
+        yield Row(f"parts: first stage, {name}", part, found, timing.best, *shares, "of the step", None, timing.unrest)
 
 
-def _lpc_row(timing: Timing) -> Row:
-    frames = LPC_BATCH * LPC_BATCHES
-    ratio, processor_ratio = (
-        FIRST_IMPLEMENTATION_LPC_MS / (1000 * best / frames) for best in (timing.best, timing.best_processor)
-    )
+def lpc_row(timing: Timing) -> Row:
+    """LPC against the first implementation's."""
+    frame = timing.over(LPC_BATCH * LPC_BATCHES)
+    first = FIRST_IMPLEMENTATION_LPC_MS / 1000
     return Row(
+        "LPC and input",
         f"LPC analysis and residual, batch {LPC_BATCH}",
-        f"{1e6 * timing.best_processor / frames:.1f} us of processor time a frame",
-        ratio,
-        processor_ratio,
-        f"at least {LPC_RATIO:g} times faster than {FIRST_IMPLEMENTATION_LPC_MS} ms of processor time",
-        processor_ratio >= LPC_RATIO,
-        _slower(timing),
+        f"{1e6 * frame.best_processor:.1f} us of processor time a frame",
+        frame.best,
+        first / frame.best,
+        first / frame.best_processor,
+        f"times faster than {FIRST_IMPLEMENTATION_LPC_MS} ms of processor time, {LPC_RATIO:g} wanted",
+        first / frame.best_processor >= LPC_RATIO,
+        frame.unrest,
     )
 
 
-def _pipeline_row(memory: Timing, corpus: Timing) -> Row:
+def _pipeline_timings(trainer: StageTrainer, turns: int) -> tuple[Timing, Timing]:
+    # by themselves, since during other parts' turns the pipeline would read ahead
+    parts = {
+        "memory": work.steps_from_memory(trainer, PIPELINE_STEPS),
+        "corpus": work.steps_from_corpus(trainer, PIPELINE_STEPS),
+    }
+    timings = take_turns(parts, 5 * turns, "input")
+    return timings["memory"].over(PIPELINE_STEPS), timings["corpus"].over(PIPELINE_STEPS)
+
+
+def pipeline_row(memory: Timing, corpus: Timing) -> Row:
+    """A step on batches from the corpus against a step on one batch in memory."""
     # neighbouring turns share what else the machine does
     ratio = float(np.median(np.array(corpus.wall) / np.array(memory.wall)))
     return Row(
-        f"step from the corpus, {FOLDED}",
-        f"{1000 * corpus.median / PIPELINE_STEPS:.1f} ms, from memory {1000 * memory.median / PIPELINE_STEPS:.1f} ms",
+        "LPC and input",
+        f"training step from the corpus, {FOLDED_SMALL}",
+        f"{1000 * np.median(corpus.wall):.1f} ms, from memory {1000 * np.median(memory.wall):.1f} ms",
+        corpus.best,
         ratio,
         corpus.best_processor / memory.best_processor,
-        f"at most {PIPELINE_RATIO}, median of neighbouring turns",
+        f"times as long, median of neighbouring turns, at most {PIPELINE_RATIO} wanted",
         ratio <= PIPELINE_RATIO,
-        _slower(corpus),
+        corpus.unrest,
     )
 
 
-def _coding_row(name: str, timing: Timing) -> Row:
-    ratio = CODED_SECONDS / timing.best
+def _coding_rows(corpus: PackedCorpus, gated: StageTrainer, scratch: Path, turns: int) -> Iterator[Row]:
+    model = load_model(codec.find_model("", Path("check")))
+    files = corpus.files("test")
+    signal = work.speech_of(files, CODED_SECONDS)
+    encode, decode = work.file_coding(model, signal)
+    seconds = {
+        f"symbols and back, gln, batches of {work.feed_forward.NETWORK_BATCH} frames": CODED_SECONDS,
+        f"to a file, {codec.DEFAULT_MODEL}": CODED_SECONDS,
+        f"from a file, {codec.DEFAULT_MODEL}": CODED_SECONDS,
+        f"evaluation with all measures, {codec.DEFAULT_MODEL}": _duration(files[:EVALUATED_FILES]),
+    }
+    works = [work.symbols_and_back(gated.cascade, signal), encode, decode]
+    works.append(work.evaluation_of(model, files[:EVALUATED_FILES], scratch / "evaluated"))
+    timings = take_turns(dict(zip(seconds, works, strict=True)), turns, "coding")
+    yield from (coding_row(name, timing, seconds[name]) for name, timing in timings.items())
+
+
+def _duration(files: list[SpeechFile]) -> float:
+    return sum(len(work.load_speech(file.path)) for file in files) / SAMPLE_RATE
+
+
+def coding_row(name: str, timing: Timing, seconds: float) -> Row:
+    """Work on so many seconds of speech against their duration."""
+    ratio = seconds / timing.best
     return Row(
-        f"encode and decode {CODED_SECONDS:g} s, {name.split(',')[0]}",
-        f"{timing.best:.2f} s",
+        "coding",
+        name,
+        f"{timing.best:.2f} s for {seconds:.0f} s",
+        timing.best,
         ratio,
-        CODED_SECONDS / timing.best_processor,
-        f"at least {REAL_TIME_RATIO:g} times real time, batches of {feed_forward.NETWORK_BATCH} frames",
+        seconds / timing.best_processor,
+        f"times real time, {REAL_TIME_RATIO:g} wanted",
         ratio >= REAL_TIME_RATIO,
-        _slower(timing),
+        timing.unrest,
     )
 
 
@@ -296,38 +270,43 @@ def _giga(rate: float) -> str:
     return f"{rate / 1e9:.0f} GFLOP/s"
 
 
-def _slower(timing: Timing) -> float:
-    return timing.median / timing.best
-
-
-def show(lines: list[Row]) -> str:
-    """The table for people."""
+def show(rows: list[Row]) -> str:
+    """The tables for people."""
     marks = {True: "yes", False: "NO", None: ""}
-    cells = [
-        [row.name, row.found, row.ratio, row.processor_ratio, row.wanted, marks[row.reached], row.slower_median]
-        for row in lines
-    ]
-    headers = ("part", "best turn", "ratio", "by processor time", "possible or wanted", "reached", "median / best")
-    return tabulate(cells, headers, floatfmt=("g", "g", ".3g", ".3g", "g", "g", ".2f"), missingval="")
+    headers = ("best turn", "ratio", "by processor time", "which is", "reached", "median / best")
+    blocks = []
+    for table in dict.fromkeys(row.table for row in rows):
+        cells = [
+            [row.name, row.found, row.ratio, row.processor_ratio, row.possible, marks[row.reached], row.unrest]
+            for row in rows
+            if row.table == table
+        ]
+        formats = ("g", "g", ".3g", ".3g", "g", "g", ".2f")
+        blocks.append(tabulate(cells, (table, *headers), floatfmt=formats, missingval=""))
+    return "\n\n".join(blocks)
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs the benchmark; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data_dir", type=Path, default=SPEECH, help="speech (default: tests/data)")
-    parser.add_argument("--turns", type=int, default=15, help="turns of every part (default 15)")
-    parser.add_argument("--quick", action="store_true", help="3 turns, about a minute")
+    parser.add_argument("--turns", type=int, default=10, help="turns of every part (default 10)")
+    parser.add_argument(
+        "--quick", action="store_true", help="3 turns, without follower, finetuning, parts and memory: two minutes"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows and the machine's description")
     options = parser.parse_args(arguments)
+    prepare_machine(0)
     try:
-        lines = measure(options.data_dir, 3 if options.quick else options.turns)
+        rows = list(measure(options.data_dir, 3 if options.quick else options.turns, quick=options.quick))
     except UserError as error:
         print(f"benchmark.py: {error}", file=sys.stderr)
         return 2
-    print(show(lines))
+    device = "GPU" if tf.config.list_logical_devices("GPU") else "processor"
+    print(f"on the {device}\n\n{show(rows)}")
     if options.json:
-        report = {"rows": [asdict(row) for row in lines], "environment": environment()}
-        options.json.write_text(json.dumps(report, indent=2) + "\n")
+        report = {"device": device, "rows": [asdict(row) for row in rows], "environment": environment()}
+        atomic_write(options.json, json.dumps(report, indent=2) + "\n")
     return 0
 
 

@@ -20,12 +20,17 @@ def benchmark() -> ModuleType:
     sys.modules["benchmark"] = module
     spec.loader.exec_module(module)
     small: dict[str, Any] = {
-        "NETWORKS": {module.GATED: TINY, module.FOLDED: TINY},
+        "NETWORKS": {
+            module.GATED: (TINY | {"film_units": 4}, ("first", "finetune")),
+            module.FOLDED_SMALL: (TINY, ("first",)),
+        },
+        "IN_PARTS": (module.GATED,),
         "MATRIX_SIZE": 16,
         "LPC_BATCH": 4,
         "LPC_BATCHES": 1,
         "PIPELINE_STEPS": 1,
         "CODED_SECONDS": 1.0,
+        "EVALUATED_FILES": 1,
     }
     for name, value in small.items():
         setattr(module, name, value)
@@ -39,36 +44,68 @@ def test_every_part_is_measured_and_written_down(
     assert benchmark.main(["--turns", "1", "--data_dir", str(speech_folder), "--json", str(report)]) == 0
     table = capsys.readouterr().out
     written = json.loads(report.read_text())
-    assert len(written["rows"]) == 7
     assert written["environment"]["tensorflow"]
     for row in written["rows"]:
         assert row["name"] in table
         assert row["ratio"] is None or row["ratio"] > 0
-    assert sum(row["reached"] is not None for row in written["rows"]) == 5
+    names = [row["name"] for row in written["rows"]]
+    for stage in ("first", "finetune"):
+        for precision in ("float32", "bfloat16"):
+            assert f"{benchmark.GATED}, {precision}, {stage}" in names
+    for part in (
+        "input",
+        "LPC",
+        "encoder",
+        "quantiser",
+        "decoder",
+        "losses, with synthesis",
+        "optimiser",
+    ):  # in each precision
+        assert names.count(part) == 2
+    memory = [row["found"] for row in written["rows"] if row["table"] == "peak memory"]
+    assert len(memory) == 2 and all(float(found.removesuffix(" MB")) > 100 for found in memory)
+
+
+def test_a_frozen_codec_costs_its_forward_pass_and_a_trained_one_three_times_as_much(benchmark: ModuleType) -> None:
+    cascade = benchmark.work.Cascade(benchmark.work.Config(num_modules=2, **TINY))
+    one = 2 * 4 * benchmark.work.multiply_adds(cascade, 1)  # both codecs are alike
+
+    def flops(depth: int, trained: tuple[int, ...]) -> int:
+        trainer = benchmark.StageTrainer.__new__(benchmark.StageTrainer)
+        trainer.cascade, trainer.config = cascade, cascade.config
+        trainer.stage = benchmark.work.Stage("any", depth, trained, False, 1, 1e-3)
+        return benchmark.work.step_flops(trainer)
+
+    assert flops(1, (0,)) == 3 * one
+    assert flops(2, (1,)) == 4 * one
+    assert flops(2, (0, 1)) == 6 * one
 
 
 def test_rows_compare_operations_with_the_matrix_product_and_seconds_with_seconds(benchmark: ModuleType) -> None:
     timing = benchmark.Timing
     trainer = benchmark.StageTrainer.__new__(benchmark.StageTrainer)
-    config = benchmark.Config(training_mode=1, num_modules=1, **TINY)
-    trainer.config, trainer.cascade = config, benchmark.Cascade(config)
-    flops = 3 * 2 * benchmark.multiply_adds(trainer.cascade) * 4
-    matrix = timing([benchmark.MATRIX_FLOPS / 1e9, 99.0], [benchmark.MATRIX_FLOPS / 1e9] * 2)  # 1 GFLOP/s
-    half_as_fast = timing([flops / 0.5e9, 9.0], [flops / 0.25e9] * 2)
-    step = benchmark._step_row(benchmark.GATED, half_as_fast, trainer, matrix)
-    assert (step.ratio, step.processor_ratio) == pytest.approx((0.5, 0.25))
+    trainer.cascade = benchmark.work.Cascade(benchmark.work.Config(num_modules=1, precision="bfloat16", **TINY))
+    trainer.config, trainer.stage = trainer.cascade.config, benchmark.work.Stage("first", 1, (0,), True, 1, 1e-3)
+    flops = benchmark.work.step_flops(trainer)
+    matrix = timing([benchmark.matrix_flops() / 1e9, 99.0], [benchmark.matrix_flops() / 1e9] * 2)  # 1 GFLOP/s
+    timings = {"float32": timing([1.0], [1.0]), "bfloat16": matrix, "step": timing([flops / 0.5e9, 9.0], [flops / 4e9])}
+    *_, step = benchmark.step_rows(timings, {"step": trainer})
+    assert (step.ratio, step.processor_ratio) == pytest.approx((0.5, 4))
     assert step.reached
 
-    lpc = benchmark._lpc_row(timing([4 * 20e-6], [4 * 16e-6]))
+    parts = list(benchmark.part_rows("net", {"whole step": timing([2.0], [4.0]), "LPC": timing([0.5], [2.0])}))
+    assert (parts[1].ratio, parts[1].processor_ratio) == (0.25, 0.5)
+
+    lpc = benchmark.lpc_row(timing([4 * 20e-6], [4 * 16e-6]))
     assert (lpc.ratio, lpc.processor_ratio) == pytest.approx((9.2e-3 / 20e-6, 9.2e-3 / 16e-6))
     assert lpc.reached
 
-    pipeline = benchmark._pipeline_row(timing([1.0, 2.0, 1.0], [1.0] * 3), timing([1.1, 2.2, 5.0], [1.0] * 3))
+    pipeline = benchmark.pipeline_row(timing([1.0, 2.0, 1.0], [1.0] * 3), timing([1.1, 2.2, 5.0], [1.0] * 3))
     assert pipeline.ratio == pytest.approx(1.1)
     assert not pipeline.reached
 
-    coding = benchmark._coding_row(benchmark.GATED, timing([0.25, 0.5], [0.5, 0.5]))
-    assert (coding.ratio, coding.processor_ratio, coding.slower_median) == pytest.approx((4, 2, 1.5))
+    coding = benchmark.coding_row("any", timing([0.25, 0.5], [0.5, 0.5]), 1.0)
+    assert (coding.ratio, coding.processor_ratio, coding.unrest) == pytest.approx((4, 2, 1.5))
     assert not coding.reached
 
 

@@ -17,6 +17,7 @@ from nn_core_operator import (
     leaky_relu,
     mu_law_compress,
     mu_law_expand,
+    networks_compute_in,
     scalar_codebook,
     vector_codebook,
 )
@@ -49,6 +50,19 @@ def randomise_biases(layer: keras.layers.Layer) -> None:
     for number, variable in enumerate(layer.weights):
         if len(variable.shape) == 1:
             variable.assign(0.1 * noise(*variable.shape, seed=number))
+
+
+def test_a_network_computes_in_bfloat16_only_where_asked() -> None:
+    block = GatedBlock(8, 4, 5, 3, 2, activate=True)
+    signal = noise(2, 16, 8)
+    exact = block(signal)
+    with networks_compute_in("bfloat16"):
+        rounded = block(signal)
+    assert rounded.dtype == tf.bfloat16
+    assert {weight.dtype for weight in block.weights} == {"float32"}
+    difference = np.abs(tf.cast(rounded, tf.float32) - exact) / np.max(np.abs(exact))
+    assert 0 < np.max(difference) < 0.03  # a bfloat16 has 8 bits
+    np.testing.assert_array_equal(block(signal), exact)
 
 
 @pytest.mark.parametrize(("kernel", "dilation", "time"), [(15, 1, 64), (15, 2, 64), (9, 4, 64), (5, 2, 31), (5, 3, 16)])

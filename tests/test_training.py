@@ -47,6 +47,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "fixed LSF codebook": {"train_lsf_codebook": False},
     "scaled input": {"res_scalar": 2.0},
     "high-pass without pre-emphasis": {"high_pass": True, "pre_emphasis": False},
+    "gln in bfloat16": {"block": "gln", "shape": (3, 3, 8, 4, 1, 2), "end_kernel": 9, "precision": "bfloat16"},
+    "networks that know the envelope, in bfloat16": {"film_units": 4, "precision": "bfloat16"},
 }
 
 
@@ -126,6 +128,36 @@ def test_another_seed_gives_other_weights_and_another_order(trainer_of: MakeTrai
 
     assert same == again
     assert same != other
+
+
+class TestBfloat16:
+    def test_its_gradient_points_where_that_of_float32_points(self, trainer_of: MakeTrainer) -> None:
+        gradients = {}
+        for precision in ("float32", "bfloat16"):
+            trainer = trainer_of(precision=precision, clip_norm=0.0, pretrain_epochs=1, epochs=2)
+            take_steps(trainer, 1)
+            # a first moment that began at 0 is a tenth of the first gradient
+            moments = [each.numpy() for each in trainer.optimizer.variables if "momentum" in each.path]
+            gradients[precision] = np.concatenate([moment.ravel() for moment in moments])
+        exact, rounded = gradients.values()
+        cosine = exact @ rounded / np.linalg.norm(exact) / np.linalg.norm(rounded)
+        assert 0.99 < cosine < 1 - 1e-9
+
+    def test_weights_and_all_that_a_saved_model_does_stay_float32(self, trainer_of: MakeTrainer) -> None:
+        trainer = trainer_of(precision="bfloat16")
+        take_steps(trainer, 1)
+        assert {variable.dtype for variable in trainer.variables} == {"float32"}
+        cascade = Cascade(tiny.config(training_mode=1, num_modules=1))
+        for variable, value in zip(cascade.variables, trainer.cascade.variables, strict=True):
+            variable.assign(value)
+        _, contexts = next(trainer.batches())
+        symbols = cascade.encode(contexts, 1)
+        for found, expected in zip(
+            tf.nest.flatten([trainer.cascade.encode(contexts, 1), trainer.cascade.decode(symbols)]),
+            tf.nest.flatten([symbols, cascade.decode(symbols)]),
+            strict=True,
+        ):
+            np.testing.assert_array_equal(found, expected)
 
 
 class TestWhatAStageTrains:
