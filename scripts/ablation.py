@@ -25,6 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from constants import LSF_FIRST_LEVELS, LSF_LAST_LEVELS, LSF_LEVELS_PER_COEFFICIENT
 from evidence.claims import TAKEN
+from saved_model import TABLE_PREFIX
 
 ROOT = Path(__file__).resolve().parent.parent
 METHODS = {"time_domain": "no LPC", "fixed_lpc": "LPC, fixed codebook", "cq": "LPC, learned codebook (CQ)"}
@@ -131,6 +132,12 @@ def moved_levels(run: Path) -> float:
     return float(np.sqrt(np.mean(((levels - begun) / steps) ** 2)))
 
 
+def parameters(run: Path) -> int:
+    """Numbers that the run's model holds beside its tables."""
+    with np.load(run / "stages" / STAGE / "model.npz") as arrays:
+        return sum(arrays[name].size for name in arrays if not name.startswith(TABLE_PREFIX))
+
+
 def row(name: str, models: Sequence[Trained], ablation: Ablation) -> dict[str, str]:
     """A line of the table: means over seeds, and how far seeds lie apart."""
 
@@ -144,6 +151,7 @@ def row(name: str, models: Sequence[Trained], ablation: Ablation) -> dict[str, s
     moved = [moved_levels(each.run) for each in models]
     return {
         "method": name,
+        "parameters": str(parameters(models[0].run)),
         "seeds": str(len(models)),
         "kbps": scores("kbps", 2),
         "PESQ-WB": scores("pesq_wb", 3),

@@ -66,13 +66,14 @@ def test_the_table_has_means_over_seeds_and_how_far_they_lie_apart(tmp_path: Pat
         run = tmp_path / "check" / f"run{seed}"
         stage = run / "stages" / "first"
         stage.mkdir(parents=True)
-        np.savez(stage / "model.npz", **{ablation.CODEBOOK: lsf_codebook()})  # type: ignore[arg-type]
+        np.savez(stage / "model.npz", **{ablation.CODEBOOK: lsf_codebook(), "table/lpc": np.ones(7)})  # type: ignore[arg-type]
         (tmp_path / "doc").mkdir(exist_ok=True)
         (tmp_path / "doc" / f"run{seed}.jsonl").write_text('{"event": "validated", "gap_codec_1": 0.02}\n')
         models.append(Trained(9.0, {"kbps": 9.0, "pesq_wb": pesq, "stoi": 0.9, "si_sdr": 8.0}, run))
     row = ablation.row("CQ", models, ablation_of_two)
     assert row["PESQ-WB"] == "3.100 ±0.141"
     assert row["LSF levels moved"] == "0.000"
+    assert row["parameters"] == "256"
 
 
 def test_levels_are_counted_in_their_own_steps(tmp_path: Path) -> None:
