@@ -14,6 +14,7 @@ from lpc_utilities import log_envelope
 from nn_core_operator import (
     PRECISION,
     BottleneckBlock,
+    EndConvolution,
     Film,
     GatedBlock,
     Quantised,
@@ -102,17 +103,17 @@ def waveform_networks(config: Config, stride: int) -> tuple[keras.Model, keras.M
     """
     _, outer_kernel, wide, _, *_ = config.shape
     halvings = int(math.log2(stride))
-    encoder: list[keras.layers.Layer] = [convolution(wide, config.end_kernel, activation=leaky_relu)]
+    encoder: list[keras.layers.Layer] = [EndConvolution(wide, config.end_kernel, activation=leaky_relu)]
     for _ in range(halvings):
         encoder += _stack(config, wide)
         encoder.append(convolution(wide, outer_kernel, strides=2, activation=leaky_relu))
-    encoder += [*_stack(config, wide), convolution(1, config.end_kernel, activation="tanh")]
+    encoder += [*_stack(config, wide), EndConvolution(1, config.end_kernel, activation="tanh")]
 
     decoder: list[keras.layers.Layer] = []
     for _ in range(halvings):
         decoder += [*_stack(config, wide), _widening(config, wide, outer_kernel), SubPixelUpsampling()]
         wide //= 2
-    decoder += [*_stack(config, wide), convolution(1, config.end_kernel)]
+    decoder += [*_stack(config, wide), EndConvolution(1, config.end_kernel)]
     return _network(encoder, (FRAME_LENGTH, 1)), _network(decoder, (FRAME_LENGTH // stride, 1))
 
 

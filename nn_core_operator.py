@@ -15,6 +15,7 @@ import tensorflow as tf
 from constants import MU, SCALAR_CODE_LIMIT, VECTOR_CODE_LENGTH, VECTOR_CODEBOOK_LIMIT, VECTOR_CODEBOOK_SIDE
 
 LEAKY_SLOPE = 0.2
+FOLD = 16  # samples
 Shape = tuple[int, ...]  # of a batch, whose own size is None
 
 DECISIONS = ("bypass", "soft", "straight_through", "hard")
@@ -52,6 +53,48 @@ def leaky_relu(signal: tf.Tensor) -> tf.Tensor:
 def convolution(channels: int, kernel: int, **options: Any) -> keras.layers.Conv1D:
     """A one-dimensional convolution [batch, time, in] -> [batch, time / stride, channels] with bias."""
     return keras.layers.Conv1D(channels, kernel, padding="same", dtype=PRECISION, **options)
+
+
+class EndConvolution(keras.layers.Conv1D):
+    """A convolution with bias between one channel and many, [batch, time, in] -> [batch, time, channels].
+
+    A long kernel between few channels leaves a machine idle. With blocks of 16 samples folded into channels
+    the same sums are matrix products; a third of what they multiply are zeros, and yet they take a quarter of the time.
+    """
+
+    def __init__(self, channels: int, kernel: int, **options: Any) -> None:
+        super().__init__(channels, kernel, padding="same", dtype=PRECISION, **options)
+
+    def call(self, signal: tf.Tensor) -> tf.Tensor:
+        """[batch, multiple of 16, in] -> [batch, multiple of 16, channels]."""
+        taps, channels_in, channels = self.kernel.shape
+        blocks = signal.shape[1] // FOLD
+        back, ahead = -(-((taps - 1) // 2) // FOLD), -(-(taps // 2) // FOLD)  # blocks that the kernel reaches over
+        reached = back + 1 + ahead
+        kernel = _folded_kernel(tf.convert_to_tensor(self.kernel), back, reached)
+        folded = tf.reshape(signal, [-1, blocks, FOLD * channels_in])
+        ends = [[0, 0], [back, ahead], [0, 0]]
+        if channels_in < channels:  # shift what is narrow: here the input
+            padded = tf.pad(folded, ends)
+            neighbours = tf.concat([padded[:, place : place + blocks] for place in range(reached)], axis=-1)
+            product = tf.tensordot(neighbours, tf.reshape(kernel, [-1, FOLD * channels]), axes=1)
+        else:
+            kernel = tf.reshape(tf.transpose(kernel, [1, 0, 2]), [FOLD * channels_in, -1])
+            shares = tf.split(tf.pad(tf.tensordot(folded, kernel, axes=1), ends), reached, axis=-1)
+            product = tf.add_n([share[:, place : place + blocks] for place, share in enumerate(shares)])
+        return self.activation(tf.reshape(product, [-1, blocks * FOLD, channels]) + self.bias)
+
+
+def _folded_kernel(kernel: tf.Tensor, back: int, reached: int) -> tf.Tensor:
+    """A kernel [taps, in, channels] once for each place in a block, shifted by it: [reached, 16 in, 16 channels]."""
+    taps, channels_in, channels = kernel.shape
+    length = reached * FOLD
+    before = back * FOLD - (taps - 1) // 2
+    # rows of length + 1 read as rows of length: each begins one sample later than the one above
+    row = tf.pad(tf.transpose(kernel, [1, 2, 0]), [[0, 0], [0, 0], [before, length + 1 - taps - before]])
+    rows = tf.tile(row, [1, 1, FOLD])[:, :, : FOLD * length]
+    rows = tf.reshape(rows, [channels_in, channels, FOLD, reached, FOLD])
+    return tf.reshape(tf.transpose(rows, [3, 4, 0, 2, 1]), [reached, FOLD * channels_in, FOLD * channels])
 
 
 class GatedBlock(keras.layers.Layer):

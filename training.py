@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from entropy_model import Tables, count_symbols, integer_tables, kilobits_per_se
 from errors import UserError
 from nn_core_operator import networks_compute_in
 from objective import Losses, objective
+from optimisation import FusedAdam, WeightAverage
 from rate_control import CONTROL_INTERVAL, RateController
 from runs import Journal, Run
 from saved_model import STAGES, assign_weights, save_model, saved_taus, saved_weights, stage_folders
@@ -34,35 +34,6 @@ VALIDATION_TABLE_STEPS = 20
 VALIDATION_CONTEXTS = 0.2  # of context_minutes: tells the rate to a per cent or so
 DEATH_INTERVALS = 10  # readings in a row without any entropy after which a codec counts as dead
 EPOCHS_APART = 100_000  # keeps the data orders of different stages apart
-
-
-class WeightAverage(tf.Module):
-    """Exponential average of variables; the young average follows faster, so that a short run is not half its start."""
-
-    def __init__(self, variables: list[keras.Variable], decay: float) -> None:
-        super().__init__()
-        self.sources = variables
-        self.decay = decay
-        self.averages = [tf.Variable(variable, trainable=False) for variable in variables]
-
-    def update(self, step: tf.Tensor) -> None:
-        """Moves the averages towards the variables; `step` counts from 0."""
-        steps = tf.cast(step, tf.float32)
-        decay = tf.minimum(self.decay, (1.0 + steps) / (10.0 + steps))
-        for average, variable in zip(self.averages, self.sources, strict=True):
-            average.assign(decay * average + (1.0 - decay) * variable)
-
-    @contextmanager
-    def applied(self) -> Iterator[None]:
-        """The variables hold their averages inside of the block, and what they held before after it."""
-        raw = [variable.numpy() for variable in self.sources]
-        for variable, average in zip(self.sources, self.averages, strict=True):
-            variable.assign(average)
-        try:
-            yield
-        finally:
-            for variable, value in zip(self.sources, raw, strict=True):
-                variable.assign(value)
 
 
 class StageTrainer:
@@ -94,9 +65,9 @@ class StageTrainer:
 
     def _make_state(self) -> None:
         """The variables that only training has."""
-        self.optimizer = keras.optimizers.Adam(self._schedule(self.stage.learning_rate))
+        self.optimizer = FusedAdam(self._schedule(self.stage.learning_rate))
         self.optimizer.build(self.networks)
-        self.codebook_optimizer = keras.optimizers.Adam(
+        self.codebook_optimizer = FusedAdam(
             self._schedule(self.stage.learning_rate * self.config.codebook_learning_rate)
         )
         self.codebook_optimizer.build(self.codebooks)
@@ -215,8 +186,8 @@ class StageTrainer:
         """What follows from the whole batch's gradients: clipping, Adam, averages."""
         if self.config.clip_norm:
             gradients, _ = tf.clip_by_global_norm(gradients, self.config.clip_norm)
-        _apply(self.optimizer, gradients[: len(self.networks)], self.networks)
-        _apply(self.codebook_optimizer, gradients[len(self.networks) :], self.codebooks)
+        self.optimizer.step(gradients[: len(self.networks)], self.networks)
+        self.codebook_optimizer.step(gradients[len(self.networks) :], self.codebooks)
         self.average.update(self.step)
         self.step.assign_add(1)
 
@@ -425,14 +396,6 @@ class Watch:
 def _kept_checkpoint(trainer: StageTrainer) -> str:
     latest = trainer.manager.latest_checkpoint
     return f"the checkpoint of step {latest.rsplit('-', 1)[1]} is kept" if latest else "there is no checkpoint yet"
-
-
-def _apply(optimizer: keras.optimizers.Optimizer, gradients: list[tf.Tensor], variables: list[keras.Variable]) -> None:
-    """A step by gradients that all replicas have in common; `optimizer.apply` would add them up once more."""
-    rate = optimizer.learning_rate
-    for gradient, variable in zip(gradients, variables, strict=True):
-        optimizer.update_step(gradient, variable, rate)
-    optimizer.iterations.assign_add(1)
 
 
 def _minutes_since(moment: float) -> float:

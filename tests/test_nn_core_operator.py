@@ -10,6 +10,7 @@ from scipy.special import softmax
 from constants import MU
 from nn_core_operator import (
     BottleneckBlock,
+    EndConvolution,
     GatedBlock,
     SoftToHardQuantizer,
     SubPixelUpsampling,
@@ -50,6 +51,33 @@ def randomise_biases(layer: keras.layers.Layer) -> None:
     for number, variable in enumerate(layer.weights):
         if len(variable.shape) == 1:
             variable.assign(0.1 * noise(*variable.shape, seed=number))
+
+
+@pytest.mark.parametrize(
+    ("kernel", "channels_in", "channels"), [(55, 1, 6), (55, 6, 1), (9, 1, 6), (33, 6, 1), (1, 1, 2)]
+)
+def test_an_end_convolution_equals_its_definition_and_its_gradient(
+    kernel: int, channels_in: int, channels: int
+) -> None:
+    layer = EndConvolution(channels, kernel)
+    signal = tf.constant(noise(3, 64, channels_in))
+    layer.build(signal.shape)
+    layer.bias.assign(noise(channels))
+    expected = convolve(signal.numpy(), layer.kernel.numpy(), layer.bias.numpy())
+    np.testing.assert_allclose(layer(signal), expected, atol=2e-5)
+    plain = keras.layers.Conv1D(channels, kernel, padding="same")
+    plain.build(signal.shape)
+    plain.set_weights(layer.get_weights())
+    gradients = []
+    for each in (layer, plain):
+        with tf.GradientTape() as tape:
+            tape.watch(signal)
+            loss = tf.reduce_sum(tf.square(each(signal)))
+        gradients.append(tape.gradient(loss, [signal, *each.trainable_variables]))
+    for found, wanted in zip(*gradients, strict=True):
+        np.testing.assert_allclose(found, wanted, atol=1e-4 * np.max(np.abs(wanted)))
+    graph = tf.function(layer).get_concrete_function(signal).graph
+    assert not any("Conv" in operation.type for operation in graph.get_operations())
 
 
 def test_a_network_computes_in_bfloat16_only_where_asked() -> None:

@@ -22,9 +22,10 @@ from cmrl import Cascade, Stage, stages_of
 from context_model import read_models
 from dataset import PackedCorpus, SpeechFile, find_speech
 from errors import UserError
+from optimisation import FusedAdam, WeightAverage
 from runs import Journal
 from saved_model import load_model, saved_weights, stage_folders
-from training import StageTrainer, Watch, WeightAverage
+from training import StageTrainer, Watch
 from validation import ValidationSet
 
 GOLDEN = Path(__file__).parent / "golden" / "first_steps.json"
@@ -449,6 +450,19 @@ def test_tensorboard_gets_scores_sound_and_spectrograms_of_every_validation(tmp_
 
 
 class TestParts:
+    def test_the_fused_optimiser_takes_the_steps_of_keras(self) -> None:
+        start, rate = np.linspace(-1, 1, 5, dtype=np.float32), keras.optimizers.schedules.CosineDecay(0.1, 4)
+        fused, plain = tf.keras.Variable(start), tf.keras.Variable(start)
+        optimizer, reference = FusedAdam(rate), keras.optimizers.Adam(rate)
+        optimizer.build([fused])
+        for step in range(4):
+            gradient = tf.constant(np.cos(step + start))
+            optimizer.step([gradient], [fused])
+            reference.apply([gradient], [plain])
+        np.testing.assert_allclose(fused.numpy(), plain.numpy(), rtol=1e-5)
+        assert [int(each.iterations.numpy()) for each in (optimizer, reference)] == [4, 4]
+        assert not np.allclose(fused.numpy(), start, atol=0.1)
+
     def test_the_young_average_follows_faster_than_the_old_one(self) -> None:
         variable = tf.keras.Variable([1.0])
         average = WeightAverage([variable], 0.999)

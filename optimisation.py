@@ -1,0 +1,66 @@
+"""What follows from a gradient: steps of Adam, and averages of the weights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import keras
+import tensorflow as tf
+
+
+class FusedAdam(keras.optimizers.Adam):
+    """Adam (Kingma and Ba, 2015) in one operation a variable, where Keras takes a dozen."""
+
+    def step(self, gradients: Sequence[tf.Tensor], variables: Sequence[keras.Variable]) -> None:
+        """A step by gradients that all replicas have in common; Keras's own `apply` would add them up once more."""
+        rate = self.learning_rate
+        for gradient, variable in zip(gradients, variables, strict=True):
+            self.update_step(gradient, variable, rate)
+        self.iterations.assign_add(1)
+
+    def update_step(self, gradient: tf.Tensor, variable: keras.Variable, learning_rate: tf.Tensor) -> None:
+        """Moves one variable; moments lie where Keras keeps them, so that checkpoints are the same."""
+        index = self._get_variable_index(variable)
+        number = tf.cast(self.iterations.value + 1, tf.float32)
+        tf.raw_ops.ResourceApplyAdam(
+            var=variable.value.handle,
+            m=self._momentums[index].value.handle,
+            v=self._velocities[index].value.handle,
+            beta1_power=self.beta_1**number,
+            beta2_power=self.beta_2**number,
+            lr=tf.cast(learning_rate, tf.float32),
+            beta1=self.beta_1,
+            beta2=self.beta_2,
+            epsilon=self.epsilon,
+            grad=gradient,
+        )
+
+
+class WeightAverage(tf.Module):
+    """Exponential average of variables; the young average follows faster, so that a short run is not half its start."""
+
+    def __init__(self, variables: list[keras.Variable], decay: float) -> None:
+        super().__init__()
+        self.sources = variables
+        self.decay = decay
+        self.averages = [tf.Variable(variable, trainable=False) for variable in variables]
+
+    def update(self, step: tf.Tensor) -> None:
+        """Moves the averages towards the variables; `step` counts from 0."""
+        steps = tf.cast(step, tf.float32)
+        share = 1.0 - tf.minimum(self.decay, (1.0 + steps) / (10.0 + steps))
+        for average, variable in zip(self.averages, self.sources, strict=True):
+            average.assign_sub(share * (average - variable))
+
+    @contextmanager
+    def applied(self) -> Iterator[None]:
+        """The variables hold their averages inside of the block, and what they held before after it."""
+        raw = [variable.numpy() for variable in self.sources]
+        for variable, average in zip(self.sources, self.averages, strict=True):
+            variable.assign(average)
+        try:
+            yield
+        finally:
+            for variable, value in zip(self.sources, raw, strict=True):
+                variable.assign(value)
