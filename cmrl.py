@@ -203,7 +203,7 @@ def count_parameters(cascade: Cascade, depth: int | None = None) -> int:
 
 
 def multiply_adds(cascade: Cascade, depth: int | None = None) -> int:
-    """Multiply-adds of all convolutions of the first `depth` codecs for one frame, encoder and decoder, by shapes."""
+    """Multiply-adds of the networks of the first `depth` codecs for one frame, encoder and decoder, by shapes."""
     total = 0
     for codec in cascade.codecs[:depth]:
         for network in (codec.encoder, codec.decoder):
@@ -211,7 +211,7 @@ def multiply_adds(cascade: Cascade, depth: int | None = None) -> int:
     return total
 
 
-def _multiply_adds(network: keras.Sequential) -> int:
+def _multiply_adds(network: keras.Model) -> int:
     total = 0
     for layer in network.layers:
         kernels = [np.prod(weight.shape) for weight in layer.weights if len(weight.shape) > 1]

@@ -12,16 +12,16 @@ from config import Config
 from constants import ENVELOPE_POINTS, FRAME_LENGTH
 from lpc_utilities import log_envelope
 from nn_core_operator import (
-    PRECISION,
     BottleneckBlock,
+    Convolution,
     EndConvolution,
     Film,
     GatedBlock,
     Quantised,
     Reshape,
+    SeparableConvolution,
     SoftToHardQuantizer,
     SubPixelUpsampling,
-    convolution,
     leaky_relu,
     mu_law_compress,
     mu_law_expand,
@@ -106,7 +106,7 @@ def waveform_networks(config: Config, stride: int) -> tuple[keras.Model, keras.M
     encoder: list[keras.layers.Layer] = [EndConvolution(wide, config.end_kernel, activation=leaky_relu)]
     for _ in range(halvings):
         encoder += _stack(config, wide)
-        encoder.append(convolution(wide, outer_kernel, strides=2, activation=leaky_relu))
+        encoder.append(Convolution(wide, outer_kernel, strides=2, activation=leaky_relu))
     encoder += [*_stack(config, wide), EndConvolution(1, config.end_kernel, activation="tanh")]
 
     decoder: list[keras.layers.Layer] = []
@@ -129,11 +129,11 @@ def folded_networks(config: Config, stride: int) -> tuple[keras.Model, keras.Mod
     encoder = [
         Reshape((positions, config.fold)),
         *_folded_trunk(config),
-        convolution(codes, FOLDED_END_KERNEL, activation="tanh"),
+        Convolution(codes, FOLDED_END_KERNEL, activation="tanh"),
     ]
     decoder = [
         *_folded_trunk(config),
-        convolution(config.fold, FOLDED_END_KERNEL),
+        Convolution(config.fold, FOLDED_END_KERNEL),
         Reshape((FRAME_LENGTH, 1)),
     ]
     return _network(encoder, (FRAME_LENGTH, 1)), _network(decoder, (positions, codes))
@@ -161,7 +161,7 @@ def _stack(config: Config, wide: int) -> Iterator[keras.layers.Layer]:
 
 
 def _folded_trunk(config: Config) -> Iterator[keras.layers.Layer]:
-    yield convolution(config.folded_width, FOLDED_END_KERNEL, activation=leaky_relu)
+    yield Convolution(config.folded_width, FOLDED_END_KERNEL, activation=leaky_relu)
     yield from _film(config)
     dilations = config.shape[4:]
     for number in range(config.folded_blocks):
@@ -184,5 +184,5 @@ def _film(config: Config) -> Iterator[keras.layers.Layer]:
 
 def _widening(config: Config, wide: int, kernel: int) -> keras.layers.Layer:
     if config.block == "gln":
-        return keras.layers.SeparableConv1D(wide, kernel, padding="same", activation=leaky_relu, dtype=PRECISION)
-    return convolution(wide, kernel, activation=leaky_relu)
+        return SeparableConvolution(wide, kernel, activation=leaky_relu)
+    return Convolution(wide, kernel, activation=leaky_relu)

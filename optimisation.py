@@ -10,31 +10,26 @@ import tensorflow as tf
 
 
 class FusedAdam(keras.optimizers.Adam):
-    """Adam (Kingma and Ba, 2015) in one operation a variable, where Keras takes a dozen."""
+    """Adam (Kingma and Ba, 2015) in one operation a variable, where Keras takes a dozen.
+
+    Its moments are where Keras keeps them, so that a checkpoint serves both.
+    """
+
+    def __init__(self, learning_rate: float | keras.optimizers.schedules.LearningRateSchedule) -> None:
+        super().__init__(learning_rate)
 
     def step(self, gradients: Sequence[tf.Tensor], variables: Sequence[keras.Variable]) -> None:
         """A step by gradients that all replicas have in common; Keras's own `apply` would add them up once more."""
-        rate = self.learning_rate
-        for gradient, variable in zip(gradients, variables, strict=True):
-            self.update_step(gradient, variable, rate)
-        self.iterations.assign_add(1)
-
-    def update_step(self, gradient: tf.Tensor, variable: keras.Variable, learning_rate: tf.Tensor) -> None:
-        """Moves one variable; moments lie where Keras keeps them, so that checkpoints are the same."""
-        index = self._get_variable_index(variable)
         number = tf.cast(self.iterations.value + 1, tf.float32)
-        tf.raw_ops.ResourceApplyAdam(
-            var=variable.value.handle,
-            m=self._momentums[index].value.handle,
-            v=self._velocities[index].value.handle,
-            beta1_power=self.beta_1**number,
-            beta2_power=self.beta_2**number,
-            lr=tf.cast(learning_rate, tf.float32),
-            beta1=self.beta_1,
-            beta2=self.beta_2,
-            epsilon=self.epsilon,
-            grad=gradient,
-        )
+        powers = {"beta1_power": self.beta_1**number, "beta2_power": self.beta_2**number}
+        rate = tf.convert_to_tensor(self.learning_rate)
+        constants = {"beta1": self.beta_1, "beta2": self.beta_2, "epsilon": self.epsilon}
+        for gradient, variable in zip(gradients, variables, strict=True):
+            place = self._get_variable_index(variable)
+            moved = {"var": variable, "m": self._momentums[place], "v": self._velocities[place]}
+            handles = {name: each.value.handle for name, each in moved.items()}
+            tf.raw_ops.ResourceApplyAdam(**handles, **powers, **constants, lr=rate, grad=gradient)
+        self.iterations.assign_add(1)
 
 
 class WeightAverage(tf.Module):

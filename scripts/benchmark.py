@@ -32,6 +32,7 @@ from config import from_dict, read_experiment
 from constants import SAMPLE_RATE
 from dataset import PackedCorpus, SpeechFile, find_speech
 from errors import UserError
+from feed_forward import NETWORK_BATCH
 from modes import prepare_machine
 from runs import environment
 from saved_model import load_model
@@ -39,7 +40,7 @@ from speed import work
 from speed.memory import peak_of_training
 from speed.turns import Timing, take_turns
 from training import StageTrainer
-from utilities import atomic_write
+from utilities import atomic_write, load_speech
 
 ROOT = Path(__file__).resolve().parent.parent
 SPEECH = ROOT / "tests" / "data"
@@ -60,21 +61,27 @@ REAL_TIME_RATIO = 5.0
 GATED, FOLDED, FOLDED_SMALL, SHIPPED = "gln, batch 128", "folded, batch 128", "folded, batch 32", "cq_16k, batch 32"
 
 
-def _shipped() -> dict[str, Any]:
-    """The network and the losses of a model that ships."""
-    config = from_dict(read_experiment(ROOT / "configs" / "cq_16k.toml"), origin="cq_16k")
-    schedule = ("training_mode", "num_modules", "epochs", "steps_per_epoch", "pretrain_epochs")
-    return {name: value for name, value in vars(config).items() if name not in (*schedule, "follower_pretrain_epochs")}
-
-
-# options, and the stages that are measured
-NETWORKS: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
+# options, or the experiment that has them, and the stages that are measured
+NETWORKS: dict[str, tuple[dict[str, Any] | str, tuple[str, ...]]] = {
     GATED: ({"batch_size": 128}, work.STAGES),
     FOLDED: ({"block": "folded", "batch_size": 128}, work.STAGES),
     FOLDED_SMALL: ({"block": "folded", "batch_size": 32}, ("first",)),
-    SHIPPED: (_shipped(), ("first",)),
+    SHIPPED: ("cq_16k", ("first",)),
 }
+SET_BY_BENCHMARK = (
+    *("training_mode", "num_modules", "precision", "epochs", "steps_per_epoch"),
+    *("pretrain_epochs", "follower_pretrain_epochs"),
+)
 IN_PARTS = (GATED, FOLDED)
+
+
+def options_of(name: str) -> dict[str, Any]:
+    """The options of a network, without those that the benchmark sets."""
+    options, _ = NETWORKS[name]
+    if isinstance(options, str):
+        config = from_dict(read_experiment(ROOT / "configs" / f"{options}.toml"), origin=options)
+        options = {option: value for option, value in vars(config).items() if option not in SET_BY_BENCHMARK}
+    return options
 
 
 @dataclass(frozen=True)
@@ -115,9 +122,9 @@ def measure(data_dir: Path, turns: int, *, quick: bool) -> Iterator[Row]:
         corpus = PackedCorpus.pack(find_speech(data_dir), scratch)
         trainers = {
             (name, precision): work.trainers_of(
-                corpus, scratch, stages[:1] if quick else stages, precision=precision, **options
+                corpus, scratch, stages[:1] if quick else stages, precision=precision, **options_of(name)
             )
-            for name, (options, stages) in NETWORKS.items()
+            for name, (_, stages) in NETWORKS.items()
             for precision in STEP_SHARES
         }
         steps = {
@@ -142,7 +149,7 @@ def measure(data_dir: Path, turns: int, *, quick: bool) -> Iterator[Row]:
         if not quick:
             for name in IN_PARTS:
                 for precision in STEP_SHARES:
-                    options = NETWORKS[name][0] | {"precision": precision}
+                    options = options_of(name) | {"precision": precision}
                     found = f"{peak_of_training(corpus.folder, scratch, options):.0f} MB"
                     yield Row("peak memory", f"training, {name}, {precision}", found)
 
@@ -235,7 +242,7 @@ def _coding_rows(corpus: PackedCorpus, gated: StageTrainer, scratch: Path, turns
     signal = work.speech_of(files, CODED_SECONDS)
     encode, decode = work.file_coding(model, signal)
     seconds = {
-        f"symbols and back, gln, batches of {work.feed_forward.NETWORK_BATCH} frames": CODED_SECONDS,
+        f"symbols and back, gln, batches of {NETWORK_BATCH} frames": CODED_SECONDS,
         f"to a file, {codec.DEFAULT_MODEL}": CODED_SECONDS,
         f"from a file, {codec.DEFAULT_MODEL}": CODED_SECONDS,
         f"evaluation with all measures, {codec.DEFAULT_MODEL}": _duration(files[:EVALUATED_FILES]),
@@ -247,7 +254,7 @@ def _coding_rows(corpus: PackedCorpus, gated: StageTrainer, scratch: Path, turns
 
 
 def _duration(files: list[SpeechFile]) -> float:
-    return sum(len(work.load_speech(file.path)) for file in files) / SAMPLE_RATE
+    return sum(len(load_speech(file.path)) for file in files) / SAMPLE_RATE
 
 
 def coding_row(name: str, timing: Timing, seconds: float) -> Row:

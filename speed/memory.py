@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import re
 import resource
 import sys
 from concurrent.futures import ProcessPoolExecutor
@@ -39,5 +40,14 @@ def _train(packed: Path, scratch: Path, options: dict[str, Any]) -> float:
         step()
     if tf.config.list_logical_devices("GPU"):
         return tf.config.experimental.get_memory_info("GPU:0")["peak"] / 1e6
+    return peak_of_process() / 1e6
+
+
+def peak_of_process() -> float:
+    """Bytes of memory that this process alone has taken at its peak."""
+    status = Path("/proc/self/status")
+    if status.exists():  # getrusage counts the parent's peak in
+        [kilobytes] = re.findall(r"VmHWM:\s+(\d+) kB", status.read_text())
+        return 1024 * int(kilobytes)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6
+    return peak if sys.platform == "darwin" else 1024 * peak

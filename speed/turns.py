@@ -42,11 +42,11 @@ class Timing:
 def take_turns(parts: Mapping[str, Work], turns: int, described: str = "") -> dict[str, Timing]:
     """Times every part so many times, one after the other, after a first turn that only warms up."""
     timings = {name: Timing() for name in parts}
-    for turn in tqdm(range(turns + 1), described, unit="turn", disable=None):
+    for turn in tqdm(range(-1, turns), described, unit="turn", disable=None):
         for name, part in parts.items():
             wall, processor = time.perf_counter(), time.process_time()
             part()
-            if turn:
+            if turn >= 0:
                 timings[name].wall.append(time.perf_counter() - wall)
                 timings[name].processor.append(time.process_time() - processor)
     return timings

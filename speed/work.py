@@ -41,11 +41,16 @@ def matrix_products(size: int, count: int, precision: str) -> Work:
     return run
 
 
-def trainers_of(corpus: PackedCorpus, folder: Path, stages: Sequence[str], **options: Any) -> dict[str, StageTrainer]:
-    """Trainers of one cascade of two with LPC, past all warm-up, one for each of the named stages."""
-    config = Config(
+def config_of(**options: Any) -> Config:
+    """A cascade of two without warm-up."""
+    return Config(
         num_modules=2, pretrain_epochs=0, follower_pretrain_epochs=0, epochs=1, steps_per_epoch=1_000_000, **options
     )
+
+
+def trainers_of(corpus: PackedCorpus, folder: Path, stages: Sequence[str], **options: Any) -> dict[str, StageTrainer]:
+    """Trainers of one cascade, one for each of the named stages."""
+    config = config_of(**options)
     cascade = Cascade(config)
     return {name: StageTrainer(cascade, _stage(config, name), corpus, folder) for name in stages}
 

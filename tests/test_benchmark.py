@@ -1,24 +1,36 @@
 import importlib.util
 import json
+import multiprocessing
 import sys
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
+
+from speed.memory import peak_of_process
 
 SCRIPT = Path(__file__).resolve().parent.parent / "scripts" / "benchmark.py"
 TINY = {"block": "folded", "fold": 32, "folded_width": 16, "folded_narrow": 8, "folded_blocks": 1, "batch_size": 4}
 
 
 @pytest.fixture(scope="module")
-def benchmark() -> ModuleType:
-    """The script as a module, on parts so small that nothing about speed can be learned from them."""
+def script() -> ModuleType:
+    """The script as a module."""
     spec = importlib.util.spec_from_file_location("benchmark", SCRIPT)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules["benchmark"] = module
     spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def benchmark(script: ModuleType, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """The script with parts so small that nothing about speed can be learned from them."""
+    module = script
     small: dict[str, Any] = {
         "NETWORKS": {
             module.GATED: (TINY | {"film_units": 4}, ("first", "finetune")),
@@ -33,7 +45,7 @@ def benchmark() -> ModuleType:
         "EVALUATED_FILES": 1,
     }
     for name, value in small.items():
-        setattr(module, name, value)
+        monkeypatch.setattr(module, name, value)
     return module
 
 
@@ -64,6 +76,21 @@ def test_every_part_is_measured_and_written_down(
         assert names.count(part) == 2
     memory = [row["found"] for row in written["rows"] if row["table"] == "peak memory"]
     assert len(memory) == 2 and all(float(found.removesuffix(" MB")) > 100 for found in memory)
+
+
+def test_every_network_that_is_measured_can_be_described(script: ModuleType) -> None:
+    for name, (_, stages) in script.NETWORKS.items():
+        for precision in script.STEP_SHARES:
+            found = script.work.config_of(precision=precision, **script.options_of(name))
+            assert found.precision == precision
+            assert set(stages) <= set(script.work.STAGES)
+
+
+def test_memory_is_that_of_the_measured_process_alone(script: ModuleType) -> None:
+    ballast = np.ones(150_000_000 // 8)
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        peak = pool.submit(peak_of_process).result()
+    assert 1e6 < peak < ballast.nbytes
 
 
 def test_a_frozen_codec_costs_its_forward_pass_and_a_trained_one_three_times_as_much(benchmark: ModuleType) -> None:

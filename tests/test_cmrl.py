@@ -194,6 +194,12 @@ def test_a_cascade_takes_the_sum_of_its_codecs_multiply_adds() -> None:
     assert 14e6 < found / 2 < 17e6
 
 
+def test_layers_that_know_the_envelope_cost_once_a_frame() -> None:
+    networks = [Cascade(Config(num_modules=1, block="folded", film_units=units)) for units in (0, 32)]
+    once = 32 * 32 + 32 * 2 * 144  # of the envelope, and of what is found of it
+    assert multiply_adds(networks[1]) - multiply_adds(networks[0]) == 2 * 4 * once
+
+
 @pytest.mark.parametrize(("name", "most"), [("cq_9k", 600_000), ("cq_16k", 1_000_000), ("cq_24k", 1_000_000)])
 def test_the_experiments_are_as_small_as_they_say(name: str, most: int) -> None:
     config, _ = parse_flags(["--config", name])

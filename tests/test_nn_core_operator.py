@@ -10,11 +10,11 @@ from scipy.special import softmax
 from constants import MU
 from nn_core_operator import (
     BottleneckBlock,
+    Convolution,
     EndConvolution,
     GatedBlock,
     SoftToHardQuantizer,
     SubPixelUpsampling,
-    convolution,
     leaky_relu,
     mu_law_compress,
     mu_law_expand,
@@ -95,7 +95,7 @@ def test_a_network_computes_in_bfloat16_only_where_asked() -> None:
 
 @pytest.mark.parametrize(("kernel", "dilation", "time"), [(15, 1, 64), (15, 2, 64), (9, 4, 64), (5, 2, 31), (5, 3, 16)])
 def test_a_dilated_convolution_equals_its_definition(kernel: int, dilation: int, time: int) -> None:
-    layer = convolution(6, kernel, dilation_rate=dilation)
+    layer = Convolution(6, kernel, dilation_rate=dilation)
     signal = noise(3, time, 4)
     found = layer(signal)
     layer.bias.assign(noise(6))
@@ -107,7 +107,7 @@ def test_a_dilated_convolution_equals_its_definition(kernel: int, dilation: int,
 
 @pytest.mark.parametrize("dilation", [1, 2])
 def test_the_gradient_of_a_dilated_convolution_agrees_with_a_transposed_sum(dilation: int) -> None:
-    layer = convolution(6, 5, dilation_rate=dilation)
+    layer = Convolution(6, 5, dilation_rate=dilation)
     signal, weights = tf.Variable(noise(2, 32, 4)), noise(2, 32, 6, seed=2)
     layer(signal)
     with tf.GradientTape() as tape:
