@@ -53,6 +53,7 @@ CODED_SECONDS = 10.0
 EVALUATED_FILES = 4
 PIPELINE_STEPS = 10  # a turn
 
+TURN_SECONDS = 0.3  # at least, of steps and their parts
 STEP_SHARES = {"float32": 0.50, "bfloat16": 0.35}  # of the matrix rate
 LPC_RATIO = 500.0
 PIPELINE_RATIO = 1.05
@@ -133,16 +134,17 @@ def measure(data_dir: Path, turns: int, *, quick: bool) -> Iterator[Row]:
             for stage, trainer in by_stage.items()
         }
         products = {each: work.matrix_products(MATRIX_SIZE, MATRIX_PRODUCTS, each) for each in STEP_SHARES}
-        timings = take_turns(
-            products | {name: work.training_step(trainer) for name, trainer in steps.items()}, turns, "training"
-        )
+        works = products | {name: work.training_step(trainer) for name, trainer in steps.items()}
+        timings = take_turns(works, turns, "training", seconds=TURN_SECONDS)
         yield from step_rows(timings, steps)
         if not quick:
             for name in IN_PARTS:
                 for precision in STEP_SHARES:
                     first = trainers[name, precision]["first"]
                     parts = {"whole step": work.training_step(first)} | work.parts_of_step(first)
-                    yield from part_rows(f"{name}, {precision}", take_turns(parts, turns, f"parts of {name}"))
+                    yield from part_rows(
+                        f"{name}, {precision}", take_turns(parts, turns, f"parts of {name}", seconds=TURN_SECONDS)
+                    )
         yield lpc_row(take_turns({"lpc": work.lpc_batches(corpus, LPC_BATCH, LPC_BATCHES)}, turns, "LPC")["lpc"])
         yield pipeline_row(*_pipeline_timings(trainers[FOLDED_SMALL, "float32"]["first"], turns))
         yield from _coding_rows(corpus, trainers[GATED, "float32"]["first"], scratch, turns)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -39,14 +40,31 @@ class Timing:
         return Timing([each / seconds for each in self.wall], [each / seconds for each in self.processor])
 
 
-def take_turns(parts: Mapping[str, Work], turns: int, described: str = "") -> dict[str, Timing]:
-    """Times every part so many times, one after the other, after a first turn that only warms up."""
+def take_turns(
+    parts: Mapping[str, Work], turns: int, described: str = "", *, seconds: float = 0.0
+) -> dict[str, Timing]:
+    """Times parts one after the other, again and again, after they have warmed up.
+
+    Args:
+        parts: what is timed, by name.
+        turns: how often each has its turn.
+        described: stands before the progress bar.
+        seconds: a part that takes less is repeated within its turn, so that caches know it; its mean counts.
+    """
+    repeats = {name: _repeats(part, seconds) for name, part in parts.items()}
     timings = {name: Timing() for name in parts}
-    for turn in tqdm(range(-1, turns), described, unit="turn", disable=None):
+    for _ in tqdm(range(turns), described, unit="turn", disable=None):
         for name, part in parts.items():
             wall, processor = time.perf_counter(), time.process_time()
-            part()
-            if turn >= 0:
-                timings[name].wall.append(time.perf_counter() - wall)
-                timings[name].processor.append(time.process_time() - processor)
+            for _ in range(repeats[name]):
+                part()
+            timings[name].wall.append((time.perf_counter() - wall) / repeats[name])
+            timings[name].processor.append((time.process_time() - processor) / repeats[name])
     return timings
+
+
+def _repeats(part: Work, seconds: float) -> int:
+    part()
+    start = time.perf_counter()
+    part()
+    return max(1, math.ceil(seconds / (time.perf_counter() - start)))

@@ -2,6 +2,7 @@ import importlib.util
 import json
 import multiprocessing
 import sys
+import time
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from types import ModuleType
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 
 from speed.memory import peak_of_process
+from speed.turns import Work, take_turns
 
 SCRIPT = Path(__file__).resolve().parent.parent / "scripts" / "benchmark.py"
 TINY = {"block": "folded", "fold": 32, "folded_width": 16, "folded_narrow": 8, "folded_blocks": 1, "batch_size": 4}
@@ -43,6 +45,7 @@ def benchmark(script: ModuleType, monkeypatch: pytest.MonkeyPatch) -> ModuleType
         "PIPELINE_STEPS": 1,
         "CODED_SECONDS": 1.0,
         "EVALUATED_FILES": 1,
+        "TURN_SECONDS": 0.0,
     }
     for name, value in small.items():
         monkeypatch.setattr(module, name, value)
@@ -91,6 +94,22 @@ def test_memory_is_that_of_the_measured_process_alone(script: ModuleType) -> Non
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
         peak = pool.submit(peak_of_process).result()
     assert 1e6 < peak < ballast.nbytes
+
+
+def test_short_work_is_repeated_within_its_turn_and_long_work_is_not() -> None:
+    calls = {"short": 0, "long": 0}
+
+    def work_for(name: str, seconds: float) -> Work:
+        def run() -> None:
+            calls[name] += 1
+            time.sleep(seconds)
+
+        return run
+
+    timings = take_turns({"short": work_for("short", 0.002), "long": work_for("long", 0.05)}, 3, seconds=0.02)
+    assert calls["long"] == 2 + 3  # two to warm up
+    assert calls["short"] >= 2 + 3 * 3
+    assert 0.002 <= timings["short"].best < 0.02
 
 
 def test_a_frozen_codec_costs_its_forward_pass_and_a_trained_one_three_times_as_much(benchmark: ModuleType) -> None:
