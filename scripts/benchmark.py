@@ -45,15 +45,14 @@ from utilities import atomic_write, load_speech
 ROOT = Path(__file__).resolve().parent.parent
 SPEECH = ROOT / "tests" / "data"
 
-MATRIX_SIZE = 2048  # 17 GFLOP a product
-MATRIX_PRODUCTS = 4  # a turn
-LPC_BATCH, LPC_BATCHES = 1024, 8  # a turn
+MATRIX_SIZE = 2048
+MATRIX_FLOPS = 2 * MATRIX_SIZE**3
+LPC_BATCH = 1024
 FIRST_IMPLEMENTATION_LPC_MS = 9.2  # CPU a frame: 4.56 analysis, 4.64 residual
 CODED_SECONDS = 10.0
 EVALUATED_FILES = 4
-PIPELINE_STEPS = 10  # a turn
+TURN_SECONDS = 0.3  # at least
 
-TURN_SECONDS = 0.3  # at least, of steps and their parts
 STEP_SHARES = {"float32": 0.50, "bfloat16": 0.35}  # of the matrix rate
 LPC_RATIO = 500.0
 PIPELINE_RATIO = 1.05
@@ -133,7 +132,7 @@ def measure(data_dir: Path, turns: int, *, quick: bool) -> Iterator[Row]:
             for (name, precision), by_stage in trainers.items()
             for stage, trainer in by_stage.items()
         }
-        products = {each: work.matrix_products(MATRIX_SIZE, MATRIX_PRODUCTS, each) for each in STEP_SHARES}
+        products = {each: work.matrix_product(MATRIX_SIZE, each) for each in STEP_SHARES}
         works = products | {name: work.training_step(trainer) for name, trainer in steps.items()}
         timings = take_turns(works, turns, "training", seconds=TURN_SECONDS)
         yield from step_rows(timings, steps)
@@ -145,7 +144,8 @@ def measure(data_dir: Path, turns: int, *, quick: bool) -> Iterator[Row]:
                     yield from part_rows(
                         f"{name}, {precision}", take_turns(parts, turns, f"parts of {name}", seconds=TURN_SECONDS)
                     )
-        yield lpc_row(take_turns({"lpc": work.lpc_batches(corpus, LPC_BATCH, LPC_BATCHES)}, turns, "LPC")["lpc"])
+        lpc = take_turns({"lpc": work.lpc_batch(corpus, LPC_BATCH)}, turns, "LPC", seconds=TURN_SECONDS)
+        yield lpc_row(lpc["lpc"].over(LPC_BATCH))
         yield pipeline_row(*_pipeline_timings(trainers[FOLDED_SMALL, "float32"]["first"], turns))
         yield from _coding_rows(corpus, trainers[GATED, "float32"]["first"], scratch, turns)
         if not quick:
@@ -156,29 +156,24 @@ def measure(data_dir: Path, turns: int, *, quick: bool) -> Iterator[Row]:
                     yield Row("peak memory", f"training, {name}, {precision}", found)
 
 
-def matrix_flops() -> int:
-    """Operations in a turn of matrix products."""
-    return 2 * MATRIX_PRODUCTS * MATRIX_SIZE**3
-
-
 def step_rows(timings: Mapping[str, Timing], steps: Mapping[str, StageTrainer]) -> Iterator[Row]:
     """The matrix rates, and the steps as shares of them."""
     table = "matrix products, and the whole training step"
     for precision in STEP_SHARES:
         matrix = timings[precision]
-        yield Row(table, f"matrix product, {precision}", _giga(matrix_flops() / matrix.best), matrix.best)
+        yield Row(table, f"matrix product, {precision}", _giga(MATRIX_FLOPS / matrix.best), matrix.best)
     for name, trainer in steps.items():
         timing, config = timings[name], trainer.config
         wanted, matrix = STEP_SHARES[config.precision], timings[config.precision]
         flops, frames = work.step_flops(trainer), config.batch_size / timing.best
-        ratio = flops / timing.best / (matrix_flops() / matrix.best)
+        ratio = flops / timing.best / (MATRIX_FLOPS / matrix.best)
         yield Row(
             table,
             name,
             f"{1000 * timing.best:.0f} ms, {frames:.0f} frames/s, {_giga(flops / timing.best)}",
             timing.best,
             ratio,
-            flops / timing.best_processor / (matrix_flops() / matrix.best_processor),
+            flops / timing.best_processor / (MATRIX_FLOPS / matrix.best_processor),
             f"of the {config.precision} matrix rate, {wanted} wanted",
             ratio >= wanted,
             timing.unrest,
@@ -194,9 +189,8 @@ def part_rows(name: str, timings: Mapping[str, Timing]) -> Iterator[Row]:
         yield Row(f"parts: first stage, {name}", part, found, timing.best, *shares, "of the step", None, timing.unrest)
 
 
-def lpc_row(timing: Timing) -> Row:
-    """LPC against the first implementation's."""
-    frame = timing.over(LPC_BATCH * LPC_BATCHES)
+def lpc_row(frame: Timing) -> Row:
+    """LPC of a frame against the first implementation's."""
     first = FIRST_IMPLEMENTATION_LPC_MS / 1000
     return Row(
         "LPC and input",
@@ -213,12 +207,9 @@ def lpc_row(timing: Timing) -> Row:
 
 def _pipeline_timings(trainer: StageTrainer, turns: int) -> tuple[Timing, Timing]:
     # by themselves, since during other parts' turns the pipeline would read ahead
-    parts = {
-        "memory": work.steps_from_memory(trainer, PIPELINE_STEPS),
-        "corpus": work.steps_from_corpus(trainer, PIPELINE_STEPS),
-    }
-    timings = take_turns(parts, 5 * turns, "input")
-    return timings["memory"].over(PIPELINE_STEPS), timings["corpus"].over(PIPELINE_STEPS)
+    parts = {"memory": work.training_step(trainer), "corpus": work.step_from_corpus(trainer)}
+    timings = take_turns(parts, 5 * turns, "input", seconds=TURN_SECONDS)
+    return timings["memory"], timings["corpus"]
 
 
 def pipeline_row(memory: Timing, corpus: Timing) -> Row:

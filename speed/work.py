@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -29,16 +30,10 @@ from utilities import load_speech
 STAGES = ("first", "follower_2", "finetune")
 
 
-def matrix_products(size: int, count: int, precision: str) -> Work:
-    """Products of large matrices: the most arithmetic that TensorFlow gets out of this machine."""
+def matrix_product(size: int, precision: str) -> Work:
+    """A product of large matrices: the most arithmetic that TensorFlow gets out of this machine."""
     left, right = (tf.cast(tf.random.normal([size, size], seed=seed), precision) for seed in (1, 2))
-
-    def run() -> None:
-        for _ in range(count):
-            product = tf.matmul(left, right)
-        wait(product[0, 0])
-
-    return run
+    return lambda: wait(tf.matmul(left, right)[0, 0])
 
 
 def config_of(**options: Any) -> Config:
@@ -59,7 +54,7 @@ def _stage(config: Config, name: str) -> Stage:
     [stage] = [
         stage
         for mode in (4, 5)
-        for stage in stages_of(Config(**(vars(config) | {"training_mode": mode})))
+        for stage in stages_of(dataclasses.replace(config, training_mode=mode))
         if stage.name == name
     ]
     return stage
@@ -83,25 +78,13 @@ def training_step(trainer: StageTrainer) -> Work:
     return lambda: wait(trainer.train_step(batch, 0).total)
 
 
-def steps_from_memory(trainer: StageTrainer, count: int) -> Work:
-    """Steps on one batch, without the input pipeline."""
-    step = training_step(trainer)
-
-    def run() -> None:
-        for _ in range(count):
-            step()
-
-    return run
-
-
-def steps_from_corpus(trainer: StageTrainer, count: int) -> Work:
-    """As many steps on batches that the input pipeline reads, filters and scales meanwhile."""
+def step_from_corpus(trainer: StageTrainer) -> Work:
+    """One step on a batch that the input pipeline has read, filtered and scaled meanwhile."""
     batches = trainer.batches()
 
     def run() -> None:
-        for _ in range(count):
-            epoch, batch = next(batches)
-            wait(trainer.train_step(batch, epoch).total)
+        epoch, batch = next(batches)
+        wait(trainer.train_step(batch, epoch).total)
 
     return run
 
@@ -187,7 +170,7 @@ def _batch(trainer: StageTrainer) -> tf.Tensor:
     return tf.identity(batch)
 
 
-def lpc_batches(corpus: PackedCorpus, size: int, count: int) -> Work:
+def lpc_batch(corpus: PackedCorpus, size: int) -> Work:
     """Speech to LSFs, and the residual by the polynomial that belongs to them."""
     numbers = np.resize(corpus.frame_indices("train", audible_only=True), size)
     contexts = tf.constant(corpus.contexts(numbers, pre_emphasis=True, high_pass=False))
@@ -198,11 +181,7 @@ def lpc_batches(corpus: PackedCorpus, size: int, count: int) -> Work:
         lsf = lpc.polynomial_to_lsf(polynomial)
         return lpc.residual_of(contexts[:, LPC_CONTEXT:-LPC_CONTEXT], lpc.lsf_to_polynomial(lsf), "frame")
 
-    def run() -> None:
-        for _ in range(count):
-            wait(analyse(contexts))
-
-    return run
+    return lambda: wait(analyse(contexts))
 
 
 def speech_of(files: Sequence[SpeechFile], seconds: float) -> NDArray[np.float32]:

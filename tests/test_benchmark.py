@@ -41,8 +41,6 @@ def benchmark(script: ModuleType, monkeypatch: pytest.MonkeyPatch) -> ModuleType
         "IN_PARTS": (module.GATED,),
         "MATRIX_SIZE": 16,
         "LPC_BATCH": 4,
-        "LPC_BATCHES": 1,
-        "PIPELINE_STEPS": 1,
         "CODED_SECONDS": 1.0,
         "EVALUATED_FILES": 1,
         "TURN_SECONDS": 0.0,
@@ -133,7 +131,7 @@ def test_rows_compare_operations_with_the_matrix_product_and_seconds_with_second
     trainer.cascade = benchmark.work.Cascade(benchmark.work.Config(num_modules=1, precision="bfloat16", **TINY))
     trainer.config, trainer.stage = trainer.cascade.config, benchmark.work.Stage("first", 1, (0,), True, 1, 1e-3)
     flops = benchmark.work.step_flops(trainer)
-    matrix = timing([benchmark.matrix_flops() / 1e9, 99.0], [benchmark.matrix_flops() / 1e9] * 2)  # 1 GFLOP/s
+    matrix = timing([benchmark.MATRIX_FLOPS / 1e9, 99.0], [benchmark.MATRIX_FLOPS / 1e9] * 2)  # 1 GFLOP/s
     timings = {"float32": timing([1.0], [1.0]), "bfloat16": matrix, "step": timing([flops / 0.5e9, 9.0], [flops / 4e9])}
     *_, step = benchmark.step_rows(timings, {"step": trainer})
     assert (step.ratio, step.processor_ratio) == pytest.approx((0.5, 4))
@@ -142,7 +140,7 @@ def test_rows_compare_operations_with_the_matrix_product_and_seconds_with_second
     parts = list(benchmark.part_rows("net", {"whole step": timing([2.0], [4.0]), "LPC": timing([0.5], [2.0])}))
     assert (parts[1].ratio, parts[1].processor_ratio) == (0.25, 0.5)
 
-    lpc = benchmark.lpc_row(timing([4 * 20e-6], [4 * 16e-6]))
+    lpc = benchmark.lpc_row(timing([20e-6], [16e-6]))
     assert (lpc.ratio, lpc.processor_ratio) == pytest.approx((9.2e-3 / 20e-6, 9.2e-3 / 16e-6))
     assert lpc.reached
 
