@@ -39,6 +39,7 @@ def benchmark(script: ModuleType, monkeypatch: pytest.MonkeyPatch) -> ModuleType
             module.FOLDED_SMALL: (TINY, ("first",)),
         },
         "IN_PARTS": (module.GATED,),
+        "STEP_SHARES": {"float32": 0.5},
         "MATRIX_SIZE": 16,
         "LPC_BATCH": 4,
         "CODED_SECONDS": 1.0,
@@ -63,8 +64,7 @@ def test_every_part_is_measured_and_written_down(
         assert row["ratio"] is None or row["ratio"] > 0
     names = [row["name"] for row in written["rows"]]
     for stage in ("first", "finetune"):
-        for precision in ("float32", "bfloat16"):
-            assert f"{benchmark.GATED}, {precision}, {stage}" in names
+        assert f"{benchmark.GATED}, float32, {stage}" in names
     for part in (
         "input",
         "LPC",
@@ -74,9 +74,9 @@ def test_every_part_is_measured_and_written_down(
         "losses, with synthesis",
         "optimiser",
     ):  # in each precision
-        assert names.count(part) == 2
-    memory = [row["found"] for row in written["rows"] if row["table"] == "peak memory"]
-    assert len(memory) == 2 and all(float(found.removesuffix(" MB")) > 100 for found in memory)
+        assert names.count(part) == 1
+    [memory] = [row["found"] for row in written["rows"] if row["table"] == "peak memory"]
+    assert float(memory.removesuffix(" MB")) > 100
 
 
 def test_every_network_that_is_measured_can_be_described(script: ModuleType) -> None:
@@ -125,13 +125,16 @@ def test_a_frozen_codec_costs_its_forward_pass_and_a_trained_one_three_times_as_
     assert flops(2, (0, 1)) == 6 * one
 
 
-def test_rows_compare_operations_with_the_matrix_product_and_seconds_with_seconds(benchmark: ModuleType) -> None:
+def test_rows_compare_operations_with_the_matrix_product_and_seconds_with_seconds(
+    benchmark: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
     timing = benchmark.Timing
     trainer = benchmark.StageTrainer.__new__(benchmark.StageTrainer)
     trainer.cascade = benchmark.work.Cascade(benchmark.work.Config(num_modules=1, precision="bfloat16", **TINY))
     trainer.config, trainer.stage = trainer.cascade.config, benchmark.work.Stage("first", 1, (0,), True, 1, 1e-3)
     flops = benchmark.work.step_flops(trainer)
     matrix = timing([benchmark.MATRIX_FLOPS / 1e9, 99.0], [benchmark.MATRIX_FLOPS / 1e9] * 2)  # 1 GFLOP/s
+    monkeypatch.setattr(benchmark, "STEP_SHARES", {"float32": 0.5, "bfloat16": 0.35})
     timings = {"float32": timing([1.0], [1.0]), "bfloat16": matrix, "step": timing([flops / 0.5e9, 9.0], [flops / 4e9])}
     *_, step = benchmark.step_rows(timings, {"step": trainer})
     assert (step.ratio, step.processor_ratio) == pytest.approx((0.5, 4))
