@@ -44,9 +44,9 @@ class WeightAverage(tf.Module):
     def update(self, step: tf.Tensor) -> None:
         """Moves the averages towards the variables; `step` counts from 0."""
         steps = tf.cast(step, tf.float32)
-        share = 1.0 - tf.minimum(self.decay, (1.0 + steps) / (10.0 + steps))
+        decay = tf.minimum(self.decay, (1.0 + steps) / (10.0 + steps))
         for average, variable in zip(self.averages, self.sources, strict=True):
-            average.assign_sub(share * (average - variable))
+            average.assign(variable + decay * (average - variable))
 
     @contextmanager
     def applied(self) -> Iterator[None]:
