@@ -164,6 +164,7 @@ def model_coder(name: str, check_dir: Path, losses: tuple[float, ...] = (0.0,), 
         UserError: there is no such model.
     """
     from codec import find_model
+    from runs import SHIPPED
     from saved_model import DESCRIPTION
 
     label, equals, wanted = name.rpartition("=")
@@ -175,7 +176,10 @@ def model_coder(name: str, check_dir: Path, losses: tuple[float, ...] = (0.0,), 
         digest, high_pass = str(description["sha256"])[:8], bool(description["config"]["high_pass"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{folder} holds no readable model ({error}); train it again or copy it anew") from None
-    origin = f"{folder.parent.parent.name}/{folder.name}"
-    family = label or f"{folder.parent.parent.name.partition('_')[2] or 'model'} {folder.name} {digest}"
+    run = folder.resolve().parent.parent
+    origin = f"{run.name}/{folder.name}"
+    if run.parent == SHIPPED:
+        label = label or run.name
+    family = label or f"{run.name.partition('_')[2] or 'model'} {folder.name} {digest}"
     codec = Codec(digest, f"{family} {digest}" if label else family, family, "model", high_pass, origin)
     return ModelCoder(folder, codec, losses, burst)

@@ -85,6 +85,8 @@ def test_a_label_joins_models_and_an_unnamed_model_is_called_after_its_run(model
     assert plain.name == labelled.name and len(plain.name) == 8
     assert (labelled.family, plain.origin) == ("ours", "tiny/first")
     assert plain.name in plain.label
+    shipped = model_coder("cq-9k", check_dir).codec
+    assert shipped.label == f"cq-9k {shipped.name}" and shipped.family == "cq-9k"
 
 
 def test_a_run_continues_where_it_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
