@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+
+from errors import UserError
 
 log = logging.getLogger("neural_speech_coding")
 
@@ -19,6 +21,15 @@ def show_own_lines() -> None:
     log.setLevel(logging.INFO)
     log.propagate = False
     logging.getLogger("absl").setLevel(logging.ERROR)
+
+
+def exit_status(program: str, work: Callable[[], int | None]) -> int:
+    """What `work` returns, 0 for nothing; 2 after one line that says what it refuses."""
+    try:
+        return work() or 0
+    except UserError as error:
+        print(f"{program}: {error}", file=sys.stderr)
+        return 2
 
 
 def import_tensorflow() -> None:

@@ -29,9 +29,9 @@ import tensorflow as tf
 
 import codec
 from config import from_dict, read_experiment
+from console import exit_status
 from constants import SAMPLE_RATE
 from dataset import PackedCorpus, SpeechFile, find_speech
-from errors import UserError
 from feed_forward import NETWORK_BATCH
 from modes import prepare_machine
 from runs import environment
@@ -59,7 +59,6 @@ PIPELINE_RATIO = 1.05
 REAL_TIME_RATIO = 5.0
 
 GATED, FOLDED, FOLDED_SMALL, SHIPPED = "gln, batch 128", "folded, batch 128", "folded, batch 32", "cq_16k, batch 32"
-
 
 # options, or the experiment that has them, and the stages that are measured
 NETWORKS: dict[str, tuple[dict[str, Any] | str, tuple[str, ...]]] = {
@@ -297,17 +296,16 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows and the machine's description")
     options = parser.parse_args(arguments)
     prepare_machine(0)
-    try:
-        rows = list(measure(options.data_dir, 3 if options.quick else options.turns, quick=options.quick))
-    except UserError as error:
-        print(f"benchmark.py: {error}", file=sys.stderr)
-        return 2
+    return exit_status("benchmark.py", lambda: _benchmark(options))
+
+
+def _benchmark(options: argparse.Namespace) -> None:
+    rows = list(measure(options.data_dir, 3 if options.quick else options.turns, quick=options.quick))
     device = "GPU" if tf.config.list_logical_devices("GPU") else "processor"
     print(f"on the {device}\n\n{show(rows)}")
     if options.json:
         report = {"device": device, "rows": [asdict(row) for row in rows], "environment": environment()}
         atomic_write(options.json, json.dumps(report, indent=2) + "\n")
-    return 0
 
 
 if __name__ == "__main__":

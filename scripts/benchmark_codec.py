@@ -14,7 +14,6 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -36,6 +35,7 @@ from context_model import whole_groups
 from entropy_model import count_symbols, integer_tables
 from modes import prepare_machine
 from saved_model import SavedModel, load_model, save_model
+from speed.turns import Work, take_turns
 from streaming import network_frames, network_symbols, symbol_coder
 from utilities import load_speech
 
@@ -63,16 +63,10 @@ def untrained_model(block: str, signal: Signal, folder: Path) -> SavedModel:
     return load_model(folder / block / "stages" / "first")
 
 
-def best(work: Callable[[], object], turns: int) -> tuple[float, float]:
+def best(work: Work, turns: int) -> tuple[float, float]:
     """Least time on the clock and of the processor, as shares of the file's duration."""
-    work()
-    clocks, processors = [], []
-    for _ in range(turns):
-        clock, processor = time.perf_counter(), time.process_time()
-        work()
-        clocks.append(time.perf_counter() - clock)
-        processors.append(time.process_time() - processor)
-    return min(clocks) / SECONDS, min(processors) / SECONDS
+    share = take_turns({"": work}, turns)[""].over(SECONDS)
+    return share.best, share.best_processor
 
 
 def rows_of(name: str, model: SavedModel, signal: Signal, turns: int) -> list[list[object]]:
@@ -83,7 +77,7 @@ def rows_of(name: str, model: SavedModel, signal: Signal, turns: int) -> list[li
     contexts = feed_forward.prepare(signal, cascade.config).contexts
     coder = symbol_coder(model, layers)
     symbols = [coder.decode(group.parts, FRAMES_PER_GROUP) for group in groups]
-    works: dict[str, tuple[Callable[[], object], Callable[[], object]]] = {
+    works: dict[str, tuple[Work, Work]] = {
         "all": (lambda: codec.encode(signal, model), lambda: codec.decode(data, model)),
         "LPC and network": (
             lambda: network_symbols(cascade, contexts, layers),

@@ -29,7 +29,6 @@ import feed_forward
 from codec import find_model
 from constants import SAMPLE_RATE
 from dataset import find_test_speech
-from errors import UserError
 from export import export_model
 from exported import Exported
 from feed_forward import Coded, Signal
@@ -150,21 +149,20 @@ def main() -> int:
     console.show_own_lines()
     prepare_machine(1)
     tf.config.threading.set_inter_op_parallelism_threads(1)
-    try:
-        signals = test_speech(arguments.data_dir, arguments.files)
-        folder = find_model(arguments.model, arguments.check_dir)
-        model = load_model(folder)
-        with tempfile.TemporaryDirectory() as place:
-            names = sorted({name for pair in PAIRS for name in pair} - {"library"})
-            ways = {"library": library(model, folder)} | {name: exported(model, name, Path(place)) for name in names}
-            encoded = {name: encode_all(way, signals) for name, way in ways.items()}
-            rows = [line(pair, ways, encoded, signals) for pair in PAIRS]
-    except UserError as error:
-        print(f"compare_exports.py: {error}", file=sys.stderr)
-        return 2
+    return console.exit_status("compare_exports.py", lambda: _compare(arguments))
+
+
+def _compare(arguments: argparse.Namespace) -> None:
+    signals = test_speech(arguments.data_dir, arguments.files)
+    folder = find_model(arguments.model, arguments.check_dir)
+    model = load_model(folder)
+    with tempfile.TemporaryDirectory() as place:
+        names = sorted({name for pair in PAIRS for name in pair} - {"library"})
+        ways = {"library": library(model, folder)} | {name: exported(model, name, Path(place)) for name in names}
+        encoded = {name: encode_all(way, signals) for name, way in ways.items()}
+        rows = [line(pair, ways, encoded, signals) for pair in PAIRS]
     print(f"model {model.digest}, {len(signals)} files, {sum(map(len, signals)) / SAMPLE_RATE:.0f} s of speech")
     print(tabulate(rows, HEADER, floatfmt=(*["s"] * 2, *[".0f"] * 2, *[".3f"] * 3, *[".3f"] * 2)))
-    return 0
 
 
 if __name__ == "__main__":

@@ -25,8 +25,8 @@ from tabulate import tabulate
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+from console import exit_status
 from dataset import PREFETCHED_BATCHES, SHARDS, Corpus, find_speech, steps_in_epoch, training_batches
-from errors import UserError
 from shards import Packing, open_corpus, pack_shards
 from utilities import atomic_write
 
@@ -125,12 +125,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--batch_size", type=int, default=128, help="frames a batch (default 128)")
     parser.add_argument("--steps", type=int, default=1000, help="batches a measurement (default 1000)")
     options = parser.parse_args(arguments)
-    try:
-        print(measure(**vars(options)))
-    except UserError as error:
-        print(f"measure_input.py: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return exit_status("measure_input.py", lambda: print(measure(**vars(options))))
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from errors import UserError
+from console import exit_status
 from shards import Packing, pack_shards
 
 
@@ -26,17 +26,16 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.shard_hours <= 0 or options.processes < 1:
         parser.error("--shard_hours and --processes take numbers above 0")
+    return exit_status("pack_corpus.py", lambda: _pack(options))
+
+
+def _pack(options: argparse.Namespace) -> None:
     packing = Packing(options.data_dir, options.gain, options.shard_hours, options.seed)
-    try:
-        manifest = pack_shards(packing, options.output, options.processes)
-    except UserError as error:
-        print(f"pack_corpus.py: {error}", file=sys.stderr)
-        return 2
+    manifest = pack_shards(packing, options.output, options.processes)
     for line in manifest["left_out"]:
         print(f"left out: {line}", file=sys.stderr)
     speakers = ", ".join(f"{split} {number}" for split, number in manifest["speakers"].items())
     print(f"{options.output}: {manifest['hours']:.2f} h in {len(manifest['shards'])} shards; speakers: {speakers}")
-    return 0
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 from config import from_dict
+from console import exit_status
 from dataset import is_packed
 from errors import UserError
 from modes import BASE, CONFIG, ENVIRONMENT, SPLITS
@@ -85,12 +86,11 @@ def main() -> int:
     parser.add_argument("--check_dir", type=Path, default=Path("check"), help="folder of runs (default check)")
     parser.add_argument("--doc_dir", type=Path, default=Path("doc"), help="folder of journals (default doc)")
     options = parser.parse_args()
-    try:
+
+    def work() -> None:
         release(find_run(options.run, options.check_dir), options.name, options.check_dir, options.doc_dir)
-    except UserError as error:
-        print(f"release_model.py: {error}", file=sys.stderr)
-        return 2
-    return 0
+
+    return exit_status("release_model.py", work)
 
 
 if __name__ == "__main__":

@@ -31,6 +31,7 @@ from release_model import HISTORY, JOURNAL
 import baselines
 from cmrl import count_parameters
 from config import Config, shown
+from console import exit_status
 from constants import SAMPLE_RATE
 from dataset import SpeechFile, find_test_speech
 from errors import UserError
@@ -225,11 +226,7 @@ def main() -> int:
     parser.add_argument("--few", type=int, default=40, help="files of every other condition (default 40)")
     parser.add_argument("--write", action="store_true", help="write scores and card instead of comparing them")
     options = parser.parse_args()
-    try:
-        return _score_all(options)
-    except UserError as error:
-        print(f"score_pretrained.py: {error}", file=sys.stderr)
-        return 2
+    return exit_status("score_pretrained.py", lambda: _score_all(options))
 
 
 def _score_all(options: argparse.Namespace) -> int:

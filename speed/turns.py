@@ -48,12 +48,12 @@ def take_turns(
     Args:
         parts: what is timed, by name.
         turns: how often each has its turn.
-        described: stands before the progress bar.
+        described: stands before the progress bar; without it there is none.
         seconds: a part that takes less is repeated within its turn, so that caches know it; its mean counts.
     """
     repeats = {name: _repeats(part, seconds) for name, part in parts.items()}
     timings = {name: Timing() for name in parts}
-    for _ in tqdm(range(turns), described, unit="turn", disable=None):
+    for _ in tqdm(range(turns), described, unit="turn", disable=None if described else True):
         for name, part in parts.items():
             wall, processor = time.perf_counter(), time.process_time()
             for _ in range(repeats[name]):
