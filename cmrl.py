@@ -10,9 +10,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from config import Config
+from configs.config import Config
 from constants import LPC_ORDER, LSF_CODEBOOK_SIZE
-from front_end import Analysis, LpcFrontEnd, TimeDomainFrontEnd
+from network.front_end import Analysis, LpcFrontEnd, TimeDomainFrontEnd
 from neural_speech_coding_module import NeuralSpeechCodec
 from nn_core_operator import Film, Quantised
 

@@ -21,15 +21,15 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-import bitstream
-import console
 from constants import SAMPLE_RATE
-from errors import UserError
+from nsc import console
+from nsc import format as bitstream
+from nsc.errors import UserError
 from utilities import atomic_write, group_levels, load_speech, to_int16
 
 if TYPE_CHECKING:
-    from saved_model import SavedModel
-    from streaming import Damage
+    from nsc.coding.streaming import Damage
+    from runs.saved_model import SavedModel
 
 DEFAULT_MODEL = "cq-24k"  # of those that ship, the one that sounds best
 STANDARD = "-"
@@ -83,7 +83,7 @@ def encode_speech(speech: Speech, model: SavedModel, layers: int | None = None, 
 
 
 def _encoded(speech: Speech, model: SavedModel, layers: int | None, spans: int, gain_index: int | None) -> bytes:
-    from streaming import Encoder
+    from nsc.coding.streaming import Encoder
 
     encoder = Encoder(model, layers, spans=spans, num_samples=speech.num_samples, gain_index=gain_index)
     return b"".join([*(encoder.write(block) for block in speech.blocks), encoder.finish()])
@@ -101,7 +101,7 @@ def decode(data: bytes, model: SavedModel, layers: int | None = None) -> Decoded
         BitstreamError: the header cannot be read, is of another model, or hardly anything is left behind it.
         UserError: more layers than the file has.
     """
-    from streaming import Damage
+    from nsc.coding.streaming import Damage
 
     damage = Damage()
     blocks = list(decoded_blocks(data, model, layers, damage))
@@ -110,7 +110,7 @@ def decode(data: bytes, model: SavedModel, layers: int | None = None) -> Decoded
 
 def decoded_blocks(data: bytes, model: SavedModel, layers: int | None, damage: Damage) -> Iterator[Signal]:
     """As `decode`, block by block in little memory; `damage` is filled in on the way."""
-    from streaming import Decoder
+    from nsc.coding.streaming import Decoder
 
     decoder = Decoder(model, layers)
     decoder.damage = damage
@@ -161,8 +161,8 @@ def find_model(name: str, check_dir: Path) -> Path:
     Raises:
         UserError: there is no such model.
     """
-    from runs import find_run
-    from saved_model import DESCRIPTION, stage_folders
+    from runs.runs import find_run
+    from runs.saved_model import DESCRIPTION, stage_folders
 
     name = name or DEFAULT_MODEL
     if (Path(name) / DESCRIPTION).is_file():
@@ -179,8 +179,8 @@ def find_model(name: str, check_dir: Path) -> Path:
 
 
 def _known_models(check_dir: Path) -> Iterator[tuple[Path, str]]:
-    from runs import SHIPPED
-    from saved_model import DESCRIPTION, STAGES
+    from runs.runs import SHIPPED
+    from runs.saved_model import DESCRIPTION, STAGES
 
     files = [file for folder in (check_dir, SHIPPED) for file in sorted(folder.glob(f"*/{STAGES}/*/{DESCRIPTION}"))]
     for file in files:
@@ -273,7 +273,7 @@ def _peek() -> bytes:
 
 
 def _encode_file(options: argparse.Namespace) -> None:
-    from saved_model import load_model
+    from runs.saved_model import load_model
 
     source, target = options.files
     speech = _read_speech(source)
@@ -286,8 +286,8 @@ def _encode_file(options: argparse.Namespace) -> None:
 
 
 def _decode_file(options: argparse.Namespace) -> None:
-    from saved_model import load_model
-    from streaming import Damage
+    from nsc.coding.streaming import Damage
+    from runs.saved_model import load_model
 
     source, target = options.files
     data = _read(source)
@@ -303,8 +303,8 @@ def _decode_file(options: argparse.Namespace) -> None:
 
 
 def _export(options: argparse.Namespace) -> None:
-    from export import export_model
-    from saved_model import load_model
+    from export.graphs import export_model
+    from runs.saved_model import load_model
 
     model = load_model(find_model(options.model, options.check_dir))
     target = Path(options.files[0])
@@ -353,9 +353,9 @@ def _print_info(data: bytes, check_dir: Path) -> None:
 def _cost_card(header: bitstream.Header, check_dir: Path) -> list[str]:
     """What the layers of the file cost, where the model is at hand."""
     from cmrl import count_parameters, multiply_adds
-    from entropy_model import FRAMES_PER_SECOND
-    from saved_model import load_model
-    from streaming import delay_samples
+    from nsc.coding.streaming import delay_samples
+    from nsc.entropy.entropy_model import FRAMES_PER_SECOND
+    from runs.saved_model import load_model
 
     delay = f"delay     {1000 * delay_samples(header.spans) / SAMPLE_RATE:.0f} ms"
     folder = next((folder for folder, digest in _known_models(check_dir) if digest == header.model), None)

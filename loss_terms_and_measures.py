@@ -1,4 +1,4 @@
-"""What training minimises, as TensorFlow losses, and what evaluation reports, re-exported from `measures`."""
+"""What training minimises, as TensorFlow losses, and what evaluation reports, re-exported from `measures.measures`."""
 
 import functools
 import math
@@ -9,8 +9,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from constants import FRAME_LENGTH, SAMPLE_RATE
-from distribute import mean_over_replicas
-from measures import (
+from measures.measures import (
     MEASURES,
     Interval,
     Measurement,
@@ -23,6 +22,7 @@ from measures import (
     snr,
     stoi,
 )
+from training.distribute import mean_over_replicas
 
 __all__ = [
     "MEASURES",

@@ -6,9 +6,9 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-import console
-from config import PROGRAM, QUICKSTART, Config, parse_flags
-from errors import UserError
+from configs.config import PROGRAM, QUICKSTART, Config, parse_flags
+from nsc import console
+from nsc.errors import UserError
 
 USER_ERROR, INTERRUPTED = 2, 130  # exit statuses; 130 is what shells expect after Ctrl-C
 
@@ -32,7 +32,7 @@ def main(arguments: Sequence[str]) -> int:
 
 def _dispatch(config: Config, named: dict[str, Any]) -> None:
     console.import_tensorflow()  # not before: mistakes in flags show at once
-    import modes
+    from training import modes
 
     modes.prepare_machine(config.threads, deterministic=config.deterministic)
     if config.training_mode == 0:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import keras
 import tensorflow as tf
 
-from config import Config
+from configs.config import Config
 from constants import ENVELOPE_POINTS, FRAME_LENGTH
 from lpc_utilities import log_envelope
 from nn_core_operator import (

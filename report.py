@@ -13,13 +13,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-import console
-from errors import UserError
-from evidence.results import Recording, Store, faults
-from measures import ALL_MEASURES
+from comparison.results import Recording, Store, faults
+from measures.measures import ALL_MEASURES
+from nsc import console
+from nsc.errors import UserError
 
 if TYPE_CHECKING:
-    from evidence.coders import PeerCoder
+    from comparison.coders import PeerCoder
 
 USER_ERROR, INTERRUPTED = 2, 130
 PEERS = (
@@ -110,13 +110,13 @@ def _add_measure(parser: argparse.ArgumentParser) -> None:
 
 
 def _measure(options: argparse.Namespace) -> None:
-    from evidence.comparison import compare, limit_threads
+    from comparison.compare import compare, limit_threads
 
     limit_threads()
     peers = _peers(options.peers)
     console.import_tensorflow()
-    from evidence.coders import model_coder
-    from evidence.speech import refuse_overlap, speech_to_test
+    from comparison.coders import model_coder
+    from comparison.speech import refuse_overlap, speech_to_test
 
     losses = tuple(sorted({0.0, *(percent / 100 for percent in options.losses)}))
     models = [model_coder(name, options.check_dir, losses, options.burst) for name in options.models]
@@ -141,14 +141,14 @@ def _measure(options: argparse.Namespace) -> None:
 
 
 def _draw(options: argparse.Namespace) -> None:
-    from evidence.drawing import draw_all
+    from comparison.drawing import draw_all
 
     for path in draw_all(Store(options.output)):
         console.log.info("%s", path)
 
 
 def _page(options: argparse.Namespace) -> None:
-    from evidence.listening_page import write_page
+    from comparison.listening_page import write_page
 
     if options.files < 1:
         raise UserError(f"expected --files of at least 1, found {options.files}; give more")
@@ -156,7 +156,7 @@ def _page(options: argparse.Namespace) -> None:
 
 
 def _export(options: argparse.Namespace) -> None:
-    from evidence.listening_test import export
+    from comparison.listening_test import export
 
     if options.trials < 1:
         raise UserError(f"expected --trials of at least 1, found {options.trials}; give more")
@@ -165,7 +165,7 @@ def _export(options: argparse.Namespace) -> None:
 
 
 def _ratings(options: argparse.Namespace) -> None:
-    from evidence.listening_test import report_ratings
+    from comparison.listening_test import report_ratings
 
     print("\n".join(report_ratings(options.files, options.output)))
 
@@ -173,8 +173,8 @@ def _ratings(options: argparse.Namespace) -> None:
 def _bits(options: argparse.Namespace) -> None:
     console.import_tensorflow()
     from codec import find_model
-    from evidence.bits import draw_bits
-    from saved_model import load_model
+    from comparison.bits import draw_bits
+    from runs.saved_model import load_model
 
     model = load_model(find_model(options.model, options.check_dir))
     for line in draw_bits(model, options.files, options.output / "plots"):
@@ -183,8 +183,8 @@ def _bits(options: argparse.Namespace) -> None:
 
 def _peers(patterns: Sequence[str]) -> list[PeerCoder]:
     """Those that can be used here; the others are named with the command that installs them."""
-    import baselines
-    from evidence.coders import PeerCoder
+    from comparison import baselines
+    from comparison.coders import PeerCoder
 
     peers = baselines.find_peers(patterns)
     for reason in dict.fromkeys(reason.partition(" needs ")[2] for reason in map(baselines.missing, peers) if reason):

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from setuptools import setup
+from setuptools import find_packages, setup
 
 ROOT = Path(__file__).resolve().parent
 
@@ -14,8 +14,8 @@ setup(
     license_files=["LICENSE"],
     python_requires=">=3.11",
     py_modules=sorted(path.stem for path in ROOT.glob("*.py") if path.stem != "setup"),
-    packages=["evidence", "speed"],
-    package_data={"evidence": ["page/*"]},
+    packages=find_packages(exclude=["tests", "tests.*"]),
+    package_data={"comparison": ["page/*"], "configs": ["*.toml"]},
     install_requires=[
         "tensorflow>=2.20,<2.22",  # a run continues bit for bit only on the release that began it
         "tensorboard>=2.20,<2.22",  # TensorFlow 2.21 no longer brings it

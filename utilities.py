@@ -20,7 +20,7 @@ from constants import (
     PRE_EMPHASIS,
     SAMPLE_RATE,
 )
-from errors import UserError
+from nsc.errors import UserError
 
 FloatArray = NDArray[np.floating]
 

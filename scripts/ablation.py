@@ -23,9 +23,9 @@ from tabulate import tabulate
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from comparison.claims import TAKEN
 from constants import LSF_FIRST_LEVELS, LSF_LAST_LEVELS, LSF_LEVELS_PER_COEFFICIENT
-from evidence.claims import TAKEN
-from saved_model import TABLE_PREFIX
+from runs.saved_model import TABLE_PREFIX
 
 ROOT = Path(__file__).resolve().parent.parent
 METHODS = {"time_domain": "no LPC", "fixed_lpc": "LPC, fixed codebook", "cq": "LPC, learned codebook (CQ)"}
@@ -102,7 +102,7 @@ class Ablation:
         ]
         claim = self._output / "claims" / f"{what}{suffix}"
         command = [sys.executable, "main.py", *flags, *places]
-        status = subprocess.run([sys.executable, "-m", "evidence.claims", str(claim), *command], cwd=ROOT).returncode
+        status = subprocess.run([sys.executable, "-m", "comparison.claims", str(claim), *command], cwd=ROOT).returncode
         if status not in (0, TAKEN):
             raise SystemExit(f"ablation.py: {' '.join(command)} ended with {status}; its last lines say why")
         return status == 0

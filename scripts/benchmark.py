@@ -26,20 +26,20 @@ from tabulate import tabulate
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 import tensorflow as tf
-
-import codec
-from config import from_dict, read_experiment
-from console import exit_status
-from constants import SAMPLE_RATE
-from dataset import PackedCorpus, SpeechFile, find_speech
-from feed_forward import NETWORK_BATCH
-from modes import prepare_machine
-from runs import environment
-from saved_model import load_model
 from speed import work
 from speed.memory import peak_of_training
 from speed.turns import Timing, take_turns
-from training import StageTrainer
+
+import codec
+from configs.config import from_dict, read_experiment
+from constants import SAMPLE_RATE
+from corpus.dataset import PackedCorpus, SpeechFile, find_speech
+from network.feed_forward import NETWORK_BATCH
+from nsc.console import exit_status
+from runs.runs import environment
+from runs.saved_model import load_model
+from training.loop import StageTrainer
+from training.modes import prepare_machine
 from utilities import atomic_write, load_speech
 
 ROOT = Path(__file__).resolve().parent.parent

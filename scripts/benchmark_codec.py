@@ -22,21 +22,21 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
+from speed.turns import Work, take_turns
 from tabulate import tabulate
 
-import bitstream
 import codec
-import feed_forward
 from cmrl import Cascade
-from config import Config
+from configs.config import Config
 from constants import FRAMES_PER_GROUP, SAMPLE_RATE
-from context_fit import fit_models
-from context_model import whole_groups
-from entropy_model import count_symbols, integer_tables
-from modes import prepare_machine
-from saved_model import SavedModel, load_model, save_model
-from speed.turns import Work, take_turns
-from streaming import network_frames, network_symbols, symbol_coder
+from network import feed_forward
+from nsc import format as bitstream
+from nsc.coding.streaming import network_frames, network_symbols, symbol_coder
+from nsc.entropy.context_model import whole_groups
+from nsc.entropy.entropy_model import count_symbols, integer_tables
+from runs.saved_model import SavedModel, load_model, save_model
+from training.context_fit import fit_models
+from training.modes import prepare_machine
 from utilities import load_speech
 
 CLIPS = Path(__file__).resolve().parent.parent / "tests" / "data"

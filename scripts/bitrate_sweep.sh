@@ -50,7 +50,7 @@ cd "$root"
 train() {
     local stage="$1"
     shift
-    "$SWEEP_PYTHON" -m evidence.claims "$output/points/$stage" "$SWEEP_PYTHON" main.py "${flags[@]}" \
+    "$SWEEP_PYTHON" -m comparison.claims "$output/points/$stage" "$SWEEP_PYTHON" main.py "${flags[@]}" \
         --data_dir "$data_dir" --check_dir "$output/check" --doc_dir "$output/doc" --target_kbps 0 "$@"
 }
 

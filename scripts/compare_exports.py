@@ -24,18 +24,18 @@ import numpy as np
 import tensorflow as tf
 from tabulate import tabulate
 
-import console
-import feed_forward
 from codec import find_model
 from constants import SAMPLE_RATE
-from dataset import find_test_speech
-from export import export_model
-from exported import Exported
-from feed_forward import Coded, Signal
-from measures import pesq_wb
-from modes import prepare_machine
-from saved_model import SavedModel, load_model
-from streaming import network_frames, network_symbols
+from corpus.dataset import find_test_speech
+from export.exported import Exported
+from export.graphs import export_model
+from measures.measures import pesq_wb
+from network import feed_forward
+from network.feed_forward import Coded, Signal
+from nsc import console
+from nsc.coding.streaming import network_frames, network_symbols
+from runs.saved_model import SavedModel, load_model
+from training.modes import prepare_machine
 from utilities import load_speech
 
 # (encoder, decoder); symbols know no format, so that the two may differ

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from config import Config, flag_of, shown
+from configs.config import Config, flag_of, shown
 from utilities import atomic_write
 
 README = Path(__file__).resolve().parent.parent / "README.md"

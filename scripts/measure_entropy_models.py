@@ -5,7 +5,7 @@ python scripts/measure_entropy_models.py check/RUN/stages/first --data_dir ../sh
 static        one table a channel
 position      one table a channel and position
 adaptive      a channel's table, mixed with the counts of the group so far
-context       tables chosen by the symbols around, those before in the group and the part before (context_model.py)
+context       tables chosen by the symbols around, those before in the group, the part before (nsc/entropy)
 file          bytes of the coded parts under `context`
 
 Tables are estimated on training speech in every case, and every group of 16 frames is coded for itself.
@@ -28,12 +28,12 @@ from numpy.typing import NDArray
 from tabulate import tabulate
 
 from constants import FRAMES_PER_GROUP, HOP, SAMPLE_RATE
-from context_fit import fit_models, training_symbols
-from context_model import Symbols, code_lengths
-from dataset import find_speech
-from errors import UserError
-from saved_model import SavedModel, load_model
-from symbol_coding import SymbolCoder
+from corpus.dataset import find_speech
+from nsc.entropy.context_model import Symbols, code_lengths
+from nsc.entropy.symbol_coding import SymbolCoder
+from nsc.errors import UserError
+from runs.saved_model import SavedModel, load_model
+from training.context_fit import fit_models, training_symbols
 
 POSITION_PRIOR = 64.0  # observations that a channel's table counts for beside a position's own
 GROUP_PRIOR = 64.0  # observations that a channel's table counts for beside the group's own

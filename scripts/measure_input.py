@@ -25,9 +25,9 @@ from tabulate import tabulate
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
-from console import exit_status
-from dataset import PREFETCHED_BATCHES, SHARDS, Corpus, find_speech, steps_in_epoch, training_batches
-from shards import Packing, open_corpus, pack_shards
+from corpus.dataset import PREFETCHED_BATCHES, SHARDS, Corpus, find_speech, steps_in_epoch, training_batches
+from corpus.shards import Packing, open_corpus, pack_shards
+from nsc.console import exit_status
 from utilities import atomic_write
 
 GAIN = "group"

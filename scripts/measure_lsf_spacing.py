@@ -17,8 +17,8 @@ from tqdm import tqdm
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import lpc_utilities as lpc
 from constants import LPC_CONTEXT
-from errors import UserError
-from front_end import lsf_codebook
+from network.front_end import lsf_codebook
+from nsc.errors import UserError
 from utilities import cut_frames, load_speech, pre_emphasise
 
 SPACINGS = (0.0, 0.005, 0.01, 0.015, 0.02, 0.025, 0.03, 0.035, 0.04, 0.05, 0.06)  # radians

@@ -10,8 +10,8 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from console import exit_status
-from shards import Packing, pack_shards
+from corpus.shards import Packing, pack_shards
+from nsc.console import exit_status
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -16,13 +16,13 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
-from config import from_dict
-from console import exit_status
-from dataset import is_packed
-from errors import UserError
-from modes import BASE, CONFIG, ENVIRONMENT, SPLITS
-from runs import SHIPPED, Journal, Run, find_run
-from saved_model import release_model, saved_config, stage_folders
+from configs.config import from_dict
+from corpus.dataset import is_packed
+from nsc.console import exit_status
+from nsc.errors import UserError
+from runs.runs import SHIPPED, Journal, Run, find_run
+from runs.saved_model import release_model, saved_config, stage_folders
+from training.modes import BASE, CONFIG, ENVIRONMENT, SPLITS
 from utilities import atomic_write
 
 ROOT = SHIPPED.parent

@@ -28,18 +28,18 @@ os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 
 from release_model import HISTORY, JOURNAL
 
-import baselines
 from cmrl import count_parameters
-from config import Config, shown
-from console import exit_status
+from comparison import baselines
+from configs.config import Config, shown
 from constants import SAMPLE_RATE
-from dataset import SpeechFile, find_test_speech
-from errors import UserError
-from evaluation import evaluate, summary
-from measures import mean_with_interval, score_files
-from modes import CONFIG, ENVIRONMENT, SPLITS, heard_among
-from runs import SHIPPED, Journal, Run, find_run
-from saved_model import SavedModel, load_model, stage_folders
+from corpus.dataset import SpeechFile, find_test_speech
+from evaluation.evaluate import evaluate, summary
+from measures.measures import mean_with_interval, score_files
+from nsc.console import exit_status
+from nsc.errors import UserError
+from runs.runs import SHIPPED, Journal, Run, find_run
+from runs.saved_model import SavedModel, load_model, stage_folders
+from training.modes import CONFIG, ENVIRONMENT, SPLITS, heard_among
 from utilities import atomic_write, load_speech, resample, save_speech, to_int16
 
 Signal = NDArray[np.float32]

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Checks the style and the types, then runs the tests; arguments go to pytest: scripts/test.sh tests/test_runs.py
+# Checks the style and the types, then runs the tests; arguments go to pytest: scripts/test.sh tests/runs
 source "$(dirname "${BASH_SOURCE[0]}")/setup.sh"
 
 ruff check .

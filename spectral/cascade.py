@@ -9,7 +9,7 @@ import keras
 import tensorflow as tf
 
 from cmrl import Part
-from config import Config
+from configs.config import Config
 from constants import LPC_ORDER, LSF_CODEBOOK_SIZE
 from spectral.codec import LARGEST, QuantisedSpectrum, SpectralCodec, StepSizes
 from spectral.envelope import GAIN_LEVELS, SPECTRA_PER_FRAME, Envelope, SpectralEnvelope

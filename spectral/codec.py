@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from config import Config
+from configs.config import Config
 from nn_core_operator import PRECISION
 from spectral.grid import GridConvolution, GridNetwork
 

@@ -15,8 +15,8 @@ import numpy as np
 import tensorflow as tf
 
 import lpc_utilities as lpc
-from config import Config
-from front_end import lsf_codebook
+from configs.config import Config
+from network.front_end import lsf_codebook
 from nn_core_operator import Quantised, SoftToHardQuantizer
 
 SPECTRA_PER_FRAME = 2  # that share one set of LSFs

@@ -13,20 +13,21 @@ import pytest
 import soundfile
 from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from tiny import Workplace
+from tests.helpers.places import CORPUS, ROOT
 
 if TYPE_CHECKING:
-    from saved_model import SavedModel
+    from tests.helpers.tiny import Workplace
 
-ROOT = Path(__file__).resolve().parent.parent
+if TYPE_CHECKING:
+    from runs.saved_model import SavedModel
+
 
 WriteSphere = Callable[[Path, NDArray[np.int16]], None]
 
 
 @pytest.fixture(scope="session")
 def speech_folder() -> Path:
-    return ROOT / "tests" / "data"
+    return CORPUS
 
 
 @pytest.fixture(scope="session")
@@ -44,7 +45,7 @@ def speech_signals(speech_clips: list[NDArray[np.int16]]) -> list[NDArray[np.flo
 @pytest.fixture(scope="session")
 def coding_model(tmp_path_factory: pytest.TempPathFactory, speech_signals: list[NDArray[np.float32]]) -> "SavedModel":
     """An untrained cascade of two codecs, see coding.py."""
-    from coding import make_model
+    from tests.helpers.coding import make_model
 
     return make_model(tmp_path_factory.mktemp("check") / "tiny", speech_signals)
 
@@ -60,7 +61,7 @@ def real_speech(speech_folder: Path) -> NDArray[np.float32]:
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> "Workplace":
     """A place with a tiny cascade of two codecs, trained by mode 4, and the run of mode 5 that finetuned it."""
-    from tiny import Workplace  # TensorFlow takes seconds to import
+    from tests.helpers.tiny import Workplace  # TensorFlow takes seconds to import
 
     place = Workplace(tmp_path_factory.mktemp("trained"))
     assert place.run(training_mode=4) == 0

@@ -1,0 +1,185 @@
+"""What codes a signal for a comparison: a peer through ffmpeg, or one of our models through written .nsc files."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+import numpy as np
+import soundfile
+from numpy.typing import NDArray
+
+from comparison import baselines
+from comparison.results import Codec
+from nsc import format as bitstream
+from nsc.errors import UserError
+from utilities import INT16_SCALE, atomic_write, to_int16
+
+if TYPE_CHECKING:
+    from runs.saved_model import SavedModel
+
+# TensorFlow is imported where a model is loaded: the processes that serve peers would wait seconds for it.
+
+Samples = NDArray[np.int16]
+
+
+class Version(NamedTuple):
+    """A decoded file at one layer and loss.
+
+    layer: 0 for a peer. loss: share of groups lost. bits: of the file, or of a peer's packets. delay: in samples.
+    """
+
+    layer: int
+    loss: float
+    bits: int
+    delay: int
+    decoded: Path
+
+
+class Coder(Protocol):
+    """Codes signals; travels to other processes."""
+
+    @property
+    def codec(self) -> Codec:
+        """What it is, for the record."""
+        ...
+
+    @property
+    def losses(self) -> tuple[float, ...]:
+        """Shares of groups lost, of which each decoded file has one."""
+        ...
+
+    def code(self, samples: Samples, cache_dir: Path) -> list[Version]:
+        """A signal [n] of 16 kHz at every layer and loss; made once for the same content."""
+        ...
+
+
+@dataclass(frozen=True)
+class PeerCoder:
+    """A classical codec by name."""
+
+    name: str
+    losses: tuple[float, ...] = (0.0,)
+
+    @property
+    def codec(self) -> Codec:
+        """See Coder."""
+        peer = baselines.PEERS[self.name]
+        commands, versions = tuple(peer.commands()), baselines.versions()
+        return Codec(peer.name, peer.name, peer.family, "peer", peer.high_pass, "", commands, versions)
+
+    def code(self, samples: Samples, cache_dir: Path) -> list[Version]:
+        """See Coder."""
+        coded, path = baselines.code_cached(baselines.PEERS[self.name], samples, cache_dir)
+        return [Version(0, 0.0, coded.bits, coded.delay, path)]
+
+
+@dataclass(frozen=True)
+class ModelCoder:
+    """A saved model; each layer is a file of its own, cut from the whole one.
+
+    Attributes:
+        folder: of the model.
+        codec: what it is, for the record.
+        losses: shares of groups that a Gilbert channel loses.
+        burst: mean number of groups lost in a row.
+    """
+
+    folder: Path
+    codec: Codec
+    losses: tuple[float, ...] = (0.0,)
+    burst: float = 1.0
+
+    def code(self, samples: Samples, cache_dir: Path) -> list[Version]:
+        """See Coder."""
+        content = hashlib.sha256(samples.astype("<i2").tobytes()).hexdigest()[:24]
+        folder = cache_dir / self.codec.name
+        whole = self._whole_file(folder / f"{content}.nsc", samples)
+        versions = []
+        for layer in range(1, bitstream.unpack_header(whole).layers + 1):
+            cut = folder / f"{content}-{layer}.nsc"
+            atomic_write(cut, bitstream.truncate(whole, layer))
+            for loss in self.losses:
+                decoded = cut.with_suffix(f".{loss:g}.{self.burst:g}.flac" if loss else ".flac")
+                if not _is_intact(decoded, len(samples)):
+                    baselines.write_flac(decoded, self._decoded(cut.read_bytes(), loss, content))
+                versions.append(Version(layer, loss, 8 * cut.stat().st_size, 0, decoded))
+        return versions
+
+    def _whole_file(self, path: Path, samples: Samples) -> bytes:
+        import codec
+
+        if not path.is_file():
+            signal = np.divide(samples, INT16_SCALE, dtype=np.float32)
+            atomic_write(path, codec.encode(signal, load_alone(self.folder)))
+        return path.read_bytes()
+
+    def _decoded(self, data: bytes, loss: float, content: str) -> Samples:
+        import codec
+
+        if loss:
+            data = bitstream.lose_groups(data, loss, self.burst, seed=int(content[:8], 16))
+        return to_int16(codec.decode(data, load_alone(self.folder)).signal)
+
+
+def _is_intact(path: Path, length: int) -> bool:
+    try:
+        return bool(soundfile.info(path).frames == length)
+    except (OSError, soundfile.SoundFileError):
+        return False
+
+
+@functools.cache
+def load_alone(folder: Path) -> SavedModel:
+    """A model in a process that uses one thread, since each processor core has a process of its own."""
+    from nsc import console
+
+    console.import_tensorflow()
+    import tensorflow as tf
+
+    from runs.saved_model import load_model
+
+    try:
+        tf.config.threading.set_intra_op_parallelism_threads(1)
+        tf.config.threading.set_inter_op_parallelism_threads(1)
+    except RuntimeError:
+        pass  # this process has computed before and keeps its threads
+    return load_model(folder)
+
+
+def model_coder(name: str, check_dir: Path, losses: tuple[float, ...] = (0.0,), burst: float = 1.0) -> ModelCoder:
+    """The coder of a saved model.
+
+    Args:
+        name: as `codec.find_model` takes it, with LABEL= before it or not; models of one label share a curve.
+        check_dir: folder of runs.
+        losses: shares of groups to lose.
+        burst: mean number of groups lost in a row.
+
+    Raises:
+        UserError: there is no such model.
+    """
+    from codec import find_model
+    from runs.runs import SHIPPED
+    from runs.saved_model import DESCRIPTION
+
+    label, equals, wanted = name.rpartition("=")
+    if equals and not label:
+        raise UserError(f"expected LABEL=MODEL, found '{name}'; give a label or leave out the sign")
+    folder = find_model(wanted, check_dir)
+    try:
+        description = json.loads((folder / DESCRIPTION).read_text())
+        digest, high_pass = str(description["sha256"])[:8], bool(description["config"]["high_pass"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{folder} holds no readable model ({error}); train it again or copy it anew") from None
+    run = folder.resolve().parent.parent
+    origin = f"{run.name}/{folder.name}"
+    if run.parent == SHIPPED:
+        label = label or run.name
+    family = label or f"{run.name.partition('_')[2] or 'model'} {folder.name} {digest}"
+    codec = Codec(digest, f"{family} {digest}" if label else family, family, "model", high_pass, origin)
+    return ModelCoder(folder, codec, losses, burst)

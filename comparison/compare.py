@@ -1,0 +1,197 @@
+"""Many codecs on the same files: coded, decoded and scored in parallel, continuing where a run was stopped."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import multiprocessing
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from comparison.claims import claim, holder
+from comparison.coders import Coder, Version
+from comparison.results import Recording, Result, Store
+from constants import SAMPLE_RATE
+from measures.measures import score
+from nsc.console import log
+from nsc.errors import UserError
+from utilities import INT16_SCALE, load_speech, to_int16
+
+POOLED_FROM = 8  # files: fewer are done sooner than worker processes start
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}  # each core has a process of its own
+
+
+class Task:
+    """One file through one codec; travels to other processes."""
+
+    def __init__(
+        self, coder: Coder, recording: Recording, corpus: Path, cache_dir: Path, measures: Sequence[str]
+    ) -> None:
+        self.coder, self.recording, self.corpus, self.cache_dir = coder, recording, corpus, cache_dir
+        self.measures = tuple(measures)
+
+    @property
+    def file(self) -> str:
+        """The file's name in the results."""
+        return os.path.relpath(self.recording.path, self.corpus)
+
+    def run(self) -> list[Result]:
+        """Codes and scores; whatever fails becomes a result that says so."""
+        try:
+            samples = _samples_of(self.recording.path)
+            versions = self.coder.code(samples, self.cache_dir)
+            return [self._scored(samples, version) for version in versions]
+        except UserError as error:
+            return [self.failed(str(error))]
+        except Exception as error:  # one file must not end a run over many
+            return [self.failed(f"{type(error).__name__}: {error}")]
+
+    def _scored(self, samples: np.ndarray, version: Version) -> Result:
+        reference, decoded = samples / INT16_SCALE, load_speech(version.decoded)
+        found = score(reference, decoded.astype(np.float64), self.measures)
+        return replace(
+            self._blank(),
+            layer=version.layer,
+            loss=version.loss,
+            seconds=len(samples) / SAMPLE_RATE,
+            bits=version.bits,
+            delay=version.delay,
+            decoded=str(version.decoded),
+            measures=found.values,
+            failures=found.failures,
+        )
+
+    def failed(self, reason: str) -> Result:
+        """The result of a file that could not be coded."""
+        return replace(self._blank(), error=" ".join(reason.split()))
+
+    def _blank(self) -> Result:
+        return Result(self.coder.codec.name, 0, 0.0, str(self.corpus), self.file, self.recording.speaker)
+
+
+@functools.lru_cache(maxsize=256)
+def _samples_of(path: Path) -> np.ndarray:
+    return to_int16(load_speech(path))
+
+
+def compare(
+    coders: Sequence[Coder],
+    recordings: Sequence[Recording],
+    store: Store,
+    *,
+    corpus: Path,
+    cache_dir: Path,
+    measures: Sequence[str],
+    processes: int = 0,
+) -> list[Result]:
+    """Codes and scores every file with every codec that is not yet in the store.
+
+    Codecs that another process or machine with the same folder works on are left to it.
+
+    Args:
+        coders: the codecs.
+        recordings: test speech.
+        store: gets the results, file by file.
+        corpus: folder of the speech.
+        cache_dir: gets coded and decoded files, by content.
+        measures: names of the measures.
+        processes: 0 for one a processor core.
+
+    Returns:
+        The results of these codecs and files, as far as they exist now.
+    """
+    workers = processes or os.cpu_count() or 1
+    total = len(coders) * len(recordings)
+    with tqdm(total=total, desc="comparing", unit="file", disable=None) as progress:
+        for coder in coders:
+            tasks = [Task(coder, recording, corpus, cache_dir, measures) for recording in recordings]
+            progress.set_postfix_str(coder.codec.label)
+            with claim(store.claim_path(coder.codec.name)) as mine:
+                if mine:
+                    _compare_with_one(coder, tasks, store, workers, progress)
+                else:
+                    owner = holder(store.claim_path(coder.codec.name))
+                    log.info("%s is in work by %s; run again when that has ended", coder.codec.label, owner)
+                    progress.update(len(tasks))
+    wanted = {os.path.relpath(recording.path, corpus) for recording in recordings}
+    found = itertools.chain.from_iterable(store.of_codec(coder.codec.name) for coder in coders)
+    return [result for result in found if result.file in wanted and result.corpus == str(corpus)]
+
+
+def _compare_with_one(coder: Coder, tasks: Sequence[Task], store: Store, workers: int, progress: tqdm) -> None:
+    store.describe(coder.codec)
+    done = _done(store.of_codec(coder.codec.name), coder)
+    waiting = [task for task in tasks if not set(task.measures) <= done.get((str(task.corpus), task.file), set())]
+    progress.update(len(tasks) - len(waiting))
+    for results in _run(waiting, workers):
+        store.append(results)
+        progress.update()
+
+
+def _done(results: Sequence[Result], coder: Coder) -> dict[tuple[str, str], set[str]]:
+    """Measures that each file has at every wanted loss; failed files have none and are tried again."""
+    losses: dict[tuple[str, str], dict[float, set[str]]] = {}
+    for result in results:
+        if not result.error and Path(result.decoded).is_file():
+            losses.setdefault((result.corpus, result.file), {})[result.loss] = set(result.measures)
+    return {
+        place: set.intersection(*(found[loss] for loss in coder.losses))
+        for place, found in losses.items()
+        if set(coder.losses) <= set(found)
+    }
+
+
+def _run(tasks: Sequence[Task], workers: int) -> Iterator[list[Result]]:
+    if workers <= 1 or len(tasks) < POOLED_FROM:
+        for task in tasks:
+            yield task.run()
+        return
+    waiting = list(tasks)
+    while waiting:
+        yield from _run_in_pool(waiting, workers)
+        suspects = waiting[: 2 * workers]  # if tasks are left, a library ended the process of one of those in work
+        del waiting[: 2 * workers]
+        while suspects:
+            yield from _run_in_pool(suspects, 1)
+            if suspects:
+                yield [suspects.pop(0).failed("the process ended without a word: a library crashed on this file")]
+
+
+def _run_in_pool(waiting: list[Task], workers: int) -> Iterator[list[Result]]:
+    """Runs tasks in their order and takes those that are done off the list; a process that dies ends it."""
+    with _pool(workers) as pool:
+        futures = {pool.submit(Task.run, task): task for task in waiting}
+        try:
+            for future in as_completed(futures):
+                if isinstance(future.exception(), BrokenProcessPool):
+                    continue  # others may have ended well before
+                waiting.remove(futures[future])
+                yield future.result()
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def _pool(workers: int) -> Executor:
+    # Spawned, not forked: TensorFlow's threads do not survive a fork.
+    context = multiprocessing.get_context("spawn")
+    return ProcessPoolExecutor(workers, mp_context=context, initializer=_stay_quiet)
+
+
+def _stay_quiet() -> None:
+    from nsc import console
+
+    console.show_own_lines()
+
+
+def limit_threads() -> None:
+    """Lets each worker process compute in one thread; before the first one starts."""
+    for name, value in ONE_THREAD.items():
+        os.environ.setdefault(name, value)

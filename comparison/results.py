@@ -1,0 +1,198 @@
+"""Results on disk: one JSON line a decoded file, a description beside them, and a CSV file of all."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from nsc.errors import UserError
+from utilities import atomic_write
+
+FOLDER = "results"
+
+
+class Recording(NamedTuple):
+    """A file of test speech and who speaks in it."""
+
+    path: Path
+    speaker: str
+
+
+@dataclass(frozen=True)
+class Codec:
+    """What coded the files of a results file.
+
+    Attributes:
+        name: of the peer, or the hash of the model.
+        label: name for people.
+        family: what a curve joins.
+        kind: 'peer' or 'model'.
+        high_pass: waveform measures cannot be compared, since low frequencies are removed on purpose.
+        origin: run and stage of a model.
+        commands: exact command lines of a peer.
+        versions: of the programs that coded.
+    """
+
+    name: str
+    label: str
+    family: str
+    kind: str
+    high_pass: bool = False
+    origin: str = ""
+    commands: tuple[str, ...] = ()
+    versions: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Result:
+    """One decoded file, or why there is none.
+
+    Attributes:
+        codec: name of the codec.
+        layer: codecs of the cascade that were decoded, from 1; 0 for a peer.
+        loss: share of groups that a Gilbert channel lost.
+        corpus: folder of the test speech.
+        file: path within it.
+        speaker: who speaks.
+        seconds: duration.
+        bits: of our whole file, or of a peer's packets without container.
+        delay: samples by which the codec was late, taken off.
+        decoded: path of the decoded file.
+        measures: value of each measure, nan where it failed.
+        failures: why a measure has no value.
+        error: why the file could not be coded at all.
+    """
+
+    codec: str
+    layer: int
+    loss: float
+    corpus: str
+    file: str
+    speaker: str
+    seconds: float = 0.0
+    bits: int = 0
+    delay: int = 0
+    decoded: str = ""
+    measures: dict[str, float] = field(default_factory=dict)
+    failures: dict[str, str] = field(default_factory=dict)
+    error: str = ""
+
+    @property
+    def kbps(self) -> float:
+        """1000 bits a second."""
+        return self.bits / self.seconds / 1000 if self.seconds else math.nan
+
+    @property
+    def place(self) -> tuple[str, int, float, str, str]:
+        """What there is one result of."""
+        return self.codec, self.layer, self.loss, self.corpus, self.file
+
+    def line(self) -> str:
+        """For a file of JSON lines."""
+        values = asdict(self) | {"kbps": self.kbps}
+        values["measures"] = {name: None if math.isnan(each) else each for name, each in self.measures.items()}
+        return json.dumps(values | {"kbps": None if math.isnan(self.kbps) else self.kbps}) + "\n"
+
+
+def _parsed(line: str) -> Result | None:
+    """The result of a line; None for one that was torn by a crash."""
+    try:
+        values = json.loads(line)
+        values["measures"] = {name: math.nan if each is None else each for name, each in values["measures"].items()}
+        return Result(**{name: values[name] for name in (each.name for each in fields(Result))})
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+class Store:
+    """The results of all codecs in one folder; each codec has files of its own, so that machines may share it."""
+
+    def __init__(self, output: Path) -> None:
+        self.output = output
+        self.folder = output / FOLDER
+
+    def claim_path(self, codec: str) -> Path:
+        """Stands for the work on one codec."""
+        return self.folder / f"{codec}.claim"
+
+    def describe(self, codec: Codec) -> None:
+        """Writes what coded."""
+        atomic_write(self.folder / f"{codec.name}.json", json.dumps(asdict(codec), indent=2) + "\n")
+
+    def append(self, results: Sequence[Result]) -> None:
+        """Adds results of one codec, all in one write; a line that a crash has torn stays a line of its own."""
+        path = self.folder / f"{results[0].codec}.jsonl"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        text = "".join(result.line() for result in results)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND)
+        try:
+            size = os.fstat(descriptor).st_size
+            torn = size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"
+            os.write(descriptor, ("\n" * torn + text).encode())
+        finally:
+            os.close(descriptor)
+
+    def of_codec(self, name: str) -> list[Result]:
+        """The newest result of every file and layer; of faults only those that still stand."""
+        path = self.folder / f"{name}.jsonl"
+        lines = path.read_text().splitlines() if path.is_file() else []
+        found = list({result.place: result for result in map(_parsed, lines) if result}.values())
+        coded = {(result.corpus, result.file) for result in found if not result.error}
+        return [result for result in found if not result.error or (result.corpus, result.file) not in coded]
+
+    def codecs(self) -> list[Codec]:
+        """Models first, then peers, by name."""
+        found = [Codec(**json.loads(path.read_text())) for path in self.folder.glob("*.json")]
+        return sorted(found, key=lambda codec: (codec.kind, codec.family, codec.label))
+
+    def all(self) -> list[Result]:
+        """Every result, sorted.
+
+        Raises:
+            UserError: there is none.
+        """
+        found = sorted(
+            (result for codec in self.codecs() for result in self.of_codec(codec.name)), key=lambda each: each.place
+        )
+        if not found:
+            raise UserError(f"expected results in {self.folder}, found none; report.py measure makes them")
+        return found
+
+    def write_csv(self) -> Path:
+        """All results in one table."""
+        codecs = {codec.name: codec for codec in self.codecs()}
+        rows = [_flat(result, codecs[result.codec]) for result in self.all()]
+        names = list(dict.fromkeys(name for row in rows for name in row))
+        buffer = io.StringIO()
+        writer = csv.DictWriter(buffer, names, restval="")
+        writer.writeheader()
+        writer.writerows(rows)
+        path = self.output / "results.csv"
+        atomic_write(path, buffer.getvalue())
+        return path
+
+
+def _flat(result: Result, codec: Codec) -> dict[str, Any]:
+    values = asdict(result)
+    measures, failures, error = values.pop("measures"), values.pop("failures"), values.pop("error")
+    known = {"label": codec.label, "family": codec.family, "origin": codec.origin}
+    rate = {"kbps": result.kbps}
+    return values | known | rate | measures | {"failures": "; ".join(failures.values()), "error": error}
+
+
+def faults(results: Iterable[Result]) -> list[str]:
+    """What went wrong, counted, with an example each: files without decoded speech, and measures without value."""
+    found: dict[str, list[str]] = {}
+    for result in results:
+        if result.error:
+            found.setdefault(f"not coded by {result.codec}", []).append(f"{result.file}: {result.error}")
+        for name, reason in result.failures.items():
+            found.setdefault(f"without {name}", []).append(f"{result.codec}, {result.file}: {reason}")
+    return [f"{len(lines)} files {what}, such as {lines[0]}" for what, lines in sorted(found.items())]

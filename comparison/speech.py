@@ -1,0 +1,63 @@
+"""Speech for a comparison: a corpus's test speakers, none of whom a model was trained on."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+
+from comparison.coders import ModelCoder
+from corpus.dataset import SpeechFile, find_test_speech
+from nsc.console import log
+from nsc.errors import UserError
+from runs.runs import find_run
+from training.modes import SPLITS, heard_among
+
+
+def speech_to_test(data_dir: Path, files_per_speaker: int = 0) -> list[SpeechFile]:
+    """Recordings of the test speakers, evenly spread over each speaker's, sorted by path.
+
+    Args:
+        data_dir: as `dataset.find_test_speech` takes it.
+        files_per_speaker: at most so many; 0 for all.
+
+    Raises:
+        UserError: there is no speech.
+    """
+    by_speaker: defaultdict[str, list[SpeechFile]] = defaultdict(list)
+    for file in find_test_speech(data_dir):
+        by_speaker[file.speaker].append(file)
+    chosen = [file for files in by_speaker.values() for file in _spread(files, files_per_speaker)]
+    return sorted(chosen, key=lambda file: file.path)
+
+
+def _spread(files: Sequence[SpeechFile], count: int) -> Sequence[SpeechFile]:
+    if not count or len(files) <= count:
+        return files
+    return [files[place * len(files) // count] for place in range(count)]
+
+
+def refuse_overlap(model: ModelCoder, files: Sequence[SpeechFile], corpus: Path, *, allowed: bool) -> None:
+    """Refuses to test a model on speech that shaped it, or says so where that is allowed.
+
+    Raises:
+        UserError: it was trained on some of the files or on their speakers, or its training files are not known.
+    """
+    reason = _overlap(model, files, corpus)
+    if reason and not allowed:
+        raise UserError(f"{reason}; give other speech, or --allow_overlap to test all the same")
+    if reason:
+        log.info("scores of %s are not those of unheard speech: %s", model.codec.label, reason)
+
+
+def _overlap(model: ModelCoder, files: Sequence[SpeechFile], corpus: Path) -> str:
+    run_folder = model.folder.resolve().parent.parent
+    if not (run_folder / SPLITS).is_file():
+        return f"expected the training files of {model.folder} in {run_folder / SPLITS}, found none"
+    known = heard_among(files, find_run(run_folder.name, run_folder.parent), corpus)
+    if not known:
+        return ""
+    return (
+        f"{model.codec.origin} was trained on {len(known)} of the {len(files)} test files of {corpus} or on their"
+        f" speakers, such as {known[0].speaker} in {known[0].path}"
+    )

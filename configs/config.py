@@ -1,0 +1,614 @@
+"""The one typed configuration: flags, experiment files and saved models all pass through it."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import difflib
+import math
+import tomllib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn, get_type_hints
+
+from constants import FRAME_LENGTH, FRAMES_PER_GROUP, LSF_CODEBOOK_SIZE
+from nsc.errors import UserError
+
+PROGRAM = "main.py"
+MAY_BE_NEGATIVE = ("alpha_start", "lsf_alpha_start")
+ABOVE_ZERO = (
+    "num_modules",
+    "res_scalar",
+    "gated_kernel",
+    "end_kernel",
+    "fold",
+    "hop",
+    "step_power",
+    "step_start",
+    "folded_width",
+    "folded_narrow",
+    "folded_blocks",
+    "folded_kernel",
+    "target_entropy",
+    "learning_rate",
+    "epochs",
+    "batch_size",
+    "validation_files",
+)
+BARE = ("new", "deterministic")
+SPECTRAL = "spectral"  # the kind of network that works on the lapped spectrum
+WINDOWS = ("sine", "kbd", "low_overlap")  # of the lapped transform
+QUICKSTART = Path(__file__).parent / "quickstart.toml"
+
+
+def option(
+    default: Any,
+    help_text: str,
+    *,
+    flag: str | None = None,
+    choices: Sequence[Any] | None = None,
+    network: bool = False,
+    identity: bool = True,
+    heading: str | None = None,
+) -> Any:
+    """A field of `Config` with all that the command line needs to know about it.
+
+    Args:
+        default: value without a flag.
+        help_text: meaning and unit, for `--help`.
+        flag: spelling on the command line and in experiment files, where it differs from the field's name.
+        choices: the allowed values, where they are few.
+        network: part of the model itself: a saved model's value wins over a flag.
+        identity: takes part in the run's id; paths and displays do not.
+        heading: begins a group of options in `--help`.
+    """
+    return dataclasses.field(
+        default=default,
+        metadata={
+            "help": help_text,
+            "flag": flag,
+            "choices": choices,
+            "network": network,
+            "identity": identity,
+            "heading": heading,
+        },
+    )
+
+
+@dataclass(frozen=True)
+class Config:
+    """Everything that decides a run. Fields have plain names; the owner's flags keep their spelling outside."""
+
+    training_mode: int = option(
+        4,
+        "0 evaluate, 1 first codec, 2 followers on a saved first codec, 3 and 4 first codec and followers, 5 finetune",
+        choices=(0, 1, 2, 3, 4, 5),
+        heading="What to do",
+    )
+    base_model_id: str = option(
+        "", "saved model for modes 0, 2 and 5: unique prefix of its id; empty: the newest finished one"
+    )
+    from_where_step: int = option(
+        0,
+        "stage of the saved model: mode 5: 2 greedy, 3 finetuned; mode 0: 1 greedy, 2 finetuned; 0: the latest, "
+        "in mode 5 without base_model_id the latest greedy one",
+    )
+    suffix: str = option("", "part of the name of the run's folder and journal")
+    name_mark: str = option("", "part of the name of the run's folder and journal", flag="save_unique_mark")
+    new: bool = option(False, "1: start afresh even if the same run exists", identity=False)
+    seed: int = option(0, "seed of the weights, of the order of data and of the choice of validation speakers")
+
+    data_dir: str = option(
+        "data/sample_speech",
+        "TIMIT tree, folder with manifest.csv, a folder a speaker, or a packed corpus",
+        heading="Data",
+    )
+    sa_sentences: bool = option(True, "TIMIT: use the SA sentences, which all speakers read")
+    gain: str = option(
+        "group", "one gain per 16 frames, or per utterance", choices=("group", "utterance"), network=True
+    )
+    gain_augmentation_db: float = option(3.0, "random level of training frames, +- dB")
+
+    time_domain: bool = option(
+        False,
+        "1: no LPC, the codecs code the waveform",
+        flag="is_pure_time_domain",
+        network=True,
+        heading="Signal chain",
+    )
+    train_lsf_codebook: bool = option(
+        True, "1: collaborative quantization, the LSF codebook is trained with the codecs", flag="is_cq"
+    )
+    pre_emphasis: bool = option(True, "1: filter 1 - 0.68 z^-1 before coding, undone after", network=True)
+    high_pass: bool = option(False, "1: 50 Hz second-order high-pass before coding, never undone", network=True)
+    residual: str = option(
+        "frame",
+        "LPC residual: whole frame from zero state, with square-root fades, or the original's sub-frames",
+        choices=("frame", "taper", "subframe"),
+        network=True,
+    )
+    bandwidth_expansion: float = option(
+        1.0, "gamma of A(z/gamma), which gives the residual and shapes its noise; 1: A(z) itself", network=True
+    )
+    lsf_spacing: float = option(0.02, "smallest distance of neighbouring decoded LSFs, radians", network=True)
+
+    num_modules: int = option(
+        2, "number of neural codecs in the cascade", flag="num_resnets", network=True, heading="Networks"
+    )
+    block: str = option(
+        "gln",
+        "network: gated linear blocks, bottleneck blocks, gated blocks on samples folded into channels, or on the "
+        "lapped spectrum",
+        flag="resnet_type",
+        choices=("gln", "bottleneck", "folded", SPECTRAL),
+        network=True,
+    )
+    shape: tuple[int, ...] = option(
+        (9, 9, 100, 20, 1, 2),
+        "dilated-neck kernel, outer kernel, wide channels, narrow channels, then a dilation per residual block",
+        flag="bottleneck_kernel_and_dilation",
+        network=True,
+    )
+    gated_kernel: int = option(15, "kernel of the two gated convolutions (gln)", network=True)
+    end_kernel: int = option(55, "kernel of the first, code and last convolution (gln, bottleneck)", network=True)
+    fold: int = option(16, "samples, or bins of a spectrum, folded into channels (folded, spectral)", network=True)
+    folded_width: int = option(144, "wide channels (folded)", network=True)
+    folded_narrow: int = option(64, "narrow channels (folded)", network=True)
+    folded_blocks: int = option(3, "residual blocks in encoder and decoder each (folded)", network=True)
+    folded_kernel: int = option(5, "kernel of the two gated convolutions (folded)", network=True)
+    film_units: int = option(
+        0,
+        "hidden units by which the LPC envelope scales and shifts every layer's channels (folded); 0: none",
+        network=True,
+    )
+    hop: int = option(320, "new samples of a spectrum, and its bins (spectral)", network=True)
+    mdct_window: str = option("sine", "window of the transform (spectral)", choices=WINDOWS, network=True)
+    spectral_width: tuple[int, ...] = option((96,), "wide channels of each module (spectral)", network=True)
+    spectral_narrow: tuple[int, ...] = option((48,), "narrow channels of each module (spectral)", network=True)
+    spectral_blocks: tuple[int, ...] = option(
+        (3,), "residual blocks in encoder and decoder each, of each module (spectral)", network=True
+    )
+    look_ahead: int = option(0, "spectra of the future that encoders see, 0 or 1 (spectral)", network=True)
+    step_power: float = option(
+        0.7, "power of the envelope that the quantiser's step follows, before training corrects it (spectral)"
+    )
+    step_start: float = option(0.6, "step size at the start, relative to the envelope at unit level (spectral)")
+    strides: tuple[int, ...] = option(
+        (2,),
+        "down-sampling of each module, 2 or 4: 256 or 128 codes a frame",
+        flag="the_strides",
+        network=True,
+    )
+    res_scalar: float = option(1.0, "scales every codec's input and, inversely, its output", network=True)
+
+    quantizer: str = option(
+        "scalar", "kind of the code's quantiser", choices=("scalar", "vector"), network=True, heading="Quantisers"
+    )
+    bins: tuple[int, ...] = option(
+        (32, 32), "scalar quantisation bins of each module", flag="num_bins_for_follower", network=True
+    )
+    mu_law: bool = option(False, "1: mu-law companding of the code before the quantiser (mu 63)", network=True)
+    alpha_start: float = option(-50.0, "softmax scale of the codes' soft assignment, trained in the soft mode only")
+    lsf_alpha_start: float = option(-300.0, "the same for the LSFs, whose levels lie closer together")
+    quantizer_gradient: str = option(
+        "straight_through",
+        "training decodes hard decisions with a straight-through gradient, or the original's soft mixture",
+        choices=("straight_through", "soft"),
+    )
+
+    coefficients: tuple[float, ...] = option(
+        (60.0, 10.0, 10.0, 0.0),
+        "weights of time loss, mel loss, quantisation penalty; initial tau",
+        flag="coeff_term",
+        heading="Losses and rate",
+    )
+    loudness_weight: float = option(0.0, "weight of the loss on loudness in Bark bands; 0: none, as the original")
+    consecutive_frames: int = option(
+        1,
+        "neighbouring frames that a batch holds at a time: one signal for spectral networks and the loss on loudness",
+    )
+    loss_domain: str = option("speech", "signal that the losses compare", choices=("speech", "residual"))
+    loss_after_de_emphasis: bool = option(False, "1: losses on speech after de-emphasis of the frame")
+    layer_loss: float = option(1.0, "finetuning: weight of the losses of shallower depths, 0 to 1")
+    target_entropy: float = option(2.2, "bits a symbol that tau steers to")
+    target_entropy_per_module: tuple[float, ...] = option((), "bits a symbol of each module; empty: target_entropy")
+    target_kbps: float = option(0.0, "bitrate of all parts, 1000 bits a second, instead of target_entropy; 0: unused")
+    rate_range: tuple[float, ...] = option(
+        (),
+        "lowest and highest kbps of a model for any rate, whose steps are drawn at random in training; target_kbps is "
+        "the rate in their middle; empty: one rate (spectral)",
+        network=True,
+    )
+    budget: str = option(
+        "auto",
+        "joint: one tau on the bits of LPC, gain and all codecs together; modules: one for each; auto: joint where "
+        "networks are spectral",
+        choices=("auto", "joint", "modules"),
+    )
+    tau_controller: str = option(
+        "closed_loop",
+        "closed_loop: every 20 steps; original: once an epoch",
+        choices=("closed_loop", "original"),
+    )
+    tau_step: float = option(0.4, "closed loop: change of tau in 20 steps when the rate is twice its target")
+
+    learning_rate: float = option(
+        2e-4, "learning rate of the first codec", flag="learning_rate_tanh", heading="Training"
+    )
+    follower_learning_rates: tuple[float, ...] = option(
+        (2e-5, 2e-6), "learning rates of the added codecs, then of finetuning", flag="learning_rate_greedy_followers"
+    )
+    epochs: int = option(200, "epochs of the first codec, each steps_per_epoch steps", flag="epoch_tanh")
+    follower_epochs: tuple[int, ...] = option(
+        (50, 50), "epochs of the added codecs, then of finetuning", flag="epoch_greedy_followers"
+    )
+    steps_per_epoch: int = option(0, "steps in an epoch; 0: a pass over the corpus")
+    batch_size: int = option(128, "frames a step")
+    precision: str = option(
+        "float32",
+        "arithmetic of the networks in training; weights, LPC, quantisers and losses, and all that a saved model does, "
+        "stay float32",
+        choices=("float32", "bfloat16"),
+    )
+    pretrain_epochs: int = option(2, "first epochs of the first codec without quantisers", flag="pretrain_step")
+    follower_pretrain_epochs: int = option(1, "first epochs of every added codec without its quantiser, never the last")
+    codebook_learning_rate: float = option(
+        0.01, "learning rate of bins and LSF levels as a share of the networks', since Adam's steps know no scale"
+    )
+    learning_rate_schedule: str = option(
+        "cosine", "how the learning rate falls over each stage", choices=("cosine", "constant")
+    )
+    clip_norm: float = option(1.0, "largest global norm of a step's gradient; 0: unlimited")
+    ema_decay: float = option(0.999, "averaging of the weights that are validated and exported; 0: none")
+    validation_files: int = option(8, "files scored after each epoch")
+    context_minutes: float = option(
+        5.0,
+        "minutes of training speech from which the saved model's contexts of symbols are estimated, a fifth of them at "
+        "each validation; 0: one probability table a channel",
+    )
+    checkpoint_minutes: float = option(2.0, "minutes between checkpoints", identity=False)
+    tensorboard: bool = option(True, "1: scalars, audio and spectrograms for TensorBoard", identity=False)
+
+    cache_dir: str = option(
+        "data/packed", "decoded corpora, safe to delete", identity=False, heading="Places and machine"
+    )
+    check_dir: str = option("check", "models", identity=False)
+    doc_dir: str = option("doc", "journals", identity=False)
+    output_dir: str = option("end2end_performance", "scores and decoded test files", identity=False)
+    max_files: int = option(0, "mode 0: score at most so many test files; 0: all", identity=False)
+    threads: int = option(0, "threads within an operation; 0: TensorFlow's choice", identity=False)
+    deterministic: bool = option(
+        False,
+        "1: only operations that give the same bits in every run; on a processor they do so anyway, on a GPU they are "
+        "slower, and one that has no such kind stops the run",
+        identity=False,
+    )
+    distribute: str = option(
+        "none",
+        "share each batch: not, among this host's GPUs, or among the hosts of TF_CONFIG",
+        choices=("none", "mirrored", "multiworker"),
+        identity=False,
+    )
+
+    def __post_init__(self) -> None:
+        _check(self)
+
+    @property
+    def trains_alpha(self) -> bool:
+        """Only soft mixtures have to grow hard; for hard decisions alpha is but the resolution of their gradient."""
+        return self.quantizer_gradient == "soft"
+
+    def module_strides(self) -> tuple[int, ...]:
+        """The stride of every module; a short list goes on with its last value."""
+        return _extended(self.strides, self.num_modules)
+
+    def module_bins(self) -> tuple[int, ...]:
+        """The number of bins of every module; a short list goes on with its last value."""
+        return _extended(self.bins, self.num_modules)
+
+    def spectral_sizes(self) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
+        """Width, narrow channels and blocks of every module; short lists go on with their last values."""
+        width, narrow, blocks = (
+            _extended(values, self.num_modules)
+            for values in (self.spectral_width, self.spectral_narrow, self.spectral_blocks)
+        )
+        return width, narrow, blocks
+
+    def follower_setting(self, values: Sequence[float], module: int | None) -> float:
+        """The value for follower `module` (1 is the first one), or for finetuning with None: the last."""
+        if module is None:
+            return values[-1]
+        followers = values[:-1] or values
+        return _extended(tuple(followers), self.num_modules)[module - 1]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Every option by its flag's spelling, in plain JSON types."""
+        return {
+            flag: list(value) if isinstance(value, tuple) else value
+            for name, flag in _flags().items()
+            for value in [getattr(self, name)]
+        }
+
+    def identity(self) -> dict[str, Any]:
+        """The options that make two runs different."""
+        options = {flag_of(field): field for field in dataclasses.fields(self)}
+        return {flag: value for flag, value in self.to_dict().items() if options[flag].metadata["identity"]}
+
+    def with_network_of(self, saved: Config, *, keep: Sequence[str] = ()) -> Config:
+        """This configuration with the network of a saved model, but for the fields named in `keep`."""
+        network = {
+            field.name: getattr(saved, field.name)
+            for field in dataclasses.fields(self)
+            if field.metadata["network"] and field.name not in keep
+        }
+        return dataclasses.replace(self, **network)
+
+
+def from_dict(values: Mapping[str, Any], *, origin: str) -> Config:
+    """A configuration from flag spellings and plain values; what is missing keeps its default.
+
+    Raises:
+        UserError: an unknown key, or a value of the wrong kind.
+    """
+    names = {flag: name for name, flag in _flags().items()}
+    for key in values:
+        if key not in names:
+            raise UserError(f"{origin}: unknown key '{key}'{_nearest(key, names)}")
+    types = get_type_hints(Config)
+    fields = {names[key]: _convert(value, types[names[key]], f"{origin}: {key}") for key, value in values.items()}
+    return Config(**fields)
+
+
+def read_experiment(path: Path) -> dict[str, Any]:
+    """The options that an experiment file (TOML) names, by their flags' spelling."""
+    try:
+        return tomllib.loads(path.read_text())
+    except FileNotFoundError:
+        known = ", ".join(sorted(file.stem for file in QUICKSTART.parent.glob("*.toml")))
+        raise UserError(f"no experiment file {path}; configs/ holds {known}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        raise UserError(f"{path} cannot be read as an experiment file: {error}") from None
+
+
+def parse_flags(arguments: Sequence[str]) -> tuple[Config, dict[str, Any]]:
+    """The configuration that a command line asks for, and the options it names itself.
+
+    Args:
+        arguments: the command line without the program's name. None at all means the quick start.
+
+    Returns:
+        The configuration, and what was named in flags or in the experiment file, by flag spelling.
+
+    Raises:
+        UserError: an unknown flag or a malformed value.
+    """
+    given = vars(_parser().parse_args(list(arguments)))
+    experiment = given.pop("config", None if arguments else str(QUICKSTART))
+    named = read_experiment(_experiment_path(experiment)) if experiment else {}
+    origin = str(experiment) if experiment else "command line"
+    from_dict(named, origin=origin)
+    named |= given
+    return from_dict(named, origin="command line"), named
+
+
+def _experiment_path(name: str) -> Path:
+    path = Path(name)
+    if path.suffix or path.exists():
+        return path
+    return QUICKSTART.parent / f"{path.name}.toml"
+
+
+class _Parser(argparse.ArgumentParser):
+    """Mistakes become a UserError that names the nearest known flag."""
+
+    def error(self, message: str) -> NoReturn:
+        unknown = message.removeprefix("unrecognized arguments: ").split()[0].split("=")[0]
+        if message.startswith("unrecognized") and unknown.startswith("-"):
+            message = f"unknown flag {unknown}{_nearest(unknown.lstrip('-'), _flags().values(), '--')}"
+        raise UserError(message)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog=PROGRAM,
+        usage=f"{PROGRAM} [--config FILE] [--FLAG VALUE ...]",
+        description="Train, finetune and evaluate collaborative quantization. Without any flag: the quick start.",
+        argument_default=argparse.SUPPRESS,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--config", metavar="FILE", help="experiment file, or its name in configs/; flags win over it")
+    group: argparse._ActionsContainer = parser
+    for field in dataclasses.fields(Config):
+        if field.metadata["heading"]:
+            group = parser.add_argument_group(field.metadata["heading"])
+        # some read best bare, the other switches take 0 or 1
+        bare: dict[str, Any] = {"nargs": "?", "const": "1"} if field.name in BARE else {}
+        group.add_argument(f"--{flag_of(field)}", metavar=_metavar(field), help=_help(field), **bare)
+    return parser
+
+
+def _metavar(field: dataclasses.Field[Any]) -> str:
+    if field.metadata["choices"]:
+        return f"{{{','.join(map(str, field.metadata['choices']))}}}"
+    return {bool: "0|1", int: "N", float: "X", str: "TEXT", tuple: "'X X ...'"}[type(field.default)]
+
+
+def _help(field: dataclasses.Field[Any]) -> str:
+    return f"{field.metadata['help']} (default: {shown(field.default)})".replace("%", "%%")
+
+
+def flag_of(field: dataclasses.Field[Any]) -> str:
+    """The spelling of an option on the command line, without its dashes."""
+    return field.metadata["flag"] or field.name
+
+
+def _flags() -> dict[str, str]:
+    return {field.name: flag_of(field) for field in dataclasses.fields(Config)}
+
+
+def shown(value: Any) -> str:
+    """A value as a user would type it."""
+    if isinstance(value, (tuple, list)):
+        return f"'{' '.join(f'{entry:g}' for entry in value)}'"
+    if isinstance(value, bool):
+        return str(int(value))
+    return f"'{value}'" if value == "" else str(value)
+
+
+def _nearest(word: str, known: Any, prefix: str = "") -> str:
+    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
+    return f"; did you mean {prefix}{close[0]}?" if close else "; --help lists them all"
+
+
+def _extended(values: tuple[Any, ...], length: int) -> tuple[Any, ...]:
+    return (values + values[-1:] * length)[:length]
+
+
+def _boolean(value: Any) -> bool:
+    text = str(value).lower()
+    if text not in ("0", "1", "true", "false"):
+        raise ValueError
+    return text in ("1", "true")
+
+
+def _whole(value: Any) -> int:
+    number = int(value)
+    if isinstance(value, bool) or number != float(value):
+        raise ValueError
+    return number
+
+
+def _number(value: Any) -> float:
+    if isinstance(value, bool):
+        raise ValueError
+    return float(value)
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, (str, Path)):
+        raise ValueError
+    return str(value)
+
+
+def _numbers(kind: Callable[[Any], Any]) -> Callable[[Any], tuple[Any, ...]]:
+    def parse(value: Any) -> tuple[Any, ...]:
+        entries = value.replace(",", " ").split() if isinstance(value, str) else value
+        return tuple(kind(entry) for entry in (entries if isinstance(entries, Sequence) else [entries]))
+
+    return parse
+
+
+_CONVERTERS: dict[Any, tuple[Callable[[Any], Any], str]] = {
+    bool: (_boolean, "0 or 1"),
+    int: (_whole, "a whole number"),
+    float: (_number, "a number"),
+    str: (_text, "text"),
+    tuple[int, ...]: (_numbers(_whole), "whole numbers such as '2 2'"),
+    tuple[float, ...]: (_numbers(_number), "numbers such as '0.1 0.2'"),
+}
+
+
+def _convert(value: Any, kind: Any, where: str) -> Any:
+    convert, expected = _CONVERTERS[kind]
+    try:
+        return convert(value)
+    except (TypeError, ValueError):
+        raise UserError(f"{where} takes {expected}, found '{value}'") from None
+
+
+def _require(condition: bool, name: str, expected: str, value: Any) -> None:
+    if not condition:
+        raise UserError(f"--{_flags()[name]} takes {expected}, found {shown(value)}")
+
+
+def _check(config: Config) -> None:
+    """Raises UserError where values are out of range or do not fit together."""
+    for field in dataclasses.fields(config):
+        choices, value = field.metadata["choices"], getattr(config, field.name)
+        if choices:
+            _require(value in choices, field.name, f"one of {', '.join(map(str, choices))}", value)
+        if field.name in ABOVE_ZERO:
+            _require(0 < value < math.inf, field.name, "a number above 0", value)
+        elif isinstance(field.default, (int, float)) and field.name not in MAY_BE_NEGATIVE:
+            _require(0 <= value < math.inf, field.name, "a number of at least 0", value)
+    for name in ("follower_learning_rates", "follower_epochs"):
+        values = getattr(config, name)
+        positive = len(values) > 0 and all(0 < value < math.inf for value in values)
+        _require(positive, name, "at least one number, each above 0", values)
+    for name in MAY_BE_NEGATIVE:
+        _require(-math.inf < getattr(config, name) < 0, name, "a number below 0", getattr(config, name))
+    _require(config.seed < 2**32, "seed", "a whole number below 2^32", config.seed)
+    _require(config.ema_decay < 1, "ema_decay", "a number from 0 to below 1", config.ema_decay)
+    _require(config.lsf_spacing <= 0.1, "lsf_spacing", "0 to 0.1 radians", config.lsf_spacing)
+    _require(config.bandwidth_expansion <= 1, "bandwidth_expansion", "0 to 1", config.bandwidth_expansion)
+    _check_runs(config)
+    trains = config.training_mode > 0
+    _require(
+        trains or config.distribute == "none", "distribute", "none in mode 0, which trains nothing", config.distribute
+    )
+    _check_network(config)
+    _check_objective(config)
+
+
+def _check_runs(config: Config) -> None:
+    """Time-domain networks hear frames that share a gain; spectral ones long stretches, of which a batch has a few."""
+    run = config.consecutive_frames
+    divides = run > 0 and config.batch_size % run == 0
+    if config.block == SPECTRAL:
+        expected = f"at least 8 frames of 40 ms, a divisor of batch_size {config.batch_size}"
+        _require(divides and run >= 8, "consecutive_frames", expected, run)
+    else:
+        expected = f"1, 2, 4, 8 or 16, a divisor of batch_size {config.batch_size}"
+        _require(divides and FRAMES_PER_GROUP % run == 0, "consecutive_frames", expected, run)
+
+
+def _check_spectral(config: Config) -> None:
+    _require(not config.time_domain, "time_domain", "0 with spectral networks, which need LPC", config.time_domain)
+    _require(config.quantizer == "scalar", "quantizer", "scalar with spectral networks", config.quantizer)
+    fits = 160 <= config.hop <= 512 and config.hop % 16 == 0 and config.hop % config.fold == 0
+    _require(fits, "hop", f"a multiple of 16 and of fold {config.fold} from 160 to 512", config.hop)
+    _require(config.look_ahead <= 1, "look_ahead", "0 or 1", config.look_ahead)
+    for name, most in (("spectral_width", 1024), ("spectral_narrow", 512), ("spectral_blocks", 16)):
+        values = getattr(config, name)
+        in_range = len(values) > 0 and all(0 < value <= most for value in values)
+        _require(in_range, name, f"whole numbers from 1 to {most}", values)
+    kbps = config.rate_range
+    rising = len(kbps) == 2 and 0 < kbps[0] < kbps[1]
+    _require(not kbps or rising, "rate_range", "two rising numbers such as '6 32', or none", kbps)
+
+
+def _check_network(config: Config) -> None:
+    if config.block == SPECTRAL:
+        _check_spectral(config)
+    _require(
+        len(config.shape) >= 5 and min(config.shape) > 0,
+        "shape",
+        "at least five whole numbers above 0: neck kernel, outer kernel, wide, narrow, dilations",
+        config.shape,
+    )
+    strides, bins = config.strides, config.bins
+    _require(bool(strides) and set(strides) <= {2, 4}, "strides", "strides of 2 or 4", strides)
+    has_envelope = config.block == "folded" and not config.time_domain
+    _require(
+        not config.film_units or has_envelope, "film_units", "0 without a folded network and LPC", config.film_units
+    )
+    in_range = all(2 <= number <= LSF_CODEBOOK_SIZE for number in bins)
+    _require(bool(bins) and in_range, "bins", "2 to 256 bins each", bins)
+    halved = config.shape[2] % max(strides) == 0 or config.block in ("folded", SPECTRAL)
+    _require(halved, "shape", f"a wide number that {max(strides)}, the stride, divides", config.shape)
+    _require(
+        config.fold % 4 == 0 and (config.block == SPECTRAL or FRAME_LENGTH % config.fold == 0),
+        "fold",
+        "4, 8, 16, 32 ... samples, a divisor of 512",
+        config.fold,
+    )
+
+
+def _check_objective(config: Config) -> None:
+    weights = config.coefficients
+    four = len(weights) == 4 and all(map(math.isfinite, weights)) and min(weights[:3]) >= 0
+    _require(four, "coefficients", "four numbers such as '60 10 10 0', the first three at least 0", weights)
+    targets = config.target_entropy_per_module
+    fits = len(targets) in (0, config.num_modules) and all(0 < target < math.inf for target in targets)
+    _require(fits, "target_entropy_per_module", "one number above 0 a module", targets)

@@ -1,0 +1,1 @@
+"""Speech on disk to batches of frames."""

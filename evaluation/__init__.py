@@ -1,0 +1,1 @@
+"""Mode 0: scores and rates of written files."""

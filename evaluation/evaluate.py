@@ -1,0 +1,291 @@
+"""Mode 0: scores and rates of written files on test speakers, at every depth of a cascade."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tabulate import tabulate
+from tqdm import tqdm
+
+import codec
+from constants import SAMPLE_RATE
+from corpus.dataset import SpeechFile
+from evaluation.honesty import TrainingEstimate, gap, honesty_line
+from measures.measures import MEASURES, mean_with_interval, score_files
+from nsc import format as bitstream
+from nsc.coding.streaming import file_symbols
+from nsc.entropy.context_model import Symbols, frame_code_lengths, read_models
+from nsc.entropy.entropy_model import paper_style_kbps
+from nsc.errors import UserError
+from runs.saved_model import SavedModel
+from utilities import atomic_write, load_speech, number_of_frames, save_speech
+
+RATES = ("kbps", "payload_kbps", "ideal_kbps", "training_kbps", "paper_style_kbps")
+CODEC = "codec"  # how the names of the codecs' parts begin
+SHORTEST = SAMPLE_RATE // 4  # samples; PESQ needs a quarter of a second
+
+
+@dataclass
+class FileResult:
+    """One file at one depth.
+
+    written, decoded: paths of the .nsc file and of the speech decoded from it within the output folder.
+    kbps: all bytes of the .nsc file over its duration, 1000 bits a second.
+    payload_kbps: bytes of LPC and codes over the duration. ideal_kbps: their ideal code length.
+    training_kbps: the training loss's estimate of it, from the soft histogram of all files together.
+    bits: ideal code length of each part in bits a frame. entropies: the same in bits a symbol.
+    byte_counts: of header, framing, gain and each part; they add up to the .nsc file.
+    """
+
+    file: str
+    speaker: str
+    depth: int
+    seconds: float
+    written: str
+    decoded: str
+    kbps: float
+    payload_kbps: float
+    ideal_kbps: float
+    paper_style_kbps: float
+    bits: dict[str, float]
+    entropies: dict[str, float]
+    byte_counts: dict[str, int]
+    training_kbps: float = math.nan
+    measures: dict[str, float] = field(default_factory=dict)
+    failures: dict[str, str] = field(default_factory=dict)
+
+    def row(self) -> dict[str, Any]:
+        """Flat, for a CSV file."""
+        flat = asdict(self)
+        prefixes = {"bits": "bits ", "entropies": "entropy ", "byte_counts": "bytes ", "measures": ""}
+        for group, prefix in prefixes.items():
+            flat |= {prefix + name: value for name, value in flat.pop(group).items()}
+        return flat | {"failures": "; ".join(self.failures.values())}
+
+
+def evaluate(model: SavedModel, files: Sequence[SpeechFile], folder: Path) -> list[FileResult]:
+    """Codes every file, writes the .nsc file and the speech decoded from it at every depth, and scores it.
+
+    Args:
+        model: a stage of a saved run.
+        files: speech of speakers that the model was not trained on.
+        folder: gets depth_1/, depth_2/ ... with .nsc and decoded files, scores.csv and summary.json.
+
+    Raises:
+        UserError: none of the files can be used.
+    """
+    results: list[FileResult] = []
+    references: list[codec.Signal] = []
+    left_out: list[str] = []
+    coder, estimate = _FileCoder(model, folder), TrainingEstimate(model.cascade)
+    for file, name in tqdm(list(zip(files, output_names(files), strict=True)), "coding", unit="file", disable=None):
+        try:
+            signal = _load_measurable(file.path)
+            coded = coder.code(file, name, signal)
+        except UserError as error:
+            left_out.append(str(error))
+            tqdm.write(f"left out: {error}", file=sys.stderr)
+            continue
+        estimate.add(signal)
+        results += coded
+        references += [signal] * len(coded)
+    if not results:
+        raise UserError("none of the test files could be coded; the lines above say why")
+    scores = score_files(
+        [(reference, folder / each.decoded) for reference, each in zip(references, results, strict=True)]
+    )
+    for each, found in zip(results, scores, strict=True):
+        each.measures, each.failures = found.values, found.failures
+        each.training_kbps = _training_kbps(each, estimate.bits())
+    _write(results, left_out, model, folder)
+    return results
+
+
+def _load_measurable(path: Path) -> codec.Signal:
+    signal = load_speech(path)
+    if len(signal) < SHORTEST:
+        seconds = SHORTEST / SAMPLE_RATE
+        raise UserError(f"{path}: expected at least {seconds} s, found {len(signal) / SAMPLE_RATE:.3f} s")
+    return signal
+
+
+def output_names(files: Sequence[SpeechFile]) -> list[str]:
+    """A name for each decoded file, <speaker>/<recording>.wav, no two alike and none outside of its folder."""
+    names: dict[str, None] = {}  # in order
+    for file in files:
+        first = name = f"{_file_name(file.speaker)}/{_file_name(file.path.stem)}"
+        count = 1
+        while name in names:
+            count += 1
+            name = f"{first}-{count}"
+        names[name] = None
+    return [f"{name}.wav" for name in names]
+
+
+def _file_name(text: str) -> str:
+    return re.sub(r"[^\w+.-]|^\.+", "-", text)
+
+
+class _FileCoder:
+    """Codes files with a model and measures what they cost."""
+
+    def __init__(self, model: SavedModel, folder: Path) -> None:
+        self._model = model
+        self._models = read_models(model.tables)
+        self._folder = folder
+
+    def code(self, file: SpeechFile, name: str, signal: codec.Signal) -> list[FileResult]:
+        """Results of every depth, without scores."""
+        data = codec.encode(signal, self._model)
+        symbols = file_symbols(data, self._model)
+        lengths = frame_code_lengths(self._models, symbols)
+        seconds = len(signal) / SAMPLE_RATE
+        results = []
+        for depth in range(1, len(self._model.cascade.codecs) + 1):
+            cut = bitstream.truncate(data, depth)
+            output = f"depth_{depth}/{name}"
+            written = self._write(cut, output)
+            rates = _rates(cut, symbols, lengths, seconds)
+            results.append(FileResult(str(file.path), file.speaker, depth, seconds, written, output, **rates))
+        return results
+
+    def _write(self, data: bytes, output: str) -> str:
+        """Writes an .nsc file and beside it the speech decoded from it; returns the former's path."""
+        written = str(Path(output).with_suffix(bitstream.SUFFIX))
+        atomic_write(self._folder / written, data)
+        save_speech(self._folder / output, codec.decode(data, self._model).signal)
+        return written
+
+
+def _rates(
+    data: bytes, symbols: Mapping[str, Symbols], lengths: Mapping[str, NDArray[np.float64]], seconds: float
+) -> dict[str, Any]:
+    """All that a result says of rates, from an .nsc file and what is known of its symbols at full depth."""
+    byte_counts = {name: size for name, size in codec.info(data).bytes.items() if name != "damaged"}
+    parts = [name for name in symbols if name in byte_counts]
+    bits = {name: float(lengths[name].mean()) for name in parts}
+    return {
+        "kbps": 8 * len(data) / seconds / 1000,
+        "payload_kbps": 8 * sum(byte_counts[name] for name in parts) / seconds / 1000,
+        "ideal_kbps": sum(float(lengths[name].sum()) for name in parts) / seconds / 1000,
+        "paper_style_kbps": paper_style_kbps([symbols[name] for name in parts if name.startswith(CODEC)]),
+        "bits": bits,
+        "entropies": {name: value / symbols[name][0].size for name, value in bits.items()},
+        "byte_counts": byte_counts,
+    }
+
+
+def _training_kbps(result: FileResult, bits: Mapping[str, float]) -> float:
+    """Bits a frame of the file's parts as 1000 bits a second of its duration, like its other rates."""
+    frames = number_of_frames(round(result.seconds * SAMPLE_RATE))
+    return sum(bits[part] for part in result.bits) * frames / result.seconds / 1000
+
+
+def summary(results: Sequence[FileResult]) -> list[dict[str, Any]]:
+    """One row a depth: rates weighted by duration, measures as mean over speakers with their 95 % interval."""
+    return [_depth_summary([each for each in results if each.depth == depth]) for depth in _depths(results)]
+
+
+def _depth_summary(results: Sequence[FileResult]) -> dict[str, Any]:
+    seconds = np.array([each.seconds for each in results])
+    speakers = [each.speaker for each in results]
+
+    def mean(values: Sequence[float]) -> float:
+        return float(np.average(values, weights=seconds))
+
+    row: dict[str, Any] = {
+        "depth": results[0].depth,
+        "files": len(results),
+        "speakers": len(set(speakers)),
+        **{name: mean([getattr(each, name) for each in results]) for name in RATES},
+        "largest_gap": max(gap(each.payload_kbps, each.ideal_kbps) for each in results),
+    }
+    for part in results[0].byte_counts:
+        row[f"kbps {part}"] = 8 * sum(each.byte_counts[part] for each in results) / seconds.sum() / 1000
+    for part in results[0].bits:
+        row[f"bits {part}"] = mean([each.bits[part] for each in results])
+        row[f"entropy {part}"] = mean([each.entropies[part] for each in results])
+    for name in MEASURES:
+        interval = mean_with_interval([each.measures[name] for each in results], speakers)
+        row |= {
+            name: interval.mean,
+            f"{name}_interval": interval.half_width,
+            f"{name}_left_out": interval.left_out,
+        }
+    return row
+
+
+def table(results: Sequence[FileResult]) -> str:
+    """The summary for a terminal."""
+    rows = []
+    for row in summary(results):
+        parts = [key.removeprefix("kbps ") for key in row if key.startswith("kbps ")]
+        rows.append(
+            {
+                "depth": row["depth"],
+                "kbps": f"{row['kbps']:.2f}",
+                "paper-style": f"{row['paper_style_kbps']:.2f}",
+                "PESQ-WB": _shown(row, "pesq_wb", 2),
+                "STOI": _shown(row, "stoi", 3),
+                "SNR dB": _shown(row, "snr", 2),
+                "SI-SDR dB": _shown(row, "si_sdr", 2),
+                "kbps by part": " + ".join(f"{row[f'kbps {part}']:.2f} {part}" for part in parts),
+                "left out": _left_out(row),
+            }
+        )
+    if not any(row["left out"] for row in rows):
+        rows = [{name: value for name, value in row.items() if name != "left out"} for row in rows]
+    return tabulate(rows, headers="keys", stralign="right", disable_numparse=True)
+
+
+def honesty(results: Sequence[FileResult], *, colour: bool = False) -> str:
+    """What training estimated, what the tables promise and what the files take, a line a depth."""
+    return "\n".join(honesty_line(row, colour=colour) for row in summary(results))
+
+
+def _shown(row: dict[str, Any], name: str, digits: int) -> str:
+    """A mean with its interval, which a single speaker has not."""
+    half_width = row[f"{name}_interval"]
+    return f"{row[name]:.{digits}f}" + ("" if np.isnan(half_width) else f" ±{half_width:.{digits}f}")
+
+
+def _left_out(row: dict[str, Any]) -> str:
+    """How many files have no value of a measure, such as '2 stoi'."""
+    counts = {name: row[f"{name}_left_out"] for name in MEASURES}
+    return ", ".join(f"{count} {name}" for name, count in counts.items() if count)
+
+
+def _depths(results: Sequence[FileResult]) -> list[int]:
+    return sorted({each.depth for each in results})
+
+
+def _write(results: Sequence[FileResult], left_out: Sequence[str], model: SavedModel, folder: Path) -> None:
+    deepest = max(results, key=lambda each: each.depth)
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, fieldnames=list(deepest.row()), restval="")
+    writer.writeheader()
+    writer.writerows(each.row() for each in results)
+    atomic_write(folder / "scores.csv", buffer.getvalue())
+    report = {
+        "model": model.digest,
+        "stage": model.stage,
+        "depths": [_without_nan(row) for row in summary(results)],
+        "left_out": list(left_out),
+        "failures": [f"{each.decoded}: {reason}" for each in results for reason in each.failures.values()],
+    }
+    atomic_write(folder / "summary.json", json.dumps(report, indent=2) + "\n")
+
+
+def _without_nan(row: dict[str, Any]) -> dict[str, Any]:
+    return {name: None if isinstance(value, float) and np.isnan(value) else value for name, value in row.items()}

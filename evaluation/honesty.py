@@ -1,0 +1,69 @@
+"""Rate honesty: the entropy that training steers by, what the tables promise, and what a written file takes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from cmrl import Cascade
+from network import feed_forward
+
+LARGEST_GAP = 0.01  # of the payload above the ideal code length; a larger one is a fault of coder or tables
+RED, PLAIN = "\033[31m", "\033[0m"
+
+
+class TrainingEstimate:
+    """The entropy of soft histograms, as the training loss takes it, with all speech in one batch."""
+
+    def __init__(self, cascade: Cascade) -> None:
+        self._cascade = cascade
+        self._parts = cascade.parts()
+        self._counts = [np.zeros((part.shape[1], part.alphabet)) for part in self._parts]
+
+    def add(self, signal: feed_forward.Signal) -> None:
+        """Counts the soft assignments of a signal [n] of 16 kHz."""
+        contexts = feed_forward.prepare(signal, self._cascade.config).contexts
+        depth = len(self._cascade.codecs)
+        for start in range(0, len(contexts), feed_forward.NETWORK_BATCH):
+            batch = tf.constant(contexts[start : start + feed_forward.NETWORK_BATCH])
+            for counts, found in zip(self._counts, self._cascade.soft_counts(batch, depth), strict=True):
+                counts += found.numpy()
+
+    def bits(self) -> dict[str, float]:
+        """Bits a frame of each part."""
+        pairs = zip(self._parts, self._counts, strict=True)
+        return {part.name: part.shape[0] * _entropy(counts) for part, counts in pairs}
+
+
+def _entropy(counts: NDArray[np.float64]) -> float:
+    """Bits of one symbol of every channel, from counts [channels, alphabet]."""
+    shares = counts / counts.sum(axis=1, keepdims=True)
+    return float(-np.sum(shares * np.log2(np.maximum(shares, 1e-30))))
+
+
+def gap(payload: float, ideal: float) -> float:
+    """How far a payload lies above its ideal code length, as a share of it."""
+    return payload / ideal - 1 if ideal else 0.0
+
+
+def honesty_line(row: Mapping[str, Any], *, colour: bool) -> str:
+    """One depth's rates of LPC and codes side by side.
+
+    Args:
+        row: of the summary of an evaluation.
+        colour: prints a gap above `LARGEST_GAP` in red; without, words alone tell it.
+    """
+    found = gap(row["payload_kbps"], row["ideal_kbps"])
+    shown = f"{100 * found:+.2f} %, at most {100 * row['largest_gap']:+.2f} % in a file"
+    if found > LARGEST_GAP:
+        shown += f", more than the {100 * LARGEST_GAP:g} % of a sound coder"
+        shown = f"{RED}{shown}{PLAIN}" if colour else shown
+    return (
+        f"rate honesty, depth {row['depth']}: training's estimate {row['training_kbps']:.2f} (information),"
+        f" ideal code length {row['ideal_kbps']:.2f}, payload {row['payload_kbps']:.2f} kbps ({shown});"
+        f" {row['kbps']:.2f} kbps with gain and framing"
+    )

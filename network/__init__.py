@@ -1,0 +1,1 @@
+"""What belongs to the cascade: its front ends, and whole signals through it."""

@@ -1,0 +1,1 @@
+"""The codec: what runs a trained model."""

@@ -1,0 +1,1 @@
+"""Speech to symbols and groups, and back."""

@@ -1,0 +1,1 @@
+"""Runs on disk: models, journals, what they depend on."""

@@ -1,0 +1,183 @@
+"""Models on disk: weights, probability tables and configuration of one stage, named by their hash."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import io
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from cmrl import Cascade
+from configs.config import Config, from_dict
+from nsc.entropy.entropy_model import Tables
+from nsc.errors import UserError
+from utilities import atomic_write
+
+ARRAYS, DESCRIPTION = "model.npz", "model.json"
+STAGES = "stages"
+TABLE_PREFIX = "table/"
+LARGE_WEIGHT = 1024  # numbers in an array that half precision makes worth while: no bias, no codebook
+
+
+class SavedModel(NamedTuple):
+    """A loaded model: the cascade, its tables, the stage it comes from and the hash of its contents."""
+
+    cascade: Cascade
+    tables: Tables
+    stage: str
+    digest: str
+
+
+def save_model(
+    run_folder: Path, stage: str, cascade: Cascade, tables: Tables, depth: int, taus: Sequence[float] = ()
+) -> str:
+    """Writes the first `depth` codecs of a cascade as a stage of a run.
+
+    Args:
+        run_folder: the run's folder.
+        stage: the stage's name.
+        cascade: gives weights and configuration.
+        tables: of every part's symbols.
+        depth: how many codecs are written.
+        taus: weights of the codecs' entropy at which training has arrived, for a later stage to go on from.
+
+    Returns:
+        The first eight hex digits of the SHA-256 of weights, tables and configuration.
+    """
+    config = dataclasses.replace(
+        cascade.config,
+        num_modules=depth,
+        strides=cascade.config.module_strides()[:depth],
+        bins=cascade.config.module_bins()[:depth],
+        target_entropy_per_module=cascade.config.target_entropy_per_module[:depth],
+    )
+    arrays = weights_of(cascade, depth) | {TABLE_PREFIX + name: table for name, table in tables.items()}
+    # without places and displays, which make no other model
+    description = {"stage": stage, "config": config.identity(), "tau": [round(float(tau), 4) for tau in taus]}
+    return _write(run_folder / STAGES / stage, arrays, description)
+
+
+def release_model(stage_folder: Path, run_folder: Path, data_dir: str) -> str:
+    """Writes a saved stage into another run's folder with its large weights in half precision.
+
+    Another model results, with a hash of its own, that codes alike.
+
+    Args:
+        stage_folder: the stage.
+        run_folder: the other run's folder.
+        data_dir: what the configuration shall say of where the speech lay.
+
+    Returns:
+        The first eight hex digits of its hash.
+    """
+    arrays, description = _read(stage_folder)
+    del description["sha256"]
+    description["config"]["data_dir"] = data_dir
+    for name, array in arrays.items():
+        if array.dtype == np.float32 and array.size >= LARGE_WEIGHT:
+            arrays[name] = array.astype(np.float16)
+    return _write(run_folder / STAGES / description["stage"], arrays, description)
+
+
+def load_model(folder: Path) -> SavedModel:
+    """Loads a stage's folder.
+
+    Raises:
+        UserError: files are missing, damaged, or do not have the hash that they carry.
+    """
+    arrays, description = _read(folder)
+    cascade = Cascade(from_dict(description["config"], origin=str(folder / DESCRIPTION)))
+    assign_weights(cascade, arrays)
+    tables = {name.removeprefix(TABLE_PREFIX): array for name, array in arrays.items() if name.startswith(TABLE_PREFIX)}
+    return SavedModel(cascade, tables, description["stage"], description["sha256"][:8])
+
+
+def saved_config(folder: Path) -> Config:
+    """The configuration of a stage's folder."""
+    return from_dict(_read(folder)[1]["config"], origin=str(folder / DESCRIPTION))
+
+
+def saved_taus(folder: Path) -> list[float]:
+    """The weights of the codecs' entropy at which training had arrived."""
+    return list(_read(folder)[1].get("tau", []))
+
+
+def saved_weights(folder: Path) -> dict[str, NDArray[Any]]:
+    """The arrays of a stage's folder, hash-checked."""
+    return _read(folder)[0]
+
+
+def stage_folders(run_folder: Path) -> dict[str, Path]:
+    """The finished stages of a run by name, in the order in which they were trained."""
+    names = {path.parent.name: path.parent for path in (run_folder / STAGES).glob(f"*/{DESCRIPTION}")}
+    return {name: names[name] for name in sorted(names, key=_stage_order)}
+
+
+def weights_of(cascade: Cascade, depth: int) -> dict[str, NDArray[np.float32]]:
+    """Every weight of the front end and of the first `depth` codecs, under stable names."""
+    return {name: np.asarray(variable) for name, variable in _named_variables(cascade, depth).items()}
+
+
+def assign_weights(cascade: Cascade, arrays: dict[str, NDArray[Any]]) -> None:
+    """Puts saved weights into a cascade; codecs that the arrays do not hold keep theirs.
+
+    Raises:
+        UserError: a weight has another shape than the network.
+    """
+    for name, variable in _named_variables(cascade, len(cascade.codecs)).items():
+        if name not in arrays:
+            continue
+        if tuple(arrays[name].shape) != tuple(variable.shape):
+            raise UserError(
+                f"the saved model's {name} has shape {arrays[name].shape}, the network expects {tuple(variable.shape)};"
+                " give the flags with which it was trained"
+            )
+        variable.assign(arrays[name])
+
+
+def _named_variables(cascade: Cascade, depth: int) -> dict[str, keras.Variable]:
+    layers = [cascade.front_end, *cascade.codecs[:depth]]
+    return {f"{layer.name}/{number:03d}": variable for layer in layers for number, variable in enumerate(layer.weights)}
+
+
+def _stage_order(name: str) -> tuple[int, int, str]:
+    # the tenth follower comes after the ninth
+    return ({"first": 0, "finetune": 2}.get(name, 1), len(name), name)
+
+
+def _digest(arrays: dict[str, NDArray[Any]], description: dict[str, Any]) -> str:
+    digest = hashlib.sha256(json.dumps(description, sort_keys=True).encode())
+    for name in sorted(arrays):
+        digest.update(f"{name} {arrays[name].dtype.str} {arrays[name].shape}".encode())
+        digest.update(np.ascontiguousarray(arrays[name]).tobytes())
+    return digest.hexdigest()
+
+
+def _write(folder: Path, arrays: dict[str, NDArray[Any]], description: dict[str, Any]) -> str:
+    digest = _digest(arrays, description)
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, allow_pickle=False, **arrays)
+    atomic_write(folder / ARRAYS, buffer.getvalue())
+    atomic_write(folder / DESCRIPTION, json.dumps(description | {"sha256": digest}, indent=2) + "\n")
+    return digest[:8]
+
+
+def _read(folder: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+    try:
+        description = json.loads((folder / DESCRIPTION).read_text())
+        with np.load(folder / ARRAYS, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+        expected = description.pop("sha256")
+        found = _digest(arrays, description)
+    except Exception as error:  # a damaged archive may raise anything
+        raise UserError(f"{folder} holds no readable model ({error}); train it again or copy it anew") from None
+    if found != expected:
+        raise UserError(f"the model in {folder} does not have the hash that it carries; copy it anew")
+    return arrays, description | {"sha256": expected}

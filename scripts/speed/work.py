@@ -1,0 +1,211 @@
+"""The work that the benchmark times. Each is a function without arguments that ends when its results are there."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+import codec
+import lpc_utilities as lpc
+from cmrl import Cascade, Stage, multiply_adds, stages_of
+from configs.config import Config
+from constants import LPC_CONTEXT, SAMPLE_RATE
+from corpus.dataset import PackedCorpus, SpeechFile
+from evaluation.evaluate import evaluate
+from network import feed_forward
+from nn_core_operator import networks_compute_in
+from runs.saved_model import SavedModel
+from speed.turns import Work
+from training.loop import StageTrainer
+from training.objective import objective
+from utilities import load_speech
+
+STAGES = ("first", "follower_2", "finetune")
+
+
+def matrix_product(size: int, precision: str) -> Work:
+    """A product of large matrices: the most arithmetic that TensorFlow gets out of this machine."""
+    left, right = (tf.cast(tf.random.normal([size, size], seed=seed), precision) for seed in (1, 2))
+    return lambda: wait(tf.matmul(left, right)[0, 0])
+
+
+def config_of(**options: Any) -> Config:
+    """A cascade of two without warm-up."""
+    return Config(
+        num_modules=2, pretrain_epochs=0, follower_pretrain_epochs=0, epochs=1, steps_per_epoch=1_000_000, **options
+    )
+
+
+def trainers_of(corpus: PackedCorpus, folder: Path, stages: Sequence[str], **options: Any) -> dict[str, StageTrainer]:
+    """Trainers of one cascade, one for each of the named stages."""
+    config = config_of(**options)
+    cascade = Cascade(config)
+    return {name: StageTrainer(cascade, _stage(config, name), corpus, folder) for name in stages}
+
+
+def _stage(config: Config, name: str) -> Stage:
+    [stage] = [
+        stage
+        for mode in (4, 5)
+        for stage in stages_of(dataclasses.replace(config, training_mode=mode))
+        if stage.name == name
+    ]
+    return stage
+
+
+def step_flops(trainer: StageTrainer) -> int:
+    """Operations of the networks in a step: forwards through every codec, and twice that backwards if it is trained.
+
+    A multiply-add is two operations.
+    """
+    total = 0
+    for module in range(trainer.stage.depth):
+        own = multiply_adds(trainer.cascade, module + 1) - multiply_adds(trainer.cascade, module)
+        total += own * (3 if module in trainer.stage.trained else 1)
+    return 2 * total * trainer.config.batch_size
+
+
+def training_step(trainer: StageTrainer) -> Work:
+    """One step on a batch in memory."""
+    batch = _batch(trainer)
+    return lambda: wait(trainer.train_step(batch, 0).total)
+
+
+def step_from_corpus(trainer: StageTrainer) -> Work:
+    """One step on a batch that the input pipeline has read, filtered and scaled meanwhile."""
+    batches = trainer.batches()
+
+    def run() -> None:
+        epoch, batch = next(batches)
+        wait(trainer.train_step(batch, epoch).total)
+
+    return run
+
+
+def parts_of_step(trainer: StageTrainer) -> dict[str, Work]:
+    """A step of the first stage in pieces, each with its share of the gradient.
+
+    Between the pieces lie only sums; in training the input pipeline works beside the others.
+    """
+    cascade, stage = trainer.cascade, trainer.stage
+    front_end, network = cascade.front_end, cascade.codecs[0]
+    batch = _batch(trainer)
+    output = cascade.call(batch, ["straight_through"], "straight_through")
+    residual, polynomial = output.analysis.residual, output.analysis.polynomial
+    [quantised] = output.codes
+    code = network.analyse(residual, polynomial)
+
+    def analyse() -> list[tf.Tensor]:
+        analysis = front_end(batch, decision="straight_through")
+        return [analysis.residual, analysis.polynomial]
+
+    def quantise(code: tf.Tensor) -> list[tf.Tensor]:
+        quantised = network.quantizer(code, decision="straight_through")
+        return [quantised.decoded, quantised.assignments]
+
+    def lose(decoded: tf.Tensor, polynomial: tf.Tensor, assignments: tf.Tensor) -> list[tf.Tensor]:
+        heard = output._replace(
+            analysis=output.analysis._replace(polynomial=polynomial),
+            codes=[quantised._replace(assignments=assignments)],
+            sums=[decoded],
+        )
+        return [objective(heard, cascade, stage, trainer.controller.tau, warm_up=False).total]
+
+    pieces: dict[str, Piece] = {
+        "LPC": Piece(analyse, [], front_end.trainable_variables),
+        "encoder": Piece(network.analyse, [residual, polynomial], network.encoder.trainable_variables),
+        "quantiser": Piece(quantise, [code], [network.quantizer.codebook]),
+        "decoder": Piece(network.synthesise, [code, polynomial], network.decoder.trainable_variables),
+        "losses, with synthesis": Piece(lose, [*output.sums, polynomial, quantised.assignments], []),
+    }
+    batches = trainer.batches()
+    return {
+        "input": lambda: next(batches),
+        **{name: _with_gradient(piece, trainer.config.precision) for name, piece in pieces.items()},
+        "optimiser": _update(trainer),
+    }
+
+
+class Piece(NamedTuple):
+    """A function of `inputs` that gives tensors, and the variables that they depend on, too."""
+
+    function: Callable[..., Any]
+    inputs: list[tf.Tensor]
+    variables: list[keras.Variable]
+
+
+def _with_gradient(piece: Piece, precision: str) -> Work:
+    @tf.function(autograph=False)
+    def compute(*inputs: tf.Tensor) -> list[tf.Tensor]:
+        with tf.GradientTape() as tape, networks_compute_in(precision):
+            tape.watch(inputs)
+            results = piece.function(*inputs)
+        gradients = tape.gradient(results, [*inputs, *piece.variables], unconnected_gradients="zero")
+        # sums, since a graph leaves out what nobody reads
+        return [tf.reduce_sum(each) for each in tf.nest.flatten([results, gradients])]
+
+    return lambda: wait(compute(*piece.inputs)[-1])
+
+
+def _update(trainer: StageTrainer) -> Work:
+    gradients = [0.01 * tf.ones(variable.shape) for variable in trainer.variables]
+
+    @tf.function(autograph=False)
+    def update() -> tf.Tensor:
+        trainer.update(gradients)
+        return trainer.step.read_value()
+
+    return lambda: wait(update())
+
+
+def _batch(trainer: StageTrainer) -> tf.Tensor:
+    _, batch = next(trainer.batches())
+    return tf.identity(batch)
+
+
+def lpc_batch(corpus: PackedCorpus, size: int) -> Work:
+    """Speech to LSFs, and the residual by the polynomial that belongs to them."""
+    numbers = np.resize(corpus.frame_indices("train", audible_only=True), size)
+    contexts = tf.constant(corpus.contexts(numbers, pre_emphasis=True, high_pass=False))
+
+    @tf.function
+    def analyse(contexts: tf.Tensor) -> tf.Tensor:
+        polynomial = lpc.levinson_durbin(lpc.autocorrelation(lpc.analysis_window() * contexts))
+        lsf = lpc.polynomial_to_lsf(polynomial)
+        return lpc.residual_of(contexts[:, LPC_CONTEXT:-LPC_CONTEXT], lpc.lsf_to_polynomial(lsf), "frame")
+
+    return lambda: wait(analyse(contexts))
+
+
+def speech_of(files: Sequence[SpeechFile], seconds: float) -> NDArray[np.float32]:
+    """So many seconds of some speakers."""
+    signals = [load_speech(file.path) for file in files[:20]]
+    return np.resize(np.concatenate(signals), round(seconds * SAMPLE_RATE))
+
+
+def symbols_and_back(cascade: Cascade, signal: NDArray[np.float32]) -> Work:
+    """A whole signal to symbols and back in large batches, as validation does it."""
+    return lambda: feed_forward.decode(cascade, feed_forward.encode(cascade, signal, depth=1))
+
+
+def file_coding(model: SavedModel, signal: NDArray[np.float32]) -> tuple[Work, Work]:
+    """A signal to the bytes of an .nsc file, and these bytes to a signal."""
+    data = codec.encode(signal, model)
+    return lambda: codec.encode(signal, model), lambda: codec.decode(data, model)
+
+
+def evaluation_of(model: SavedModel, files: Sequence[SpeechFile], folder: Path) -> Work:
+    """Files coded, written, read, decoded and scored by all measures."""
+    return lambda: evaluate(model, files, folder)
+
+
+def wait(result: tf.Tensor) -> None:
+    """Lets a device finish: results are computed in the background until they are read."""
+    result.numpy()

@@ -1,0 +1,186 @@
+"""Classical codecs: what their bits and delays must be, and what happens where they are missing or fail."""
+
+import stat
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from comparison import baselines
+from comparison.baselines import (
+    PEERS,
+    Peer,
+    PeerError,
+    amr_wb_bits,
+    code,
+    code_cached,
+    find_delay,
+    find_peers,
+    ogg_packet_bits,
+)
+from measures.measures import pesq_wb
+from nsc.errors import UserError
+
+Samples = NDArray[np.int16]
+
+
+@pytest.fixture(scope="module")
+def samples(speech_clips: list[Samples]) -> Samples:
+    return speech_clips[0]
+
+
+def installed(name: str) -> Peer:
+    reason = baselines.missing(PEERS[name])
+    if reason:
+        pytest.skip(reason)
+    return PEERS[name]
+
+
+def frames_of(samples: Samples) -> int:
+    return -(-len(samples) // 320)
+
+
+def test_every_family_of_the_literature_has_its_rates() -> None:
+    assert len(find_peers(["amr-wb-*"])) == 9
+    assert len(find_peers(["opus-*"])) == 2 * 2 * 7
+    assert {"speex-5", "g722", "pcm16", "opus-voip-vbr-9"} <= set(PEERS)
+
+
+def test_an_unknown_codec_is_named_with_the_known_ones() -> None:
+    with pytest.raises(UserError, match=r"found 'mp3'.*g722"):
+        find_peers(["g722", "mp3"])
+
+
+def test_uncompressed_speech_comes_back_as_it_was_at_256_kbps(samples: Samples) -> None:
+    coded = code(PEERS["pcm16"], samples)
+    assert np.array_equal(coded.decoded, samples)
+    assert coded.bits == 16 * len(samples)
+
+
+@pytest.mark.parametrize("kbps", [8.85, 23.85])
+def test_amr_wb_costs_the_bits_of_its_mode_in_every_frame(samples: Samples, kbps: float) -> None:
+    coded = code(installed(f"amr-wb-{kbps:g}"), samples)
+    per_frame = round(kbps * 20)
+    assert coded.bits % per_frame == 0
+    assert 0 <= coded.bits / per_frame - frames_of(samples) <= 2
+
+
+def test_opus_at_a_constant_rate_costs_that_rate_without_its_container(samples: Samples) -> None:
+    coded = code(installed("opus-audio-cbr-16"), samples)
+    assert coded.bits % 320 == 0  # 40 bytes in 20 ms
+    assert 0 <= coded.bits / 320 - frames_of(samples) <= 2
+
+
+def test_g722_costs_64_kbps(samples: Samples) -> None:
+    assert code(installed("g722"), samples).bits == pytest.approx(4 * len(samples), abs=100)
+
+
+@pytest.mark.parametrize(
+    ("name", "delay"), [("opus-audio-cbr-24", 0), ("amr-wb-23.85", 95), ("speex-8", 223), ("g722", 22)]
+)
+def test_decoded_speech_is_as_long_as_the_original_and_aligned_with_it(
+    speech_clips: list[Samples], name: str, delay: int
+) -> None:
+    for clip in speech_clips[:2]:
+        coded = code(installed(name), clip)
+        assert coded.decoded.dtype == np.int16
+        assert len(coded.decoded) == len(clip)
+        assert abs(coded.delay - delay) <= 1
+        assert abs(find_delay(clip.astype(float), coded.decoded.astype(float), -240, 240)) <= 1
+        assert pesq_wb(clip.astype(float), coded.decoded.astype(float)) > 3
+
+
+def test_a_known_delay_is_found_whatever_the_noise(samples: Samples) -> None:
+    signal = samples.astype(float)
+    noise = np.random.default_rng(0).standard_normal(len(signal)) * signal.std() / 2
+    for shift in (-7, 0, 1, 95, 223):
+        assert find_delay(signal, np.roll(signal, shift) + noise, -10, 240) == shift
+    assert find_delay(0 * signal, 0 * signal, -4, 4) == 0
+    assert find_delay(0 * signal, 0 * signal, 91, 99) == 95
+
+
+@pytest.mark.parametrize("name", ["opus-voip-vbr-9", "amr-wb-6.6", "speex-3"])
+def test_silence_and_the_shortest_speech_pass(name: str) -> None:
+    for length in (1, 160, 8000):
+        coded = code(installed(name), np.zeros(length, np.int16))
+        assert coded.bits > 0
+        assert len(coded.decoded) == length
+        assert np.max(np.abs(coded.decoded)) <= 64
+
+
+def test_ogg_packets_are_counted_over_segments_without_their_headers() -> None:
+    def page(lengths: list[int]) -> bytes:
+        return b"OggS" + bytes(22) + bytes([len(lengths)]) + bytes(lengths) + bytes(sum(lengths))
+
+    assert ogg_packet_bits(page([19]) + page([255, 3]) + page([40, 255, 1]) + page([7])) == 8 * (40 + 256 + 7)
+    assert ogg_packet_bits(page([19]) + page([255, 3])) == 0
+    assert ogg_packet_bits(b"") == 0
+
+
+def test_amr_wb_frames_without_speech_count_nothing() -> None:
+    assert amr_wb_bits(b"#!AMR-WB\n" + bytes([2 << 3]) + bytes(32) + bytes([15 << 3])) == 253
+
+
+def test_command_lines_and_versions_are_on_record() -> None:
+    commands = PEERS["opus-voip-vbr-12"].commands()
+    assert all(word in commands[0] for word in ("libopus", "-b:a 12k", "-vbr on", "-application voip", "20"))
+    assert installed("g722") and baselines.versions()["ffmpeg"].startswith("ffmpeg version")
+
+
+def test_a_decoded_file_is_made_once_for_the_same_content(
+    samples: Samples, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, path = code_cached(PEERS["pcm16"], samples, tmp_path)
+    monkeypatch.setattr(baselines, "code", lambda *_: pytest.fail("was there already"))
+    again, same = code_cached(PEERS["pcm16"], samples, tmp_path)
+    assert same == path
+    assert np.array_equal(again.decoded, first.decoded) and again[1:] == first[1:]
+
+
+def test_a_damaged_file_of_the_cache_is_made_again(samples: Samples, tmp_path: Path) -> None:
+    _, path = code_cached(PEERS["pcm16"], samples, tmp_path)
+    path.write_bytes(path.read_bytes()[:50])
+    again, _ = code_cached(PEERS["pcm16"], samples, tmp_path)
+    assert np.array_equal(again.decoded, samples)
+
+
+def test_other_content_has_a_cache_of_its_own(samples: Samples, tmp_path: Path) -> None:
+    paths = {code_cached(PEERS["pcm16"], part, tmp_path)[1] for part in (samples, samples[1:], samples)}
+    assert len(paths) == 2
+
+
+@pytest.fixture
+def ffmpeg(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A place for a program that stands in for ffmpeg."""
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    baselines._coders.cache_clear()
+    return tmp_path / "ffmpeg"
+
+
+def stand_in(path: Path, script: str) -> None:
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(path.stat().st_mode | stat.S_IXUSR)
+
+
+def test_a_codec_that_is_not_built_in_is_named_with_the_command_that_installs_it(
+    ffmpeg: Path, samples: Samples
+) -> None:
+    stand_in(ffmpeg, "echo ' A....D libopus'")
+    assert baselines.missing(PEERS["opus-voip-vbr-9"]) == ""
+    with pytest.raises(PeerError, match=r"encoder libspeex and decoder libspeex, found none: apt-get install ffmpeg"):
+        code(PEERS["speex-3"], samples)
+    baselines._coders.cache_clear()
+
+
+def test_without_ffmpeg_only_uncompressed_speech_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert [name for name, peer in PEERS.items() if not baselines.missing(peer)] == ["pcm16"]
+    assert baselines.INSTALL in baselines.missing(PEERS["g722"])
+
+
+def test_a_codec_that_crashes_says_so_in_one_line(ffmpeg: Path, samples: Samples) -> None:
+    stand_in(ffmpeg, 'case "$*" in *coders) echo " A....D g722";; *) echo first >&2; echo no memory >&2; exit 3;; esac')
+    with pytest.raises(PeerError, match=r"^g722: ffmpeg failed with status 3 \(no memory\)$"):
+        code(PEERS["g722"], samples)
+    baselines._coders.cache_clear()

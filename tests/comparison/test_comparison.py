@@ -1,0 +1,285 @@
+"""The comparison of codecs: what it measures, how it continues, and what it survives."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import os
+import pickle
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+from numpy.typing import NDArray
+
+import codec
+import report
+from comparison import baselines, claims, coders
+from comparison.claims import claim
+from comparison.coders import ModelCoder, PeerCoder, Version, model_coder
+from comparison.compare import compare
+from comparison.results import Recording, Result, Store, faults
+from nsc import format as bitstream
+from runs.saved_model import SavedModel, save_model
+from tests.helpers.clumsy import Clumsy
+from tests.helpers.places import ROOT
+from tests.helpers.tiny import CORPUS, Workplace
+from utilities import INT16_SCALE, to_int16
+
+CLIPS = [Recording(path, path.parent.name) for path in sorted(CORPUS.rglob("*.flac"))]
+
+
+@pytest.fixture(scope="module")
+def check_dir(tmp_path_factory: pytest.TempPathFactory, coding_model: SavedModel) -> Path:
+    folder = tmp_path_factory.mktemp("check")
+    save_model(folder / "tiny", "first", coding_model.cascade, coding_model.tables, 2)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def model_folder(check_dir: Path) -> Path:
+    return check_dir / "tiny" / "stages" / "first"
+
+
+def run(coder: coders.Coder, recordings: Sequence[Recording], folder: Path, **changes: Any) -> list[Result]:
+    values: dict[str, Any] = {"corpus": CORPUS, "cache_dir": folder / "cache", "measures": ["snr"], "processes": 1}
+    return compare([coder], recordings, Store(folder), **(values | changes))
+
+
+def test_our_rate_is_all_bytes_of_the_written_file_at_every_layer(
+    coding_model: SavedModel, model_folder: Path, check_dir: Path, tmp_path: Path, speech_clips: list[NDArray[np.int16]]
+) -> None:
+    results = run(model_coder(f"{model_folder}", check_dir), CLIPS[:1], tmp_path)
+    whole = codec.encode(np.divide(speech_clips[0], INT16_SCALE, dtype=np.float32), coding_model)
+
+    assert [result.layer for result in results] == [1, 2]
+    for result in results:
+        data = bitstream.truncate(whole, result.layer)
+        assert result.bits == 8 * len(data)
+        assert result.kbps == pytest.approx(8 * len(data) / (len(speech_clips[0]) / 16_000) / 1000)
+        assert np.array_equal(
+            soundfile.read(result.decoded, dtype="int16")[0], to_int16(codec.decode(data, coding_model)[0])
+        )
+        noise = soundfile.read(result.decoded)[0] - speech_clips[0] / INT16_SCALE
+        snr = 10 * np.log10(np.sum((speech_clips[0] / INT16_SCALE) ** 2) / np.sum(noise**2))
+        assert result.measures["snr"] == pytest.approx(snr)
+
+
+def test_lost_groups_cost_quality_and_no_bits(model_folder: Path, check_dir: Path, tmp_path: Path) -> None:
+    coder = model_coder(str(model_folder), check_dir, losses=(0.0, 0.4))
+    results = {(each.layer, each.loss): each for each in run(coder, CLIPS[:1], tmp_path)}
+    assert set(results) == {(1, 0.0), (1, 0.4), (2, 0.0), (2, 0.4)}
+    assert results[2, 0.4].bits == results[2, 0.0].bits
+    assert results[2, 0.4].measures["snr"] != results[2, 0.0].measures["snr"]
+
+
+def test_a_label_joins_models_and_an_unnamed_model_is_called_after_its_run(model_folder: Path, check_dir: Path) -> None:
+    plain, labelled = (model_coder(f"{label}{model_folder}", check_dir).codec for label in ("", "ours="))
+    assert plain.name == labelled.name and len(plain.name) == 8
+    assert (labelled.family, plain.origin) == ("ours", "tiny/first")
+    assert plain.name in plain.label
+    shipped = model_coder("cq-9k", check_dir).codec
+    assert shipped.label == f"cq-9k {shipped.name}" and shipped.family == "cq-9k"
+
+
+def test_a_run_continues_where_it_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    coder = PeerCoder("pcm16")
+    run(coder, CLIPS[:2], tmp_path)
+    coded: list[int] = []
+    original = PeerCoder.code
+
+    def counted(self: PeerCoder, samples: NDArray[np.int16], cache_dir: Path) -> list[Version]:
+        coded.append(len(samples))
+        return original(self, samples, cache_dir)
+
+    monkeypatch.setattr(PeerCoder, "code", counted)
+    assert len(run(coder, CLIPS[:4], tmp_path)) == 4
+    assert len(coded) == 2
+    run(coder, CLIPS[:4], tmp_path, measures=["snr", "si_sdr"])
+    assert len(coded) == 6  # a further measure is computed for all
+    assert len(run(coder, CLIPS[:4], tmp_path, measures=["si_sdr"])) == 4
+    assert len(coded) == 6
+
+
+def test_a_line_torn_by_a_crash_costs_only_its_own_file(tmp_path: Path) -> None:
+    run(PeerCoder("pcm16"), CLIPS[:2], tmp_path)
+    path = tmp_path / "results" / "pcm16.jsonl"
+    path.write_text(path.read_text()[:-40])
+    assert len(Store(tmp_path).of_codec("pcm16")) == 1
+    assert len(run(PeerCoder("pcm16"), CLIPS[:3], tmp_path)) == 3
+    assert len(path.read_text().splitlines()) == 4
+
+
+def test_worker_processes_give_the_same_results_as_one(tmp_path: Path) -> None:
+    alone = run(PeerCoder("pcm16"), CLIPS, tmp_path / "one", measures=["snr", "lsd"])
+    pooled = run(PeerCoder("pcm16"), CLIPS, tmp_path / "two", measures=["snr", "lsd"], processes=2)
+    key = [(each.file, each.bits, each.measures) for each in alone]
+    assert sorted(key, key=str) == sorted([(each.file, each.bits, each.measures) for each in pooled], key=str)
+    assert all(each.measures == {"snr": math.inf, "lsd": 0} for each in pooled)
+
+
+def test_a_codec_that_fails_on_a_file_is_counted_and_named_and_tried_again(tmp_path: Path) -> None:
+    results = run(Clumsy("raises"), CLIPS[:3], tmp_path)
+    assert [each.error for each in results] == ["clumsy: ffmpeg failed with status 3"] * 3
+    assert faults(results) == [f"3 files not coded by clumsy, such as {results[0].file}: {results[0].error}"]
+    assert [each.error for each in run(Clumsy(), CLIPS[:3], tmp_path)] == [""] * 3
+
+
+def test_a_process_that_a_library_ends_takes_only_its_file_with_it(tmp_path: Path) -> None:
+    results = run(Clumsy(fatal_length=soundfile.info(CLIPS[2].path).frames), CLIPS, tmp_path, processes=2)
+    assert {each.file for each in results if each.error} == {str(CLIPS[2].path.relative_to(CORPUS))}
+    assert len(results) == len(CLIPS)
+
+
+def test_decoded_speech_of_another_length_has_a_reason_instead_of_scores(tmp_path: Path) -> None:
+    (result,) = run(Clumsy("shortens"), CLIPS[:1], tmp_path)
+    assert math.isnan(result.measures["snr"])
+    assert "equally long" in result.failures["snr"]
+    line = json.loads((tmp_path / "results" / "clumsy.jsonl").read_text())
+    assert line["measures"] == {"snr": None}
+
+
+def test_silence_and_broken_files_do_not_end_a_run(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "silence.wav", np.zeros(16_000), 16_000)
+    (tmp_path / "broken.wav").write_bytes(b"RIFF")
+    recordings = [Recording(tmp_path / name, "nobody") for name in ("silence.wav", "broken.wav")]
+    measures = ["pesq_wb", "stoi", "lsd", "visqol"]
+    silent, broken = run(PeerCoder("pcm16"), recordings, tmp_path / "out", corpus=tmp_path, measures=measures)
+    assert silent.failures == dict.fromkeys(measures, "the reference is silent")
+    assert "broken.wav" in broken.error
+
+
+def test_the_table_has_a_line_for_every_result(model_folder: Path, check_dir: Path, tmp_path: Path) -> None:
+    run(model_coder(f"ours={model_folder}", check_dir), CLIPS[:1], tmp_path)
+    run(PeerCoder("pcm16"), CLIPS[:1], tmp_path)
+    with Store(tmp_path).write_csv().open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["family"], row["layer"]) for row in rows] == [("ours", "1"), ("ours", "2"), ("16-bit PCM", "0")]
+    assert float(rows[2]["kbps"]) == 256
+    assert all(float(row["snr"]) for row in rows)
+    assert [each.kind for each in Store(tmp_path).codecs()] == ["model", "peer"]
+
+
+def test_work_is_claimed_once_and_released(tmp_path: Path) -> None:
+    path = tmp_path / "work.claim"
+    with claim(path) as mine, claim(path) as other:
+        assert mine and not other
+        assert str(os.getpid()) in claims.holder(path)
+    assert list(tmp_path.iterdir()) == []
+    with claim(path) as mine:
+        assert mine
+
+
+def test_the_claim_of_a_process_that_died_is_taken_over(tmp_path: Path) -> None:
+    path = tmp_path / "work.claim"
+    path.write_text("elsewhere 1\n")
+    with claim(path) as mine:
+        assert not mine
+    past = time.time() - claims.LIFETIME - 1
+    os.utime(path, (past, past))
+    with claim(path) as mine:
+        assert mine
+
+
+def test_a_claim_lives_as_long_as_its_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(claims, "HEARTBEAT", 0.01)
+    path = tmp_path / "work.claim"
+    with claim(path):
+        os.utime(path, (0, 0))
+        deadline = time.monotonic() + 5
+        while path.stat().st_mtime == 0 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert path.stat().st_mtime > 0
+
+
+def test_a_command_under_a_claim_runs_once_and_again_only_if_it_failed(tmp_path: Path) -> None:
+    command = ["sh", "-c", f"echo ran >> {tmp_path}/log; test -e {tmp_path}/ready"]
+    work = str(tmp_path / "work")
+    assert claims.main([work, *command]) == 1
+    (tmp_path / "ready").touch()
+    assert [claims.main([work, *command]) for _ in range(2)] == [0, 0]
+    assert (tmp_path / "log").read_text() == "ran\n" * 2
+    with claim(tmp_path / "other.claim"):
+        assert claims.main([str(tmp_path / "other"), "false"]) == claims.TAKEN
+
+
+def test_a_codec_in_work_elsewhere_is_left_alone(tmp_path: Path) -> None:
+    with claim(Store(tmp_path).claim_path("pcm16")):
+        assert run(PeerCoder("pcm16"), CLIPS[:1], tmp_path) == []
+
+
+def measure(tmp_path: Path, *extra: str, data_dir: Path = CORPUS) -> int:
+    places = ["--output", str(tmp_path / "report"), "--cache_dir", str(tmp_path / "cache"), "--data_dir", str(data_dir)]
+    return report.main(["measure", *places, "--measures", "snr", "--processes", "1", *extra])
+
+
+def test_a_model_is_not_tested_on_its_own_training_speech(
+    trained: Workplace, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_folder = trained.folders()[1]
+    own = CORPUS / "allison"
+    flags = ["--models", str(run_folder / "stages" / "finetune"), "--peers", "--files_per_speaker", "1"]
+    assert measure(tmp_path, *flags, data_dir=own) == 2
+    error = capsys.readouterr().err
+    assert "was trained on 1 of the 1 test files" in error and "--allow_overlap" in error
+    assert not (tmp_path / "report").exists()
+    assert measure(tmp_path, *flags, "--allow_overlap", data_dir=own) == 0
+    assert len(Store(tmp_path / "report").all()) == 2
+
+
+def test_a_model_whose_training_files_are_unknown_is_refused(
+    model_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert measure(tmp_path, "--models", str(model_folder), "--peers") == 2
+    assert "found none" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--peers", "mp3"], "expected a codec, found 'mp3'"),
+        (["--peers"], "expected at least one codec"),
+        (["--peers", "g722", "--measures", "mos"], "invalid choice: 'mos'"),
+        (["--peers", "--models", "=x"], "expected LABEL=MODEL"),
+    ],
+)
+def test_bad_flags_end_in_one_line(
+    flags: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert measure(tmp_path, *flags) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert message in lines[-1] and lines[-1].startswith("report.py: ")
+    assert not (tmp_path / "report").exists()
+
+
+def test_a_folder_without_speech_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert measure(tmp_path, "--peers", "pcm16", data_dir=tmp_path) == 2
+    assert "expected wav, flac or ogg files, found none" in capsys.readouterr().err
+
+
+def test_peers_that_are_not_installed_are_named_and_the_rest_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert measure(tmp_path, "--peers", "g722", "pcm16", "speex-3", "--files_per_speaker", "1") == 0
+    lines = [line for line in capsys.readouterr().err.splitlines() if "without" in line]
+    assert lines == [f"without speex-3, g722: needs ffmpeg, found none: {baselines.INSTALL}"]
+    assert {each.codec for each in Store(tmp_path / "report").all()} == {"pcm16"}
+
+
+def test_peers_and_measures_do_not_wait_for_tensorflow() -> None:
+    program = "import sys, comparison.compare; sys.exit('tensorflow' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], cwd=ROOT).returncode == 0
+
+
+def test_models_travel_to_other_processes(model_folder: Path, check_dir: Path) -> None:
+    coder = model_coder(str(model_folder), check_dir)
+    assert isinstance(coder, ModelCoder)
+    assert pickle.loads(pickle.dumps(coder)) == coder

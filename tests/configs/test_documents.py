@@ -1,0 +1,44 @@
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+from flag_table import with_table
+
+from configs.config import parse_flags
+from tests.helpers.places import ROOT
+
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
+
+
+def commands(document: Path) -> list[list[str]]:
+    """The arguments of every `python main.py` in a document's code blocks."""
+    blocks = re.findall(r"^```\n(.*?)^```", document.read_text(), re.MULTILINE | re.DOTALL)
+    lines = "".join(blocks).replace("\\\n", " ").splitlines()
+    return [shlex.split(line)[2:] for line in lines if line.startswith("python main.py")]
+
+
+def test_the_flag_table_of_the_readme_is_that_of_the_code() -> None:
+    readme = (ROOT / "README.md").read_text()
+    assert with_table(readme) == readme, "run scripts/flag_table.py --write"
+
+
+def test_every_test_that_the_ledger_names_exists() -> None:
+    known = {
+        name for path in ROOT.glob("tests/*/test_*.py") for name in re.findall(r"def (test_\w+)", path.read_text())
+    }
+    named = set(re.findall(r"`(test_\w+)`", (ROOT / "FIDELITY.md").read_text()))
+    assert len(named) > 40
+    assert named - known == set()
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_every_command_of_a_document_parses(document: Path) -> None:
+    for arguments in commands(document):
+        parse_flags(arguments)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_every_file_that_a_document_links_exists(document: Path) -> None:
+    links = re.findall(r"\]\((?!https?://)([^)#]+)\)", document.read_text())
+    assert [link for link in links if not (document.parent / link).exists()] == []

@@ -1,0 +1,324 @@
+import json
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import main
+from nsc.errors import UserError
+from runs import runs
+from runs.runs import Run
+from runs.saved_model import stage_folders
+from tests.helpers.tiny import CORPUS, ROOT, Workplace, wait_for
+from training import modes
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Workplace:
+    return Workplace(tmp_path)
+
+
+def refusal(status: int, capsys: pytest.CaptureFixture[str]) -> str:
+    """The one line that a user's mistake ends with."""
+    printed = capsys.readouterr()
+    lines = [line for line in printed.err.splitlines() if line.startswith("main.py: ")]
+    assert status == 2
+    assert len(lines) == 1
+    assert "Traceback" not in printed.err
+    return lines[0].removeprefix("main.py: ")
+
+
+def stages(run: Run) -> list[str]:
+    return list(stage_folders(run.folder))
+
+
+def summary_of_finetuned(place: Workplace) -> dict[str, Any]:
+    """What the last evaluation of the newest run wrote."""
+    run = runs.find_run("", place.check)
+    return json.loads((place.output / run.id / "finetune" / "summary.json").read_text())
+
+
+def cut_manifest(folder: Path, *rows: str) -> Path:
+    """A corpus of some recordings, where a manifest says so."""
+    folder.mkdir(parents=True)
+    (folder / "manifest.csv").write_text("path,speaker,split\n" + "".join(f"{row}\n" for row in rows))
+    return folder
+
+
+class TestMistakesOfTheUser:
+    def test_an_unknown_flag(self, capsys: pytest.CaptureFixture[str]) -> None:
+        assert "did you mean --seed?" in refusal(main.main(["--sed", "1"]), capsys)
+
+    def test_a_missing_model_id(self, trained: Workplace, capsys: pytest.CaptureFixture[str]) -> None:
+        assert "begins with '1993783'" in refusal(trained.run(training_mode=5, base_model_id="1993783"), capsys)
+
+    def test_no_model_at_all(self, place: Workplace, capsys: pytest.CaptureFixture[str]) -> None:
+        assert "train one" in refusal(place.run(training_mode=0), capsys)
+
+    def test_an_ambiguous_prefix(self, trained: Workplace, capsys: pytest.CaptureFixture[str]) -> None:
+        prefix = trained.folders()[0].name[:4]
+        assert f"'{prefix}' fits 2 runs" in refusal(trained.run(training_mode=0, base_model_id=prefix), capsys)
+
+    def test_a_stage_that_a_run_has_not(self, trained: Workplace, capsys: pytest.CaptureFixture[str]) -> None:
+        greedy = trained.folders()[0].name
+        message = refusal(trained.run(training_mode=0, base_model_id=greedy, from_where_step=2), capsys)
+        assert "it has first, follower_2" in message
+
+    def test_a_step_that_a_mode_has_not(self, trained: Workplace, capsys: pytest.CaptureFixture[str]) -> None:
+        assert "found 3" in refusal(trained.run(training_mode=0, from_where_step=3), capsys)
+
+    def test_a_missing_data_folder(self, place: Workplace, capsys: pytest.CaptureFixture[str]) -> None:
+        assert "nowhere: expected a folder" in refusal(place.run(data_dir="nowhere"), capsys)
+
+    def test_an_empty_data_folder(self, place: Workplace, capsys: pytest.CaptureFixture[str]) -> None:
+        assert "expected wav, flac or ogg" in refusal(place.run(data_dir=str(place.root)), capsys)
+
+    def test_too_few_speakers_for_three_splits(self, place: Workplace, capsys: pytest.CaptureFixture[str]) -> None:
+        corpus = place.root / "two"
+        for speaker in ("carlo", "june"):
+            shutil.copytree(CORPUS / speaker, corpus / speaker)
+        assert "at least 3 speakers" in refusal(place.run(data_dir=str(corpus)), capsys)
+
+    def test_a_corpus_without_validation_speakers(self, place: Workplace, capsys: pytest.CaptureFixture[str]) -> None:
+        corpus = cut_manifest(place.root / "cut", f"{CORPUS}/june/fr-agent-pass.flac,june,train")
+        assert "split val" in refusal(place.run(data_dir=str(corpus)), capsys)
+
+    def test_mode_two_without_a_codec_to_add(self, trained: Workplace, capsys: pytest.CaptureFixture[str]) -> None:
+        assert "--num_resnets takes at least 2" in refusal(trained.run(training_mode=2, num_modules=1), capsys)
+
+    def test_a_run_that_another_process_trains(
+        self, place: Workplace, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def taken(run: Run) -> None:
+            raise UserError(f"run {run.id} is being trained by process 1")
+
+        monkeypatch.setattr(Run, "lock", taken)
+        assert "is being trained by process 1" in refusal(place.run(), capsys)
+
+
+def test_no_flags_run_the_quick_start_and_say_so(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(modes, "train", lambda config, named: asked.append(config.block))
+
+    assert main.main([]) == 0
+    assert asked == ["folded"]
+    assert "no flags: running quickstart.toml on data/sample_speech" in capsys.readouterr().err
+
+
+def test_mode_four_trains_the_first_codec_and_the_followers(trained: Workplace) -> None:
+    greedy = runs.find_run(trained.folders()[0].name, trained.check)
+
+    assert greedy.status == "finished"
+    assert stages(greedy) == ["first", "follower_2"]
+    assert [event["stage"] for event in trained.events(greedy, "exported")] == ["first", "follower_2"]
+
+
+def test_mode_five_finetunes_the_newest_greedy_run_and_scores_every_depth_before_and_after(trained: Workplace) -> None:
+    greedy, finetuned = (runs.find_run(folder.name, trained.check) for folder in trained.folders())
+
+    assert stages(finetuned) == ["finetune"]
+    resolved = finetuned.read_record("config.json")
+    assert (resolved["base_model_id"], resolved["from_where_step"]) == (greedy.id, 2)
+    before, after = trained.events(finetuned, "validated")
+    assert (before["epoch"], after["epoch"]) == (0, 1)
+    assert {"pesq_wb_depth_1", "pesq_wb"} <= set(before) & set(after)
+
+
+def test_the_same_commands_again_find_everything_finished(
+    trained: Workplace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folders = trained.folders()
+
+    assert trained.run(training_mode=4) == 0
+    assert trained.run(training_mode=5) == 0
+    assert trained.folders() == folders
+    assert capsys.readouterr().err.count("is finished; --new trains it again") == 2
+
+
+def test_mode_zero_evaluates_the_newest_run_and_prints_a_table(
+    trained: Workplace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert trained.run(training_mode=0) == 0
+
+    printed = capsys.readouterr().out
+    assert re.search(r"depth +kbps +paper-style +PESQ-WB +STOI +SNR dB +SI-SDR dB +kbps by part", printed)
+    assert "rate honesty, depth 2: training's estimate" in printed
+    finetuned = runs.find_run(trained.folders()[1].name, trained.check)
+    assert str(trained.output / finetuned.id / "finetune") in printed
+
+
+def test_from_where_step_one_evaluates_the_newest_greedy_run(
+    trained: Workplace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert trained.run(training_mode=0, from_where_step=1, max_files=1) == 0
+    assert f"{trained.folders()[0].name}, stage follower_2" in capsys.readouterr().err
+
+
+def test_mode_two_adds_codecs_of_its_own_kind_to_a_saved_first_codec(
+    trained: Workplace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = Workplace(trained.root / "mode_two")
+    for folder in trained.folders():  # the newest has no first codec to build on
+        shutil.copytree(folder, place.check / folder.name)
+
+    status = place.run(training_mode=2, strides=(4, 4), bins=(8, 16), fold=16)
+
+    assert status == 0
+    assert "--fold 16 gives way to the saved model's 32" in capsys.readouterr().err
+    run = runs.find_run("", place.check)
+    assert stages(run) == ["follower_2"]
+    assert run.read_record("config.json")["base_model_id"] == trained.folders()[0].name
+    network = json.loads((stage_folders(run.folder)["follower_2"] / "model.json").read_text())["config"]
+    assert network["the_strides"] == [2, 4]
+    assert network["num_bins_for_follower"] == [32, 16]
+    assert network["fold"] == 32
+
+
+@pytest.mark.parametrize(("mode", "expected"), [(1, ["first"]), (3, ["first", "follower_2"])])
+def test_modes_one_and_three_ignore_the_base_model(place: Workplace, mode: int, expected: list[str]) -> None:
+    options = {"training_mode": mode, "time_domain": True, "steps_per_epoch": 1}
+
+    assert place.run(base_model_id="1993783", from_where_step=2, **options) == 0
+    run = runs.find_run("", place.check)
+    assert stages(run) == expected
+    resolved = run.read_record("config.json")
+    assert (resolved["base_model_id"], resolved["from_where_step"]) == ("", 0)
+    # without these flags it is the same run
+    assert place.run(**options) == 0
+    assert len(place.folders()) == 1
+
+
+def test_a_run_that_was_finished_while_this_process_waited_is_not_trained_again(
+    place: Workplace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lock = Run.lock
+
+    def lock_late(run: Run) -> None:
+        Run(run.id, run.folder, "unfinished", run.fingerprint, run.created).finish()
+        lock(run)
+
+    monkeypatch.setattr(Run, "lock", lock_late)
+
+    assert place.run() == 0
+    assert "is finished; --new trains it again" in capsys.readouterr().err
+    assert not stages(runs.find_run("", place.check))
+
+
+class TestSpeechToEvaluateOn:
+    def test_a_foreign_folder_without_splits_is_used_whole(self, trained: Workplace, tmp_path: Path) -> None:
+        shutil.copytree(CORPUS / "june", tmp_path / "mine")  # one speaker, files in no folder
+
+        assert trained.run(training_mode=0, data_dir=str(tmp_path / "mine")) == 0
+        assert summary_of_finetuned(trained)["depths"][0]["files"] == 3
+
+    def test_the_test_part_of_a_foreign_corpus_is_used(self, trained: Workplace, tmp_path: Path) -> None:
+        shutil.copytree(CORPUS, tmp_path / "copy")
+
+        assert trained.run(training_mode=0, data_dir=str(tmp_path / "copy")) == 0
+        assert summary_of_finetuned(trained)["depths"][0]["files"] == 2
+
+    def test_a_manifest_without_test_rows_says_what_to_do(
+        self, trained: Workplace, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        corpus = cut_manifest(tmp_path / "cut", f"{CORPUS}/ivrvoice/ru-vm-login.flac,ivrvoice,train")
+        message = refusal(trained.run(training_mode=0, data_dir=str(corpus)), capsys)
+        assert "set split to test" in message
+
+    def test_a_file_of_training_is_refused(
+        self, trained: Workplace, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        corpus = cut_manifest(
+            tmp_path / "cut",
+            f"{CORPUS}/ivrvoice/ru-vm-login.flac,ivrvoice,test",
+            f"{CORPUS}/carlo/../june/fr-agent-pass.flac,somebody,test",
+        )
+        message = refusal(trained.run(training_mode=0, data_dir=str(corpus)), capsys)
+        assert "was trained on 1 of the 2 test files" in message
+
+    def test_the_folder_of_a_training_speaker_is_refused(
+        self, trained: Workplace, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        message = refusal(trained.run(training_mode=0, data_dir=str(CORPUS / "allison")), capsys)
+        assert "was trained on 5 of the 5" in message
+
+    def test_a_new_recording_of_a_training_speaker_is_refused(
+        self, place: Workplace, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        corpus = place.root / "corpus"
+        shutil.copytree(CORPUS, corpus / "part")
+        assert place.run(data_dir=str(corpus / "part"), training_mode=1, time_domain=True) == 0
+        (corpus / "later").mkdir()
+        shutil.copy(CORPUS / "june" / "fr-agent-pass.flac", corpus / "later" / "new.flac")
+        rows = ["later/new.flac,june,test"]
+        (corpus / "manifest.csv").write_text("path,speaker,split\n" + "\n".join(rows) + "\n")
+
+        message = refusal(place.run(data_dir=str(corpus), training_mode=0), capsys)
+        assert "such as june" in message
+
+    def test_what_the_base_was_trained_on_is_refused_after_finetuning_on_other_speech(
+        self, place: Workplace, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        for name, excluded in (("old", "june"), ("new", "allison")):
+            shutil.copytree(CORPUS, place.root / name)
+            rows = (CORPUS / "manifest.csv").read_text().splitlines()
+            kept = [row for row in rows if f",{excluded}," not in row]
+            (place.root / name / "manifest.csv").write_text("\n".join(kept) + "\n")
+        fast = {"time_domain": True, "num_modules": 1, "steps_per_epoch": 1}
+        assert place.run(data_dir=str(place.root / "old"), training_mode=1, **fast) == 0
+        assert place.run(data_dir=str(place.root / "new"), training_mode=5, **fast) == 0
+
+        message = refusal(place.run(data_dir=str(place.root / "old" / "allison"), training_mode=0), capsys)
+        assert "was trained on 5 of the 5" in message
+
+    def test_a_corpus_without_test_speakers_asks_for_other_speech(
+        self, place: Workplace, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        corpus = cut_manifest(
+            place.root / "cut",
+            f"{CORPUS}/june/fr-agent-pass.flac,june,train",
+            f"{CORPUS}/carlo/it-dir-last.flac,carlo,val",
+        )
+        assert place.run(data_dir=str(corpus), training_mode=1, time_domain=True, steps_per_epoch=1) == 0
+
+        message = refusal(place.run(data_dir=str(corpus), training_mode=0), capsys)
+        assert "give --data_dir a folder of other speech" in message
+
+
+class TestProcesses:
+    """What only a process of its own shows."""
+
+    def test_ctrl_c_ends_with_one_line_and_status_130_and_keeps_the_checkpoint(self, place: Workplace) -> None:
+        process = place.start(training_mode=1, time_domain=True, steps_per_epoch=100_000, checkpoint_minutes=0)
+        try:
+            wait_for(lambda: any(place.check.glob("*/checkpoints/first/ckpt-20.index")), process)
+            process.send_signal(signal.SIGINT)
+            printed, complaints = process.communicate(timeout=60)
+        finally:
+            process.kill()
+
+        assert process.returncode == 130
+        assert len(complaints.splitlines()) == 2, complaints
+        begun, stopped = complaints.splitlines()  # nothing else: no notes of TensorFlow, no traceback
+        assert begun.startswith("run ")
+        assert stopped == "main.py: stopped; the same command continues a training from its last checkpoint"
+        assert printed == ""
+        run = runs.find_run(place.folders()[0].name, place.check)
+        assert run.status == "unfinished"
+        assert place.events(run, "stopped")[0]["reason"] == "interrupted"
+        assert any((run.folder / "checkpoints" / "first").glob("ckpt-*.index"))
+
+    def test_a_mistake_in_a_flag_shows_before_tensorflow_is_imported(self, place: Workplace) -> None:
+        process = subprocess.run(
+            [sys.executable, "-X", "importtime", str(ROOT / "main.py"), "--sed", "1"], capture_output=True, text=True
+        )
+
+        assert process.returncode == 2
+        assert "main.py: unknown flag --sed; did you mean --seed?" in process.stderr
+        assert "| tensorflow" not in process.stderr

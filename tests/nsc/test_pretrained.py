@@ -1,0 +1,177 @@
+"""Models that ship: what is in the repository works, and how it gets there and is judged."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import release_model
+import score_pretrained
+from numpy.typing import NDArray
+
+import codec
+from cmrl import count_parameters
+from corpus.dataset import SpeechFile
+from measures.measures import pesq_wb, stoi
+from nsc.errors import UserError
+from nsc.format import lose_groups
+from runs import runs
+from runs.runs import SHIPPED, Run, find_run
+from runs.saved_model import SavedModel, load_model, stage_folders
+from tests.helpers.tiny import Workplace
+from training import modes
+from training.modes import heard_among
+
+IDS = sorted(path.parent.name for path in SHIPPED.glob("*/state.json"))
+MOST_PARAMETERS = {"cq-9k": 600_000}
+NOMINAL_KBPS = {"cq-9k": 9, "cq-16k": 16, "cq-24k": 24}
+
+
+@pytest.fixture(scope="module")
+def models() -> dict[str, SavedModel]:
+    return {name: load_model(codec.find_model(name, Path("check"))) for name in IDS}
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Workplace:
+    return Workplace(tmp_path)
+
+
+def test_three_rates_ship_and_the_best_of_them_is_the_default(models: dict[str, SavedModel]) -> None:
+    assert set(NOMINAL_KBPS) <= set(IDS)
+    assert codec.find_model("", Path("check")) == codec.find_model(codec.DEFAULT_MODEL, Path("check"))
+    scores = {name: json.loads((SHIPPED / name / "scores.json").read_text())["scores"] for name in IDS}
+    assert max(scores, key=lambda name: scores[name]["test speakers"]["pesq_wb"]) == codec.DEFAULT_MODEL
+
+
+def test_they_are_small(models: dict[str, SavedModel]) -> None:
+    assert sum(file.stat().st_size for file in SHIPPED.rglob("*") if file.is_file()) < 10e6
+    for name, model in models.items():
+        assert count_parameters(model.cascade, len(model.cascade.codecs)) < MOST_PARAMETERS.get(name, 1_000_000)
+
+
+@pytest.mark.parametrize("name", IDS)
+def test_their_cards_are_of_these_models_and_name_no_place_of_another_machine(
+    name: str, models: dict[str, SavedModel]
+) -> None:
+    assert models[name].digest in (SHIPPED / name / "README.md").read_text()
+    assert json.loads((SHIPPED / name / "scores.json").read_text())["model"] == models[name].digest
+    for file in SHIPPED.joinpath(name).rglob("*.[jm][sd]*"):
+        assert not re.search(r'["\s](/|~)\w+/', file.read_text()), file
+
+
+@pytest.mark.parametrize("name", IDS)
+def test_a_model_that_ships_codes_unheard_speech_well_near_its_rate(
+    name: str, models: dict[str, SavedModel], speech_signals: list[NDArray[np.float32]]
+) -> None:
+    signal = speech_signals[2]
+    data = codec.encode(signal, models[name])
+    decoded = codec.decode(data, models[name]).signal
+    kbps = 8 * len(data) / 1000 / (len(signal) / 16_000)
+    assert kbps == pytest.approx(NOMINAL_KBPS[name], rel=0.35)  # one clip of studio speech
+    assert pesq_wb(signal, decoded) > 2.3
+    assert stoi(signal, decoded) > 0.9
+
+
+def test_more_bits_sound_better(models: dict[str, SavedModel], speech_signals: list[NDArray[np.float32]]) -> None:
+    signals = speech_signals[:4]
+    scores = [
+        np.mean(
+            [pesq_wb(signal, codec.decode(codec.encode(signal, models[name]), models[name])[0]) for signal in signals]
+        )
+        for name in sorted(NOMINAL_KBPS, key=lambda name: NOMINAL_KBPS[name])
+    ]
+    assert scores == sorted(scores)
+
+
+def test_a_lost_group_of_a_model_that_knows_the_envelope_is_concealed(
+    models: dict[str, SavedModel], speech_signals: list[NDArray[np.float32]]
+) -> None:
+    signal = speech_signals[0]
+    model = next(model for model in models.values() if model.cascade.config.film_units)
+    data = lose_groups(codec.encode(signal, model), 0.3, 1.0, 3)
+    decoded, damage = codec.decode(data, model)
+    assert damage.lost and len(decoded) == len(signal) and np.isfinite(decoded).all()
+
+
+def test_a_damaged_model_is_refused_by_its_hash(tmp_path: Path) -> None:
+    stage = list(stage_folders(SHIPPED / IDS[0]).values())[-1]
+    shutil.copytree(stage, tmp_path / "stage")
+    description = tmp_path / "stage" / "model.json"
+    description.write_text(description.read_text().replace('"lsf_spacing": 0.02', '"lsf_spacing": 0.03'))
+    with pytest.raises(UserError, match="hash"):
+        load_model(tmp_path / "stage")
+
+
+def test_mode_0_evaluates_a_model_that_ships(
+    place: Workplace, speech_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status = place.run(
+        "--training_mode", "0", "--base_model_id", IDS[0], "--data_dir", str(speech_folder), "--max_files", "1"
+    )
+    assert status == 0
+    assert "PESQ-WB" in capsys.readouterr().out
+
+
+def test_its_training_speech_is_refused_wherever_the_corpus_lies(tmp_path: Path) -> None:
+    run = find_run(IDS[0], SHIPPED)
+    rows = run.read_record(modes.SPLITS)
+    heard, unheard = (next(row for row in rows if row["split"] == split) for split in ("train", "test"))
+    for row in (heard, unheard):
+        path = tmp_path / row["path"]
+        path.parent.mkdir(parents=True)
+        path.touch()
+    files = [SpeechFile(tmp_path / row["path"], row["speaker"], "test") for row in (heard, unheard)]
+    assert heard_among(files, run, tmp_path) == files[:1]
+    elsewhere = SpeechFile(tmp_path / "elsewhere.flac", heard["speaker"], "test")
+    assert heard_among([elsewhere], run, tmp_path / "other") == []
+
+
+def test_a_released_run_codes_alike_and_leaves_places_behind(
+    place: Workplace, monkeypatch: pytest.MonkeyPatch, speech_signals: list[NDArray[np.float32]]
+) -> None:
+    run = place.train(training_mode=1, num_modules=1, context_minutes=0.1)
+    shipped = place.root / "pretrained"
+    for module in (runs, release_model):
+        monkeypatch.setattr(module, "SHIPPED", shipped)
+    monkeypatch.setattr(release_model, "ROOT", place.root)
+    folder = release_model.release(run, "tiny", place.check, place.doc)
+    before, after = (load_model(stage_folders(each)["first"]) for each in (run.folder, folder))
+    assert before.digest != after.digest
+    signal = speech_signals[0]
+    assert len(codec.encode(signal, after)) == pytest.approx(len(codec.encode(signal, before)), rel=0.02)
+    for file in folder.rglob("*.json*"):
+        assert str(place.root) not in file.read_text()
+    found = Run(**json.loads((folder / "state.json").read_text()), folder=folder)
+    assert found.ships and find_run("tiny", place.check).id == "tiny"
+    with pytest.raises(UserError, match="expected a new name"):
+        release_model.release(run, "tiny", place.check, place.doc)
+
+
+def test_files_that_two_runs_were_trained_on_are_listed_once() -> None:
+    rows = [{"path": path, "split": split} for path, split in (("a", "train"), ("b", "test"), ("a", "base"))]
+    unlisted = {"path": "b", "split": "base"}  # the earlier run alone heard it
+    assert release_model.without_repeats([*rows, unlisted]) == [*rows[:2], unlisted]
+
+
+def test_scores_that_are_not_those_of_the_card_are_named() -> None:
+    recorded = {"test speakers": {"kbps": 9.0, "pesq_wb": 3.0, "stoi": 0.95, "si_sdr": 9.0}}
+    found = {"test speakers": recorded["test speakers"] | {"pesq_wb": 2.9}}
+    assert score_pretrained.differences(recorded, recorded) == []
+    assert score_pretrained.differences(found, recorded) == ["test speakers: pesq_wb was 3.000, is 2.900"]
+
+
+def test_conditions_are_what_they_say(speech_signals: list[NDArray[np.float32]]) -> None:
+    signal, talkers = speech_signals[0], speech_signals[1:8]
+    narrow = score_pretrained.narrow_band(signal, 0)
+    assert len(narrow) == len(signal)
+    power = np.abs(np.fft.rfft(narrow)) ** 2
+    high = round(4200 / 8000 * len(power))
+    assert power[high:].sum() < 1e-4 * power.sum()
+    noisy = score_pretrained.babble(talkers)(signal, 0)
+    assert 20 * np.log10(signal.std() / (noisy - signal).std()) == pytest.approx(10, abs=0.3)
+    assert score_pretrained.scaled(-20)(signal, 0).std() == pytest.approx(signal.std() / 10, rel=1e-4)

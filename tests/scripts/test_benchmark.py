@@ -1,0 +1,164 @@
+import importlib.util
+import json
+import multiprocessing
+import sys
+import time
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+from speed.memory import peak_of_process
+from speed.turns import Work, take_turns
+
+from tests.helpers.places import ROOT
+
+SCRIPT = ROOT / "scripts" / "benchmark.py"
+TINY = {"block": "folded", "fold": 32, "folded_width": 16, "folded_narrow": 8, "folded_blocks": 1, "batch_size": 4}
+
+
+@pytest.fixture(scope="module")
+def script() -> ModuleType:
+    """The script as a module."""
+    spec = importlib.util.spec_from_file_location("benchmark", SCRIPT)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["benchmark"] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def benchmark(script: ModuleType, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """The script with parts so small that nothing about speed can be learned from them."""
+    module = script
+    small: dict[str, Any] = {
+        "NETWORKS": {
+            module.GATED: (TINY | {"film_units": 4}, ("first", "finetune")),
+            module.FOLDED_SMALL: (TINY, ("first",)),
+        },
+        "IN_PARTS": (module.GATED,),
+        "STEP_SHARES": {"float32": 0.5},
+        "MATRIX_SIZE": 16,
+        "LPC_BATCH": 4,
+        "CODED_SECONDS": 1.0,
+        "EVALUATED_FILES": 1,
+        "TURN_SECONDS": 0.0,
+    }
+    for name, value in small.items():
+        monkeypatch.setattr(module, name, value)
+    return module
+
+
+def test_every_part_is_measured_and_written_down(
+    benchmark: ModuleType, speech_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    report = tmp_path / "benchmark.json"
+    assert benchmark.main(["--turns", "1", "--data_dir", str(speech_folder), "--json", str(report)]) == 0
+    table = capsys.readouterr().out
+    written = json.loads(report.read_text())
+    assert written["environment"]["tensorflow"]
+    for row in written["rows"]:
+        assert row["name"] in table
+        assert row["ratio"] is None or row["ratio"] > 0
+    names = [row["name"] for row in written["rows"]]
+    for stage in ("first", "finetune"):
+        assert f"{benchmark.GATED}, float32, {stage}" in names
+    for part in (
+        "input",
+        "LPC",
+        "encoder",
+        "quantiser",
+        "decoder",
+        "losses, with synthesis",
+        "optimiser",
+    ):  # in each precision
+        assert names.count(part) == 1
+    [memory] = [row["found"] for row in written["rows"] if row["table"] == "peak memory"]
+    assert float(memory.removesuffix(" MB")) > 100
+
+
+def test_every_network_that_is_measured_can_be_described(script: ModuleType) -> None:
+    for name, (_, stages) in script.NETWORKS.items():
+        for precision in script.STEP_SHARES:
+            found = script.work.config_of(precision=precision, **script.options_of(name))
+            assert found.precision == precision
+            assert set(stages) <= set(script.work.STAGES)
+
+
+def test_memory_is_that_of_the_measured_process_alone(script: ModuleType) -> None:
+    ballast = np.ones(150_000_000 // 8)
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        peak = pool.submit(peak_of_process).result()
+    assert 1e6 < peak < ballast.nbytes
+
+
+def test_short_work_is_repeated_within_its_turn_and_long_work_is_not() -> None:
+    calls = {"short": 0, "long": 0}
+
+    def work_for(name: str, seconds: float) -> Work:
+        def run() -> None:
+            calls[name] += 1
+            time.sleep(seconds)
+
+        return run
+
+    timings = take_turns({"short": work_for("short", 0.002), "long": work_for("long", 0.05)}, 3, seconds=0.02)
+    assert calls["long"] == 2 + 3  # two to warm up
+    assert calls["short"] >= 2 + 3 * 3
+    assert 0.002 <= timings["short"].best < 0.02
+
+
+def test_a_frozen_codec_costs_its_forward_pass_and_a_trained_one_three_times_as_much(benchmark: ModuleType) -> None:
+    cascade = benchmark.work.Cascade(benchmark.work.Config(num_modules=2, **TINY))
+    one = 2 * 4 * benchmark.work.multiply_adds(cascade, 1)  # both codecs are alike
+
+    def flops(depth: int, trained: tuple[int, ...]) -> int:
+        trainer = benchmark.StageTrainer.__new__(benchmark.StageTrainer)
+        trainer.cascade, trainer.config = cascade, cascade.config
+        trainer.stage = benchmark.work.Stage("any", depth, trained, False, 1, 1e-3)
+        return benchmark.work.step_flops(trainer)
+
+    assert flops(1, (0,)) == 3 * one
+    assert flops(2, (1,)) == 4 * one
+    assert flops(2, (0, 1)) == 6 * one
+
+
+def test_rows_compare_operations_with_the_matrix_product_and_seconds_with_seconds(
+    benchmark: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    timing = benchmark.Timing
+    trainer = benchmark.StageTrainer.__new__(benchmark.StageTrainer)
+    trainer.cascade = benchmark.work.Cascade(benchmark.work.Config(num_modules=1, precision="bfloat16", **TINY))
+    trainer.config, trainer.stage = trainer.cascade.config, benchmark.work.Stage("first", 1, (0,), True, 1, 1e-3)
+    flops = benchmark.work.step_flops(trainer)
+    matrix = timing([benchmark.MATRIX_FLOPS / 1e9, 99.0], [benchmark.MATRIX_FLOPS / 1e9] * 2)  # 1 GFLOP/s
+    monkeypatch.setattr(benchmark, "STEP_SHARES", {"float32": 0.5, "bfloat16": 0.35})
+    timings = {"float32": timing([1.0], [1.0]), "bfloat16": matrix, "step": timing([flops / 0.5e9, 9.0], [flops / 4e9])}
+    *_, step = benchmark.step_rows(timings, {"step": trainer})
+    assert (step.ratio, step.processor_ratio) == pytest.approx((0.5, 4))
+    assert step.reached
+
+    parts = list(benchmark.part_rows("net", {"whole step": timing([2.0], [4.0]), "LPC": timing([0.5], [2.0])}))
+    assert (parts[1].ratio, parts[1].processor_ratio) == (0.25, 0.5)
+
+    lpc = benchmark.lpc_row(timing([20e-6], [16e-6]))
+    assert (lpc.ratio, lpc.processor_ratio) == pytest.approx((9.2e-3 / 20e-6, 9.2e-3 / 16e-6))
+    assert lpc.reached
+
+    pipeline = benchmark.pipeline_row(timing([1.0, 2.0, 1.0], [1.0] * 3), timing([1.1, 2.2, 5.0], [1.0] * 3))
+    assert pipeline.ratio == pytest.approx(1.1)
+    assert not pipeline.reached
+
+    coding = benchmark.coding_row("any", timing([0.25, 0.5], [0.5, 0.5]), 1.0)
+    assert (coding.ratio, coding.processor_ratio, coding.unrest) == pytest.approx((4, 2, 1.5))
+    assert not coding.reached
+
+
+def test_a_folder_without_speech_is_told_in_one_line(
+    benchmark: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert benchmark.main(["--quick", "--data_dir", str(tmp_path / "nowhere")]) == 2
+    assert capsys.readouterr().err.strip().count("\n") == 0

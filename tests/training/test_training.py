@@ -1,0 +1,514 @@
+import json
+import os
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from numpy.typing import NDArray
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator  # type: ignore[import-untyped]
+from tensorflow.python.framework import config as framework_config
+
+from cmrl import Cascade, Stage, stages_of
+from corpus.dataset import PackedCorpus, SpeechFile, find_speech
+from nsc.entropy.context_model import read_models
+from nsc.errors import UserError
+from runs import runs
+from runs.runs import Journal
+from runs.saved_model import load_model, saved_weights, stage_folders
+from tests.helpers import tiny
+from tests.helpers.places import GOLDEN
+from tests.helpers.tiny import CORPUS, Workplace, wait_for
+from training import loop, modes
+from training.loop import StageTrainer, Watch
+from training.optimisation import FusedAdam, WeightAverage
+from training.validation import ValidationSet
+
+FIRST_STEPS = GOLDEN / "first_steps.json"
+REGENERATE = "REGENERATE_GOLDEN"  # set it to write the golden numbers anew, then look at the difference
+
+# Each changes one thing about the tiny cascade; together they are every kind of network, quantiser, front end and loss.
+VARIANTS: dict[str, dict[str, Any]] = {
+    "gln": {"block": "gln", "shape": (3, 3, 8, 4, 1, 2), "end_kernel": 9},
+    "bottleneck at stride 4": {"block": "bottleneck", "shape": (3, 3, 8, 4, 1, 2), "end_kernel": 9, "strides": (4,)},
+    "vector quantiser": {"quantizer": "vector"},
+    "time domain": {"time_domain": True},
+    "mu-law": {"mu_law": True},
+    "whole frames": {"residual": "frame"},
+    "tapered frames": {"residual": "taper"},
+    "sub-frames": {"residual": "subframe"},
+    "gain of the utterance": {"gain": "utterance"},
+    "loss on the residual": {"loss_domain": "residual"},
+    "loss after de-emphasis": {"loss_after_de_emphasis": True},
+    "soft mixtures": {"quantizer_gradient": "soft"},
+    "fixed LSF codebook": {"train_lsf_codebook": False},
+    "scaled input": {"res_scalar": 2.0},
+    "high-pass without pre-emphasis": {"high_pass": True, "pre_emphasis": False},
+    "gln in bfloat16": {"block": "gln", "shape": (3, 3, 8, 4, 1, 2), "end_kernel": 9, "precision": "bfloat16"},
+    "networks that know the envelope, in bfloat16": {"film_units": 4, "precision": "bfloat16"},
+}
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("packed")
+
+
+MakeTrainer = Callable[..., StageTrainer]
+
+
+@pytest.fixture
+def trainer_of(cache: Path, tmp_path: Path) -> Iterator[MakeTrainer]:
+    """Makes a trainer of a tiny cascade's stage, which takes its steps without compiling them."""
+
+    def make(stage: int = 0, cascade: Cascade | None = None, **changes: Any) -> StageTrainer:
+        config = tiny.config(**({"num_modules": 1} | changes))
+        tf.keras.utils.set_random_seed(config.seed)
+        corpus = PackedCorpus.pack(find_speech(CORPUS), cache, config.gain)
+        return StageTrainer(cascade or Cascade(config), stages_of(config)[stage], corpus, tmp_path)
+
+    with tiny.eager_and_short():
+        yield make
+
+
+def take_steps(trainer: StageTrainer, count: int | None = None) -> list[dict[str, float]]:
+    """Trains and gives the losses of each step."""
+    losses = []
+    for (epoch, contexts), _ in zip(trainer.batches(), range(count or trainer.total_steps), strict=False):
+        terms = trainer.train_step(contexts, epoch)
+        losses.append({name: float(getattr(terms, name)) for name in ("total", "time", "mel", "penalty")})
+    return losses
+
+
+def values(layer: keras.layers.Layer) -> list[NDArray[np.float32]]:
+    """All trainable weights of a layer."""
+    return [variable.numpy() for variable in layer.trainable_variables]
+
+
+def share_moved(layer: keras.layers.Layer, before: list[NDArray[np.float32]]) -> float:
+    """The share of a layer's trainable weights that are not bit-identical any more."""
+    pairs = zip(before, values(layer), strict=True)
+    return float(np.mean([not np.array_equal(*pair) for pair in pairs] or [False]))
+
+
+@pytest.mark.parametrize("changes", VARIANTS.values(), ids=VARIANTS.keys())
+def test_every_variant_trains(changes: dict[str, Any], trainer_of: MakeTrainer) -> None:
+    trainer = trainer_of(**changes)
+    before = {id(variable): variable.numpy() for variable in trainer.variables}
+
+    losses = take_steps(trainer, 2)
+
+    assert all(np.isfinite(list(terms.values())).all() for terms in losses)
+    stuck = [each.path for each in trainer.variables if np.array_equal(before[id(each)], each.numpy())]
+    assert not stuck
+
+
+@pytest.mark.parametrize("front_end", ["lpc", "time_domain"])
+def test_first_steps_with_bypassed_quantisers_give_the_golden_losses(front_end: str, trainer_of: MakeTrainer) -> None:
+    # Hard decisions turn differences of rounding between machines into other symbols: they are left out here.
+    found = take_steps(trainer_of(pretrain_epochs=2, epochs=2, time_domain=front_end == "time_domain", seed=7))
+
+    golden = json.loads(FIRST_STEPS.read_text()) if FIRST_STEPS.exists() else {}
+    if REGENERATE in os.environ:
+        FIRST_STEPS.parent.mkdir(exist_ok=True)
+        FIRST_STEPS.write_text(json.dumps(golden | {front_end: found}, indent=1) + "\n")
+        pytest.skip("golden numbers were written")
+    assert len(found) == len(golden[front_end]) == 6
+    for step, (terms, expected) in enumerate(zip(found, golden[front_end], strict=True)):
+        for name in ("total", "time", "mel"):
+            assert terms[name] == pytest.approx(expected[name], rel=1e-4), f"{name} at step {step}"
+
+
+def test_another_seed_gives_other_weights_and_another_order(trainer_of: MakeTrainer) -> None:
+    options = {"pretrain_epochs": 1, "time_domain": True}
+    same, again, other = (take_steps(trainer_of(seed=seed, **options), 1) for seed in (3, 3, 4))
+
+    assert same == again
+    assert same != other
+
+
+class TestBfloat16:
+    def test_its_gradient_points_where_that_of_float32_points(self, trainer_of: MakeTrainer) -> None:
+        gradients = {}
+        for precision in ("float32", "bfloat16"):
+            trainer = trainer_of(precision=precision, clip_norm=0.0, pretrain_epochs=1, epochs=2)
+            take_steps(trainer, 1)
+            # a first moment that began at 0 is a tenth of the first gradient
+            moments = [each.numpy() for each in trainer.optimizer.variables if "momentum" in each.path]
+            gradients[precision] = np.concatenate([moment.ravel() for moment in moments])
+        exact, rounded = gradients.values()
+        cosine = exact @ rounded / np.linalg.norm(exact) / np.linalg.norm(rounded)
+        assert 0.99 < cosine < 1 - 1e-9
+
+    def test_weights_and_all_that_a_saved_model_does_stay_float32(self, trainer_of: MakeTrainer) -> None:
+        trainer = trainer_of(precision="bfloat16")
+        take_steps(trainer, 1)
+        assert {variable.dtype for variable in trainer.variables} == {"float32"}
+        cascade = Cascade(tiny.config(training_mode=1, num_modules=1))
+        for variable, value in zip(cascade.variables, trainer.cascade.variables, strict=True):
+            variable.assign(value)
+        _, contexts = next(trainer.batches())
+        symbols = cascade.encode(contexts, 1)
+        for found, expected in zip(
+            tf.nest.flatten([trainer.cascade.encode(contexts, 1), trainer.cascade.decode(symbols)]),
+            tf.nest.flatten([symbols, cascade.decode(symbols)]),
+            strict=True,
+        ):
+            np.testing.assert_array_equal(found, expected)
+
+
+class TestWhatAStageTrains:
+    def test_collaborative_quantisation_moves_the_lsf_codebook(self, trainer_of: MakeTrainer) -> None:
+        trainer = trainer_of()
+        codebook = trainer.cascade.front_end.quantizer.codebook
+        before = codebook.numpy()
+        take_steps(trainer, 2)
+        assert not np.array_equal(before, codebook.numpy())
+
+    def test_a_fixed_codebook_stays_bit_identical_in_the_first_stage(self, trainer_of: MakeTrainer) -> None:
+        trainer = trainer_of(train_lsf_codebook=False)
+        before = trainer.cascade.front_end.get_weights()
+        take_steps(trainer, 2)
+        after = trainer.cascade.front_end.get_weights()
+        assert len(before) == 2  # codebook and softmax scale
+        assert all(np.array_equal(*pair) for pair in zip(before, after, strict=True))
+
+    def test_followers_move_the_new_codec_alone(self, trainer_of: MakeTrainer) -> None:
+        trainer = trainer_of(stage=1, num_modules=2)
+        first, follower = trainer.cascade.codecs
+        before = [values(layer) for layer in (trainer.cascade.front_end, first, follower)]
+
+        take_steps(trainer, 2)
+
+        assert share_moved(trainer.cascade.front_end, before[0]) == 0
+        assert share_moved(first, before[1]) == 0
+        assert share_moved(follower, before[2]) == 1
+
+    @pytest.mark.parametrize("is_cq", [True, False], ids=["is_cq 1", "is_cq 0"])
+    def test_finetuning_moves_all_codecs_and_the_codebook_with_cq_only(
+        self, is_cq: bool, trainer_of: MakeTrainer
+    ) -> None:
+        trainer = trainer_of(num_modules=2, training_mode=5, train_lsf_codebook=is_cq)
+        cascade = trainer.cascade
+        before = [values(codec) for codec in cascade.codecs]
+        codebook = cascade.front_end.quantizer.codebook.numpy()
+
+        take_steps(trainer, 2)
+
+        assert [share_moved(*pair) for pair in zip(cascade.codecs, before, strict=True)] == [1, 1]
+        kept = np.array_equal(codebook, cascade.front_end.quantizer.codebook.numpy())
+        assert kept is not is_cq
+
+    def test_codebooks_move_at_their_own_share_of_the_learning_rate(self, trainer_of: MakeTrainer) -> None:
+        """Adam's first step is the learning rate itself, whatever the gradient."""
+        trainer = trainer_of(learning_rate=1e-2, codebook_learning_rate=0.05, learning_rate_schedule="constant")
+        before = [variable.numpy() for variable in trainer.variables]
+
+        take_steps(trainer, 1)
+
+        moved = {
+            variable.path: float(np.max(np.abs(variable.numpy() - old)))
+            for variable, old in zip(trainer.variables, before, strict=True)
+        }
+        codebooks = {variable.path for variable in trainer.codebooks}
+        assert len(codebooks) == 2  # bins and LSF levels
+        for path, distance in moved.items():
+            assert distance == pytest.approx(5e-4 if path in codebooks else 1e-2, rel=0.02), path
+
+    def test_a_saved_codebook_stays_bit_identical_through_a_whole_run_of_finetuning(self, trained: Workplace) -> None:
+        place = Workplace(trained.root / "fixed")
+        run = trained_from(trained, place, training_mode=5, train_lsf_codebook=False)
+        base = saved_weights(stage_folders(trained.folders()[0])["follower_2"])
+        after = saved_weights(stage_folders(run.folder)["finetune"])
+
+        front_end = [name for name in base if name.startswith("lpc/")]
+        assert len(front_end) == 2  # codebook and softmax scale
+        assert all(np.array_equal(base[name], after[name]) for name in front_end)
+        assert any(not np.array_equal(base[name], after[name]) for name in base if name.startswith("codec_1/"))
+
+    def test_greedy_training_leaves_the_exported_first_codec_as_it_was(self, trained: Workplace) -> None:
+        folders = stage_folders(trained.folders()[0])
+        first, cascade = saved_weights(folders["first"]), saved_weights(folders["follower_2"])
+        shared = [name for name in first if not name.startswith("table/")]
+        assert all(np.array_equal(first[name], cascade[name]) for name in shared)
+
+
+def test_a_run_exports_the_contexts_by_which_it_validates(tmp_path: Path) -> None:
+    place = Workplace(tmp_path)
+    run = place.train(training_mode=1, num_modules=1, context_minutes=0.1)
+    model = load_model(stage_folders(run.folder)["first"])
+    assert read_models(model.tables)["codec 1"].radius == 4
+    exported = place.events(run, "exported")[0]
+    validation = ValidationSet(find_speech_of("val"), place.config())
+    for name, bits in validation.score(model.cascade, model.tables, 1).bits_per_frame.items():
+        assert exported[f"bits_{name.replace(' ', '_')}"] == pytest.approx(bits, rel=0.01)
+
+
+def find_speech_of(split: str) -> list[SpeechFile]:
+    return [file for file in find_speech(CORPUS) if file.split == split]
+
+
+def trained_from(base: Workplace, place: Workplace, **changes: Any) -> runs.Run:
+    """A run in a place of its own that starts from the greedy run of another."""
+    place.check.mkdir(parents=True)
+    (place.check / base.folders()[0].name).symlink_to(base.folders()[0])
+    return place.train(**changes)
+
+
+class TestRunsThatCannotGoOn:
+    def test_codes_that_died_stop_the_run_with_plain_words(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(loop, "DEATH_INTERVALS", 3)  # readings, to be there sooner
+        place = Workplace(tmp_path)
+        doomed = place.config(
+            training_mode=1,
+            num_modules=1,
+            time_domain=True,
+            coefficients=(60.0, 10.0, 10.0, 1e4),
+            tau_controller="original",
+            learning_rate=0.01,
+            steps_per_epoch=3000,
+        )
+        with pytest.raises(UserError, match=r"the codes of codec 1 have collapsed to one value by step \d+"):
+            modes.train(doomed, {})
+        run = runs.find_run(place.folders()[0].name, place.check)
+        stopped = place.events(run, "stopped")[0]
+        assert "collapsed" in stopped["reason"]
+        assert stopped["step"] >= 20 * 3
+        assert run.status == "unfinished"
+
+    def test_weights_that_are_not_numbers_stop_the_run_and_keep_the_last_good_checkpoint(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        place = Workplace(tmp_path)
+        step = StageTrainer.train_step
+
+        def poisoned(trainer: StageTrainer, contexts: tf.Tensor, epoch: int) -> Any:
+            losses = step(trainer, contexts, epoch)
+            if int(trainer.step.numpy()) == 6:  # the last step of the second epoch: its loss was still finite
+                trainer.variables[0].assign(np.full(trainer.variables[0].shape, np.nan))
+            return losses
+
+        monkeypatch.setattr(StageTrainer, "train_step", poisoned)
+        with pytest.raises(UserError, match=r"at step 6 .*the checkpoint of step 3 is kept; try a lower learning rate"):
+            place.train(training_mode=1, num_modules=1, time_domain=True, epochs=3)
+        checkpoints = sorted(path.name for path in place.check.glob("*/checkpoints/first/*.index"))
+        assert checkpoints == ["ckpt-3.index"]
+
+        # the same command goes on from there
+        monkeypatch.setattr(StageTrainer, "train_step", step)
+        run = place.train(training_mode=1, num_modules=1, time_domain=True, epochs=3)
+        assert place.events(run, "resumed")[0]["step"] == 3
+        assert run.status == "finished"
+
+    def test_a_learning_rate_that_is_far_too_high_is_told(self, tmp_path: Path) -> None:
+        place = Workplace(tmp_path)
+        with pytest.raises(UserError, match=r"training diverged: .*there is no checkpoint yet"):
+            place.train(
+                training_mode=1,
+                num_modules=1,
+                time_domain=True,
+                learning_rate=1e20,
+                clip_norm=0.0,
+                learning_rate_schedule="constant",
+                steps_per_epoch=20,
+                pretrain_epochs=1,
+            )
+
+
+class TestContinuing:
+    def test_a_killed_run_ends_in_the_weights_of_an_uninterrupted_one(self, tmp_path: Path) -> None:
+        options: dict[str, Any] = {
+            "training_mode": 1,
+            "num_modules": 1,
+            "steps_per_epoch": 30,
+            "epochs": 2,
+            "checkpoint_minutes": 0.0,
+        }
+        killed, whole = Workplace(tmp_path / "killed"), Workplace(tmp_path / "whole")
+        killed.root.mkdir()
+        process = killed.start(**options)
+        try:
+            wait_for(lambda: any(killed.check.glob("*/checkpoints/first/checkpoint")), process)
+        finally:
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+
+        assert not list(killed.check.glob("*/stages"))
+        resumed = modes.train(killed.config(**options), {})
+        uninterrupted = modes.train(whole.config(**options), {})
+
+        assert killed.events(resumed, "resumed")[0]["step"] in (20, 30, 40)
+        assert resumed.fingerprint == uninterrupted.fingerprint
+        ends = [saved_weights(stage_folders(run.folder)["first"]) for run in (resumed, uninterrupted)]
+        assert ends[0].keys() == ends[1].keys()
+        assert all(np.array_equal(ends[0][name], ends[1][name]) for name in ends[0])
+        finals = [
+            place.events(run, "exported")[0]["model"] for place, run in ((killed, resumed), (whole, uninterrupted))
+        ]
+        assert finals[0] == finals[1]
+
+    def test_a_change_of_threads_is_announced(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        place = Workplace(tmp_path)
+        options: dict[str, Any] = {"training_mode": 1, "num_modules": 1, "time_domain": True, "epochs": 2}
+
+        def interrupt(trainer: StageTrainer) -> None:
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch:
+            patch.setattr(StageTrainer, "save", interrupt)
+            with pytest.raises(KeyboardInterrupt):
+                place.train(**options)
+        monkeypatch.setenv("OMP_NUM_THREADS", "7")
+        run = place.train(**options)
+        assert any("OMP_NUM_THREADS" in event["what"] for event in place.events(run, "changed"))
+
+
+class TestDeterminism:
+    @pytest.fixture(autouse=True)
+    def nondeterministic_again(self) -> Iterator[None]:
+        yield
+        framework_config.disable_op_determinism()
+
+    def exported(self, place: Workplace, seed: int) -> bytes:
+        options: dict[str, Any] = {"training_mode": 3, "num_modules": 2, "seed": seed}
+        assert place.run("--deterministic", **options) == 0
+        assert framework_config.is_op_determinism_enabled()
+        (folder,) = place.folders()
+        assert json.loads((folder / "environment.json").read_text())["deterministic"] is True
+        return (folder / "stages" / "follower_2" / "model.npz").read_bytes()
+
+    def test_two_runs_export_the_same_bytes_and_another_seed_others(self, tmp_path: Path) -> None:
+        first, second, other = (
+            self.exported(Workplace(tmp_path / name), seed)
+            for name, seed in (("first", 0), ("second", 0), ("other", 1))
+        )
+        assert first == second
+        assert first != other
+
+    def test_a_run_that_goes_on_without_it_says_so(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        place = Workplace(tmp_path)
+        options: dict[str, Any] = {"training_mode": 1, "num_modules": 1, "time_domain": True}
+
+        def interrupt(trainer: StageTrainer) -> None:
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch:
+            patch.setattr(StageTrainer, "save", interrupt)
+            assert place.run("--deterministic", **options) == 130
+        assert place.run(**options) == 0
+        (folder,) = place.folders()
+        lines = Journal.read(place.doc / f"{folder.name}.jsonl")
+        assert any("deterministic was True" in line["what"] for line in lines if line["event"] == "changed")
+
+
+def test_a_small_run_ends_within_five_percent_of_its_target_rate(tmp_path: Path) -> None:
+    # Two clips of the training voices as validation: a network this small knows no other voice.
+    rows = [line.split(",")[:3] for line in (CORPUS / "manifest.csv").read_text().splitlines()[1:]]
+    held_out = ("allison/es-vm-theperson.flac", "june/fr-queue-callswaiting.flac")
+    lines = [
+        f"{CORPUS}/{path},{speaker}-2,val" if path in held_out else f"{CORPUS}/{path},{speaker},train"
+        for path, speaker, _ in rows
+    ]
+    (tmp_path / "manifest.csv").write_text("\n".join(["path,speaker,split", *lines]) + "\n")
+    place = Workplace(tmp_path)
+    options: dict[str, Any] = {
+        "batch_size": 16,
+        "steps_per_epoch": 100,
+        "epochs": 10,
+        "learning_rate": 2e-3,
+    }
+
+    run = modes.train(
+        place.config(
+            training_mode=1, num_modules=1, target_kbps=16.0, validation_files=2, data_dir=str(tmp_path), **options
+        ),
+        {},
+    )
+
+    assert place.events(run, "exported")[0]["kbps"] == pytest.approx(16.0, rel=0.05)
+    last = place.events(run, "step")[-1]
+    assert last["target_kbps"] == pytest.approx(16.0, rel=0.01)  # it leaves out the gain
+    assert last["tau"] != 0
+
+
+def test_tensorboard_gets_scores_sound_and_spectrograms_of_every_validation(tmp_path: Path) -> None:
+    place = Workplace(tmp_path)
+    run = place.train(training_mode=1, num_modules=1, time_domain=True, epochs=2, tensorboard=True)
+
+    events = EventAccumulator(str(run.folder / "tensorboard" / "first")).Reload()
+    assert {"validation/pesq_wb", "validation/kbps", "reference", "depth 1"} <= set(events.Tags()["tensors"])
+    assert [event.step for event in events.Tensors("validation/kbps")] == [3, 6]
+    shown = [tf.make_ndarray(event.tensor_proto).item() for event in events.Tensors("validation/kbps")]
+    journal = [event["kbps"] for event in place.events(run, "validated")]
+    assert shown == pytest.approx(journal)
+
+
+class TestParts:
+    def test_the_fused_optimiser_takes_the_steps_of_keras(self) -> None:
+        start, rate = np.linspace(-1, 1, 5, dtype=np.float32), keras.optimizers.schedules.CosineDecay(0.1, 4)
+        fused, plain = tf.keras.Variable(start), tf.keras.Variable(start)
+        optimizer, reference = FusedAdam(rate), keras.optimizers.Adam(rate)
+        optimizer.build([fused])
+        for step in range(4):
+            gradient = tf.constant(np.cos(step + start))
+            optimizer.step([gradient], [fused])
+            reference.apply([gradient], [plain])
+        assert not np.allclose(fused.numpy(), start, atol=0.1)
+        np.testing.assert_allclose(fused.numpy(), plain.numpy(), rtol=1e-5)
+        for found, expected in zip(optimizer.variables, reference.variables, strict=True):
+            np.testing.assert_allclose(found.numpy(), expected.numpy(), rtol=1e-4)
+
+    def test_the_young_average_follows_faster_than_the_old_one(self) -> None:
+        variable = tf.keras.Variable([1.0])
+        average = WeightAverage([variable], 0.999)
+        variable.assign([2.0])
+        average.update(tf.constant(0))
+        assert average.averages[0].numpy() == pytest.approx([1.9])  # decay (1 + 0) / (10 + 0)
+        average.update(tf.constant(1_000_000))
+        assert average.averages[0].numpy() == pytest.approx([0.999 * 1.9 + 0.001 * 2.0])
+
+    def test_weights_come_back_after_their_averages_were_applied(self) -> None:
+        variable = tf.keras.Variable([1.0])
+        average = WeightAverage([variable], 0.9)
+        variable.assign([3.0])
+        with pytest.raises(RuntimeError), average.applied():
+            assert variable.numpy() == [1.0]
+            raise RuntimeError
+        assert variable.numpy() == [3.0]
+
+    def test_tables_are_probabilities_of_every_part(self, trainer_of: MakeTrainer) -> None:
+        tables = trainer_of().tables(1)
+        assert {name: table.shape for name, table in tables.items()} == {"lpc": (16, 256), "codec 1": (16, 32)}
+        for table in tables.values():
+            assert table.min() >= 1
+            assert (table.sum(axis=1) == 65536).all()
+
+    def test_context_tables_are_a_model_of_every_part_in_use(self, trainer_of: MakeTrainer) -> None:
+        trainer = trainer_of(num_modules=2)
+        tables = trainer.tables(1) | trainer.context_tables(0.05)
+        models = read_models(tables)
+        assert {name: model.radius for name, model in models.items()} == {"lpc": 2, "codec 1": 4}
+        assert trainer.context_tables(0.0) == {}
+
+    def test_the_closed_loop_moves_tau_every_twenty_steps_only(self, trainer_of: MakeTrainer) -> None:
+        trainer = trainer_of(time_domain=True, target_entropy=1.0)
+        (epoch, contexts), *_ = trainer.batches()
+        losses = trainer.train_step(contexts, epoch)
+        watch = Watch(trainer)
+        watch.read(losses, step=3, warm_up=False)
+        assert float(trainer.controller.tau[0]) == 0
+        watch.read(losses, step=20, warm_up=True)
+        assert float(trainer.controller.tau[0]) == 0
+        watch.read(losses, step=20, warm_up=False)
+        assert float(trainer.controller.tau[0]) > 0
+
+    def test_stages_without_steps_do_not_exist(self) -> None:
+        stages = stages_of(tiny.config(num_modules=3, training_mode=4, follower_epochs=(5, 3)))
+        assert [(stage.name, stage.epochs) for stage in stages] == [("first", 1), ("follower_2", 5), ("follower_3", 5)]
+        assert all(isinstance(stage, Stage) for stage in stages)

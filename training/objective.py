@@ -1,0 +1,117 @@
+"""What training minimises: the weighted losses of one stage."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import tensorflow as tf
+
+import lpc_utilities as lpc
+from cmrl import Cascade, CascadeOutput, Stage
+from constants import FRAME_LENGTH, HOP, LPC_ORDER, OVERLAP, PRE_EMPHASIS
+from loss_terms_and_measures import assignment_entropy, mel_loss, quantisation_penalty, time_loss
+from training.loudness import loudness_loss
+
+
+class Losses(NamedTuple):
+    """The terms of the objective, unweighted scalars, and entropies [depth] in bits a symbol.
+
+    Loudness is 0 where it has no weight.
+    """
+
+    total: tf.Tensor
+    time: tf.Tensor
+    mel: tf.Tensor
+    loudness: tf.Tensor
+    penalty: tf.Tensor
+    entropies: tf.Tensor
+
+
+def objective(output: CascadeOutput, cascade: Cascade, stage: Stage, tau: tf.Tensor, *, warm_up: bool) -> Losses:
+    """The losses of a batch in one stage.
+
+    Args:
+        output: the batch after the cascade.
+        cascade: gives the synthesis filter and the configuration.
+        stage: says which depth is heard and whose codes are paid for.
+        tau: float32 [modules], weight of every module's entropy.
+        warm_up: quantisers are bypassed, so that their terms do not count.
+    """
+    config = cascade.config
+    time, mel, loudness = _distortion(
+        output, cascade, layer_loss=config.layer_loss if stage.name == "finetune" else 0.0
+    )
+    penalties, entropies = zip(*[_code_terms(output, module, stage) for module in range(stage.depth)], strict=True)
+    penalty, entropy = tf.add_n(penalties), tf.stack(entropies)
+
+    time_weight, mel_weight, penalty_weight, _ = config.coefficients
+    total = time_weight * time + mel_weight * mel + config.loudness_weight * loudness
+    if not warm_up:
+        total += penalty_weight * penalty + tf.reduce_sum(tau[: stage.depth] * entropy)
+    return Losses(total, time, mel, loudness, penalty, entropy)
+
+
+def _distortion(output: CascadeOutput, cascade: Cascade, *, layer_loss: float) -> list[tf.Tensor]:
+    """Time, mel and loudness loss at full depth, plus `layer_loss` times the mean over the shallower depths."""
+    target, *decoded = _compared_signals(output, cascade, deepest_only=layer_loss == 0.0)
+    losses = [
+        tf.stack([time_loss(target, signal), mel_loss(target, signal), loudness])
+        for signal, loudness in zip(decoded, _loudness_losses(target, decoded, cascade), strict=True)
+    ]
+    combined = losses[-1]
+    if len(losses) > 1:
+        combined += layer_loss * tf.add_n(losses[:-1]) / (len(losses) - 1)
+    return tf.unstack(combined)
+
+
+def _loudness_losses(target: tf.Tensor, decoded: Sequence[tf.Tensor], cascade: Cascade) -> list[tf.Tensor]:
+    """The loss on loudness at each depth, 0 where it has no weight."""
+    if not cascade.config.loudness_weight:
+        return [tf.zeros([])] * len(decoded)
+    heard = _as_heard(target, cascade)
+    return [loudness_loss(heard, _as_heard(signal, cascade)) for signal in decoded]
+
+
+def _compared_signals(output: CascadeOutput, cascade: Cascade, *, deepest_only: bool) -> list[tf.Tensor]:
+    """The target and what stands against it, float32 [batch, 512] each, in the loss's domain."""
+    config, analysis = cascade.config, output.analysis
+    sums = output.sums[-1:] if deepest_only else output.sums
+    if config.loss_domain == "residual":
+        return [analysis.residual, *sums]
+    decoded = [cascade.front_end.synthesise(each, analysis.polynomial) for each in sums]
+    signals = [analysis.frames, *decoded]
+    if config.pre_emphasis and config.loss_after_de_emphasis:
+        signals = [_de_emphasised(signal) for signal in signals]
+    return signals
+
+
+def _as_heard(frames: tf.Tensor, cascade: Cascade) -> tf.Tensor:
+    """Runs of consecutive frames [batch, 512] overlap-added, pre-emphasis undone: [batch / run, 480 run + 32]."""
+    config = cascade.config
+    runs = tf.reshape(cascade.front_end.window * frames, [-1, config.consecutive_frames, FRAME_LENGTH])
+    signals = tf.signal.overlap_and_add(runs, HOP)[:, : HOP * config.consecutive_frames + OVERLAP]
+    emphasised = config.pre_emphasis and not config.loss_after_de_emphasis
+    return _de_emphasised(signals) if emphasised else signals
+
+
+def _de_emphasised(signals: tf.Tensor) -> tf.Tensor:
+    polynomial = tf.constant([[1.0, -PRE_EMPHASIS] + [0.0] * (LPC_ORDER - 1)])
+    return lpc.synthesis_filter(signals, tf.repeat(polynomial, tf.shape(signals)[0], axis=0))
+
+
+def _code_terms(output: CascadeOutput, module: int, stage: Stage) -> tuple[tf.Tensor, tf.Tensor]:
+    """Penalty and entropy of a module; the first stage's and finetuning's count LSFs by their number with the codes."""
+    quantised = [output.codes[module]]
+    if module == 0 and output.analysis.lsf is not None:
+        quantised.append(output.analysis.lsf)
+    trained = [each for each in quantised if each.assignments is not None]
+    if module not in stage.trained or not trained:
+        return tf.zeros([]), tf.zeros([])
+    counts = [float(each.symbols.shape[1] * each.symbols.shape[2]) for each in trained]
+    return (
+        tf.add_n([n * quantisation_penalty(each.assignments) for n, each in zip(counts, trained, strict=True)])
+        / sum(counts),
+        tf.add_n([n * assignment_entropy(each.assignments) for n, each in zip(counts, trained, strict=True)])
+        / sum(counts),
+    )

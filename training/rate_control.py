@@ -1,0 +1,157 @@
+"""Rate control: tau, the weight of the entropy in the loss, steers every module to its target."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from cmrl import Part, Stage
+from configs.config import Config
+from nsc.entropy.entropy_model import GAIN_BITS_PER_FRAME, bits_per_frame
+from training.distribute import sum_over_replicas
+
+COUNT_MEMORY = 0.95  # share of the symbol counts that survives a step: a window of about 20 steps
+CONTROL_INTERVAL = 20  # steps between two moves of the closed loop, and between two readings of the losses
+LARGEST_RISE, LARGEST_FALL = 0.4, 1.0  # relative rate errors beyond which tau acts no harder, above and below target
+PROPORTIONAL_INTERVALS = 16.0  # the error acts at once as it would by itself in so many intervals: damps the loop
+ORIGINAL_TOLERANCE = 0.05  # bits a symbol above the target that the original tolerates with LPC
+ORIGINAL_RISE = 0.015
+ORIGINAL_FALL_WITH_LPC = 0.045
+DEAD_BITS = 0.02  # bits a symbol below which a codec sends nothing
+LEAST_TARGET = 0.1  # bits a symbol that a codec aims at where LPC alone takes all of target_kbps
+
+
+class RateController(tf.Module):
+    """One tau for each module; the LSFs count with the first codec.
+
+    The rate is measured on hard symbols of the training batches, as entropy of their decaying counts, and corrected
+    by what validation files really cost with the averaged weights. All state is in variables, for checkpoints.
+    """
+
+    def __init__(self, config: Config, stage: Stage, parts: Sequence[Part]) -> None:
+        super().__init__()
+        self.config = config
+        self.stage = stage
+        self.parts = list(parts)[: len(parts) - config.num_modules + stage.depth]
+        self.counts = [tf.Variable(tf.zeros([part.shape[1], part.alphabet]), trainable=False) for part in self.parts]
+        self.tau = tf.Variable(tf.fill([config.num_modules], float(config.coefficients[3])), trainable=False)
+        self.integral = tf.Variable(self.tau)
+        self.correction = tf.Variable(tf.ones([config.num_modules]), trainable=False)
+
+    def begin_from(self, taus: Sequence[float]) -> None:
+        """Starts the first modules at the weights that steered them when they were last trained."""
+        start = self.tau.numpy()
+        start[: len(taus)] = taus
+        self.tau.assign(start)
+        self.integral.assign(start)
+
+    def observe(self, symbols: Sequence[tf.Tensor]) -> None:
+        """Counts the hard symbols of a global training batch.
+
+        Args:
+            symbols: int32 [batch, positions, channels] of each part, this replica's share.
+        """
+        batch = [symbol_counts(part, values) for part, values in zip(self.parts, symbols, strict=True)]
+        for counts, new in zip(self.counts, sum_over_replicas(batch), strict=True):
+            counts.assign(COUNT_MEMORY * counts + new)
+
+    def measured_bits(self) -> NDArray[np.float64]:
+        """Bits a frame of every part on training batches, from the decaying counts."""
+        return np.array(
+            [_entropy(counts.numpy()) * part.shape[0] for part, counts in zip(self.parts, self.counts, strict=True)]
+        )
+
+    def expected_module_bits(self) -> NDArray[np.float64]:
+        """Bits a frame of every module in use, corrected by validation; LSFs with the first."""
+        return self._by_module(self.measured_bits()) * self.correction.numpy()[: self.stage.depth]
+
+    def target_module_bits(self) -> NDArray[np.float64]:
+        """Bits a frame that every module in use should cost; LSFs with the first."""
+        symbols = self.symbols_per_frame()
+        if not self.config.target_kbps:
+            per_module = (
+                self.config.target_entropy_per_module or (self.config.target_entropy,) * self.config.num_modules
+            )
+            return symbols * np.array(per_module[: self.stage.depth])
+        lpc = self._lpc_bits()
+        codes = bits_per_frame(self.config.target_kbps) - GAIN_BITS_PER_FRAME - lpc
+        target = np.maximum(codes / self.config.num_modules, LEAST_TARGET * symbols)
+        target[0] += lpc
+        return target
+
+    def symbols_per_frame(self) -> NDArray[np.float64]:
+        """Symbols a frame of every module in use; LSFs with the first."""
+        return self._by_module(np.array([float(np.prod(part.shape)) for part in self.parts]))
+
+    def validated(self, bits: Sequence[float]) -> None:
+        """Learns from validation files what every part really costs, in bits a frame."""
+        real, measured = self._by_module(np.array(bits)), self._by_module(self.measured_bits())
+        ratio = np.ones(self.config.num_modules, np.float32)
+        ratio[: self.stage.depth] = np.clip(real / np.maximum(measured, 1e-6), 0.6, 1.25)
+        self.correction.assign(ratio)
+
+    def steer(self) -> None:
+        """Closed loop: moves tau of the trained modules by the relative error of their rate."""
+        if self.config.tau_controller != "closed_loop":
+            return
+        target = self.target_module_bits()
+        # codes that start far above the target die of a tau that falls upon them at once
+        error = np.clip(self.expected_module_bits() / target - 1, -LARGEST_FALL, LARGEST_RISE)
+        self._move(self.config.tau_step * error)
+        self._set_tau(self.integral.numpy()[: self.stage.depth] + PROPORTIONAL_INTERVALS * self.config.tau_step * error)
+
+    def end_epoch(self) -> None:
+        """The original's rule, once an epoch: small steps against the error, with a tolerance on the LPC path."""
+        if self.config.tau_controller != "original":
+            return
+        symbols = self.symbols_per_frame()
+        error = (self.expected_module_bits() - self.target_module_bits()) / symbols
+        tolerance = 0.0 if self.config.time_domain else ORIGINAL_TOLERANCE
+        fall = ORIGINAL_RISE if self.config.time_domain else ORIGINAL_FALL_WITH_LPC
+        self._move(np.where(error > tolerance, ORIGINAL_RISE, np.where(error < 0, -fall, 0.0)))
+        self._set_tau(self.integral.numpy()[: self.stage.depth])
+
+    def dead_modules(self) -> list[int]:
+        """Trained modules (from 0) whose codes have collapsed to one value."""
+        codes = self.parts[-self.stage.depth :]
+        counts = self.counts[-self.stage.depth :]
+        per_symbol = [_entropy(each.numpy()) / part.shape[1] for part, each in zip(codes, counts, strict=True)]
+        return [module for module in self.stage.trained if per_symbol[module] < DEAD_BITS]
+
+    def _move(self, change: NDArray[np.float64]) -> None:
+        integral, trained = self.integral.numpy(), list(self.stage.trained)
+        integral[trained] += change[trained]
+        self.integral.assign(integral)
+
+    def _set_tau(self, values: NDArray[np.float64]) -> None:
+        tau, trained = self.tau.numpy(), list(self.stage.trained)
+        tau[trained] = values[trained]
+        self.tau.assign(tau)
+
+    def _lpc_bits(self) -> float:
+        return 0.0 if self.config.time_domain else float(self.measured_bits()[0])
+
+    def _by_module(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        codes = values[-self.stage.depth :].copy()
+        codes[0] += values[: -self.stage.depth].sum()
+        return codes
+
+
+def symbol_counts(part: Part, symbols: tf.Tensor) -> tf.Tensor:
+    """How often each channel takes each value: int32 [batch, positions, channels] -> float32 [channels, alphabet]."""
+    channels = part.shape[1]
+    # TensorFlow adds int32 on the host only, and its bincount looks there for the largest value.
+    values = tf.cast(tf.reshape(symbols, [-1, channels]), tf.int64)
+    flat = tf.reshape(values + part.alphabet * np.arange(channels), [-1])
+    counts = tf.math.unsorted_segment_sum(tf.ones_like(flat, tf.float32), flat, channels * part.alphabet)
+    return tf.reshape(counts, [channels, part.alphabet])
+
+
+def _entropy(counts: NDArray[np.float32]) -> float:
+    """Bits of one symbol of every channel: the sum over channels of the entropy of their counts."""
+    counts = counts.astype(np.float64)
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1e-30)
+    return float(-np.sum(shares * np.log2(np.maximum(shares, 1e-30))))
