@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from cmrl import Cascade
 from configs.config import Config, from_dict
+from network.cascades import cascade_of
 from nsc.entropy.entropy_model import Tables
 from nsc.errors import UserError
 from utilities import atomic_write
@@ -93,7 +94,7 @@ def load_model(folder: Path) -> SavedModel:
         UserError: files are missing, damaged, or do not have the hash that they carry.
     """
     arrays, description = _read(folder)
-    cascade = Cascade(from_dict(description["config"], origin=str(folder / DESCRIPTION)))
+    cascade = cascade_of(from_dict(description["config"], origin=str(folder / DESCRIPTION)))
     assign_weights(cascade, arrays)
     tables = {name.removeprefix(TABLE_PREFIX): array for name, array in arrays.items() if name.startswith(TABLE_PREFIX)}
     return SavedModel(cascade, tables, description["stage"], description["sha256"][:8])
@@ -143,7 +144,7 @@ def assign_weights(cascade: Cascade, arrays: dict[str, NDArray[Any]]) -> None:
 
 
 def _named_variables(cascade: Cascade, depth: int) -> dict[str, keras.Variable]:
-    layers = [cascade.front_end, *cascade.codecs[:depth]]
+    layers = cascade.saved_layers(depth)
     return {f"{layer.name}/{number:03d}": variable for layer in layers for number, variable in enumerate(layer.weights)}
 
 

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from cmrl import Part
 from configs.config import Config
-from constants import LPC_ORDER, LSF_CODEBOOK_SIZE
+from constants import LPC_ORDER, LSF_CODEBOOK_SIZE, SAMPLE_RATE
 from spectral.codec import LARGEST, QuantisedSpectrum, SpectralCodec, StepSizes
 from spectral.envelope import GAIN_LEVELS, SPECTRA_PER_FRAME, Envelope, SpectralEnvelope
 from spectral.rate import CoefficientRate, GainRate, Known, LsfRate
@@ -123,6 +123,17 @@ class SpectralCascade(keras.Model):
             Part(f"codec {number}", (SPECTRA_PER_FRAME, self.hop), 2 * LARGEST + 1)
             for number, _ in enumerate(self.codecs[:depth], start=1)
         ]
+
+    def symbols_per_frame(self, depth: int) -> list[float]:
+        """Symbols a frame of each of the first `depth` codecs; LSFs and gains count with the first."""
+        counts = [float(part.shape[0] * part.shape[1]) for part in self.parts(depth)]
+        side, codes = sum(counts[:-depth]), counts[-depth:]
+        return [side + codes[0], *codes[1:]]
+
+    @property
+    def frames_per_second(self) -> float:
+        """Frames of two spectra."""
+        return SAMPLE_RATE / (SPECTRA_PER_FRAME * self.hop)
 
     def variables_of(self, modules: Sequence[int], *, front_end: bool) -> list[keras.Variable]:
         """The trainable variables of the named modules (from 0) with their rates; the first brings the step sizes."""

@@ -6,10 +6,11 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from configs.config import Config
 from spectral.cascade import SpectralBatch
 from spectral.envelope import SPECTRA_PER_FRAME
 from spectral.levels import group_level_indices
-from utilities import gains_of, pre_emphasise
+from utilities import de_emphasise, gains_of, pre_emphasise
 
 Signal = NDArray[np.float32]
 
@@ -30,15 +31,22 @@ def warm_mask(places: NDArray[np.integer] | tf.Tensor) -> tf.Tensor:
     return tf.stack([tf.cast(places >= distance, tf.float32) for distance in (1, 2)], -1)
 
 
-def file_batch(signal: Signal, hop: int, offset: float, frames_per_group: int) -> SpectralBatch:
+def file_batch(signal: Signal, config: Config, offset: float, frames_per_group: int) -> SpectralBatch:
     """A whole signal [n] of 16 kHz, full scale 1, as a batch of one."""
+    hop = config.hop
     frames = frames_of_signal(len(signal), hop)
     spectra = SPECTRA_PER_FRAME * frames
     padded = np.zeros((spectra + 1) * hop, np.float32)
-    padded[hop : hop + len(signal)] = pre_emphasise(signal)
+    padded[hop : hop + len(signal)] = pre_emphasise(signal) if config.pre_emphasis else signal
     indices = group_level_indices(signal, frames, SPECTRA_PER_FRAME * hop, frames_per_group)
     group_spectra = SPECTRA_PER_FRAME * frames_per_group
     levels = gains_of(np.repeat(indices, group_spectra)[:spectra])
     warm = warm_mask(group_places(spectra, group_spectra))
     offsets = tf.fill([1, spectra], tf.constant(offset, tf.float32))
     return SpectralBatch(tf.constant(padded[None]), tf.constant(levels[None]), offsets, warm[None])
+
+
+def signal_of(decoded: NDArray[np.float32], num_samples: int, config: Config) -> Signal:
+    """The signal [num_samples] of what a cascade decoded of its `file_batch`, float32 [(spectra + 1) hop]."""
+    signal = decoded[config.hop : config.hop + num_samples]
+    return de_emphasise(signal) if config.pre_emphasis else signal
