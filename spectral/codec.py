@@ -47,6 +47,8 @@ class UniformQuantizer(keras.layers.Layer):
 
     def call(self, code: tf.Tensor, decision: str = "hard") -> QuantisedSpectrum:
         """Quantises a code of any shape; decisions as those of `SoftToHardQuantizer`, without "soft"."""
+        # beyond the last bin a gradient passed straight through would make small steps smaller still
+        code = tf.clip_by_value(code, -LARGEST - 0.5, LARGEST + 0.5)
         index = self._nearest(tf.stop_gradient(code))
         if decision == "hard":
             return QuantisedSpectrum(self.decode(index), index)

@@ -22,6 +22,8 @@ from spectral.envelope import GAIN_LEVELS
 
 CLASSES = 48  # tables, from the stillest to the liveliest
 FIRST_LOG_SCALE, LOG_SCALE_STEP = -2.6, 0.12  # of the logistic distributions that the tables start as
+TAIL = 1e-4  # probability of the tails, at 0
+USUAL_LOG_SCALE = -1.0  # of most coefficients, where training begins
 LARGEST = 15.0  # magnitude that contexts tell apart
 HIDDEN = 24  # units of the network that chooses a table
 FIRST_LSF_SCALE = 0.06  # radians
@@ -59,7 +61,9 @@ class CoefficientRate(keras.layers.Layer):
         self.hidden = [keras.layers.Dense(HIDDEN, activation="tanh") for _ in ROUNDS]
         self.outputs = [keras.layers.Dense(1, kernel_initializer="zeros") for _ in ROUNDS]
         self.direct = [keras.layers.Dense(1, use_bias=False, kernel_initializer="zeros") for _ in ROUNDS]
-        self.bin_offsets = self.add_weight(shape=(bins,), initializer="zeros", name="bin_offsets")
+        self.bin_offsets = self.add_weight(
+            shape=(bins,), initializer=keras.initializers.Constant(USUAL_LOG_SCALE), name="bin_offsets"
+        )
         for number in range(len(ROUNDS)):
             features = self._count_features(number, follower=module > 0)
             self.hidden[number].build((None, features))
@@ -88,8 +92,9 @@ class CoefficientRate(keras.layers.Layer):
         bits = []
         for number, (first, step, _) in enumerate(ROUNDS):
             features = self._features(number, magnitudes, known, base)
-            position = self.outputs[number](self.hidden[number](features)) + self.direct[number](features)
-            position = position[..., 0] + self.bin_offsets[first::step]
+            log_scale = self.outputs[number](self.hidden[number](features)) + self.direct[number](features)
+            log_scale = log_scale[..., 0] + self.bin_offsets[first::step]
+            position = (log_scale - FIRST_LOG_SCALE) / LOG_SCALE_STEP
             bits.append(tf.reduce_sum(_looked_up(tables, position, tf.abs(indices[..., first::step])), [1, 2]))
         return tf.add_n(bits)
 
@@ -137,7 +142,7 @@ def _moved(values: tf.Tensor, spectra: int) -> tf.Tensor:
 def _looked_up(tables: tf.Tensor, position: tf.Tensor, magnitude: tf.Tensor) -> tf.Tensor:
     """Bits at a position between two tables; the gradient knows both what the tables and what the magnitude change."""
     classes, entries = tables.shape
-    position = tf.clip_by_value(position + classes / 2, 0.0, classes - 1.001)
+    position = tf.clip_by_value(position, 0.0, classes - 1.001)
     lower = tf.floor(position)
     share = position - lower
     whole = tf.minimum(tf.cast(tf.round(magnitude), tf.int32), entries - 1)
@@ -161,7 +166,8 @@ def _initial_logits(largest: int) -> np.ndarray:
     edges = np.arange(largest + 2)[None] - 0.5
     below = 1 / (1 + np.exp(-edges / scale))
     mass = np.diff(below, axis=1) * np.array([1.0] + [2.0] * largest)
-    return np.log(mass + 1e-9).astype(np.float32)
+    tail = TAIL * np.exp(-0.5 * np.arange(largest + 1))  # with a slope, so that outliers feel what they cost
+    return np.log(np.maximum(mass, tail)).astype(np.float32)
 
 
 class GainRate(keras.layers.Layer):

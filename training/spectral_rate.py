@@ -16,7 +16,7 @@ from training.rate_control import DEAD_BITS, LEAST_TARGET
 
 MEMORY = 0.95  # share of the measured bits that survives a step: a window of about 20 steps
 OFFSET_FALL = 0.85  # bits fall as e^(-0.85 offset), by which rates at all offsets tell the one in the middle
-STEER_RATE, LARGEST_ERROR = 0.1, 0.5  # change of log tau for each relative error of the rate, in one interval
+STEER_RATE, LARGEST_ERROR = 0.2, 0.5  # change of log tau for each relative error of the rate, in one interval
 FIRST_TAU = 3.0  # where `coeff_term` has none
 TAU_RANGE = 1e-3, 1e3
 
