@@ -135,6 +135,11 @@ class SpectralCascade(keras.Model):
         """Frames of two spectra."""
         return SAMPLE_RATE / (SPECTRA_PER_FRAME * self.hop)
 
+    @property
+    def past(self) -> int:
+        """Spectra before the present one that a decoded spectrum depends on."""
+        return self.steps.first.reach + max(codec.past for codec in self.codecs)
+
     def variables_of(self, modules: Sequence[int], *, front_end: bool) -> list[keras.Variable]:
         """The trainable variables of the named modules (from 0) with their rates; the first brings the step sizes."""
         layers: list[keras.layers.Layer] = [self.front_end] * front_end

@@ -143,6 +143,11 @@ class SpectralCodec(keras.layers.Layer):
         correction = tf.cast(self.decoder(self._inputs(values, condition, below)), tf.float32)
         return (values + correction) * tf.exp(self.log_scale) * audible
 
+    @property
+    def past(self) -> int:
+        """Spectra before the present one that encoder or decoder sees."""
+        return max(self.encoder.past, self.decoder.past)
+
     @staticmethod
     def _inputs(values: tf.Tensor, condition: tf.Tensor, below: tf.Tensor | None) -> tf.Tensor:
         return tf.concat([tf.asinh(values), condition, *([] if below is None else [tf.asinh(below)])], -1)

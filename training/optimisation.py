@@ -15,8 +15,10 @@ class FusedAdam(keras.optimizers.Adam):
     Its moments are where Keras keeps them, so that a checkpoint serves both.
     """
 
-    def __init__(self, learning_rate: float | keras.optimizers.schedules.LearningRateSchedule) -> None:
-        super().__init__(learning_rate)
+    def __init__(
+        self, learning_rate: float | keras.optimizers.schedules.LearningRateSchedule, beta_2: float = 0.999
+    ) -> None:
+        super().__init__(learning_rate, beta_2=beta_2)
 
     def step(self, gradients: Sequence[tf.Tensor], variables: Sequence[keras.Variable]) -> None:
         """A step by gradients that all replicas have in common; Keras's own `apply` would add them up once more."""

@@ -22,6 +22,7 @@ QUIETEST = 1e-3  # amplitude below which a stretch is not brought to unit level
 SOFTEST_DB, LOUDEST_DB = -8.0, 2.0  # of a stretch's loudest block, relative to the level that the group carries
 GROUP_FRAMES, GROUP_SHARES = (1, 2, 4, 8, 16), (0.1, 0.1, 0.15, 0.25, 0.4)  # group sizes that training draws
 LARGEST_OFFSET = 1.1  # of the logarithm of the step, both ways: from about 6 to about 32 kbps
+WIDENING_STEPS = 1000.0  # steps in which the range of offsets grows to its full width
 # Distortion grows with the step and bits fall: weights e^(k offset) of the loss and of its rate keep all rates alive.
 LOSS_SLOPE, RATE_SLOPE = -1.1, 2.3
 
@@ -35,10 +36,12 @@ class Draw(NamedTuple):
     """Random numbers of a step: of all stretches on all replicas, of which this one takes its own.
 
     seed: int32 [2], of the step.
+    offset_range: float32 scalar, largest offset of the step, both ways.
     first, total: number of this replica's first stretch, and of all stretches.
     """
 
     seed: tf.Tensor
+    offset_range: tf.Tensor
     first: tf.Tensor | int
     total: int
 
@@ -58,8 +61,7 @@ def training_batch(stretches: tf.Tensor, config: Config, draw: Draw) -> Spectral
     power = tf.reduce_mean(tf.square(tf.reshape(blocks, [-1, heard.shape[1] // LEVEL_BLOCK, LEVEL_BLOCK])), -1)
     level = tf.maximum(tf.sqrt(tf.reduce_max(power, 1, keepdims=True)), QUIETEST)
     decibels = tf.random.stateless_uniform([draw.total, 1], draw.seed, SOFTEST_DB, LOUDEST_DB)[own]
-    most = LARGEST_OFFSET if config.rate_range else 0.0
-    offsets = tf.random.stateless_uniform([draw.total, 1], draw.seed + 1, -most, most)[own]
+    offsets = draw.offset_range * tf.random.stateless_uniform([draw.total, 1], draw.seed + 1, -1.0, 1.0)[own]
     shares = tf.math.log(tf.constant([GROUP_SHARES]))
     sizes = tf.gather(GROUP_FRAMES, tf.random.stateless_categorical(shares, draw.total, draw.seed + 2)[0])[own]
     places = tf.range(spectra) % (SPECTRA_PER_FRAME * sizes[:, None])

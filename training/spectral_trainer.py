@@ -15,7 +15,14 @@ from spectral.cascade import SpectralCascade
 from spectral.envelope import SPECTRA_PER_FRAME
 from spectral.framing import file_batch, signal_of
 from training.objective import Losses
-from training.spectral_objective import Draw, spectral_objective, stretch_samples, training_batch
+from training.spectral_objective import (
+    LARGEST_OFFSET,
+    WIDENING_STEPS,
+    Draw,
+    spectral_objective,
+    stretch_samples,
+    training_batch,
+)
 from training.spectral_rate import SpectralRateController
 from training.stage_trainer import StageTrainer
 from training.validation import Validation, ValidationSet, means
@@ -27,6 +34,7 @@ class SpectralStageTrainer(StageTrainer):
     """A stage whose batches are stretches of speech, coded on the lapped spectrum."""
 
     cascade: SpectralCascade
+    second_moment = 0.99  # gradients grow and shrink with the offsets that a step draws
 
     def tables(self, num_steps: int) -> Tables:
         """None: the coder's tables come with its contexts."""
@@ -61,10 +69,17 @@ class SpectralStageTrainer(StageTrainer):
     def _stretches(self) -> int:
         return self.config.batch_size // self.config.consecutive_frames
 
+    def _offset_range(self) -> tf.Tensor:
+        """Fresh networks learn one rate first; later stages begin with all of them."""
+        most = LARGEST_OFFSET if self.config.rate_range else 0.0
+        if self.stage.name == "finetune":
+            return tf.constant(most)
+        return most * tf.minimum(1.0, tf.cast(self.step, tf.float32) / WIDENING_STEPS)
+
     def _forward(self, contexts: tf.Tensor, warm_up: bool) -> tuple[Losses, Any]:
         replica = tf.distribute.get_replica_context().replica_id_in_sync_group
         seed = tf.stack([tf.cast(self.step, tf.int32), self.config.seed % 2**31 + 1000 * self.number])
-        draw = Draw(seed, replica * (self._stretches // self.cluster.replicas), self._stretches)
+        draw = Draw(seed, self._offset_range(), replica * (self._stretches // self.cluster.replicas), self._stretches)
         batch = training_batch(contexts, self.config, draw)
         with networks_compute_in(self.config.precision):
             output = self.cascade.call(batch, *self._decisions(warm_up))

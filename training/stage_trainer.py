@@ -27,6 +27,8 @@ EPOCHS_APART = 100_000  # keeps the data orders of different stages apart
 class StageTrainer:
     """Everything that one stage changes, in one checkpoint: weights, optimiser, averages, tau, step."""
 
+    second_moment = 0.999  # share of Adam's second moment that survives a step
+
     def __init__(
         self, cascade: Cascade, stage: Stage, corpus: Corpus, folder: Path, cluster: Cluster | None = None
     ) -> None:
@@ -53,10 +55,10 @@ class StageTrainer:
 
     def _make_state(self) -> None:
         """The variables that only training has."""
-        self.optimizer = FusedAdam(self._schedule(self.stage.learning_rate))
+        self.optimizer = FusedAdam(self._schedule(self.stage.learning_rate), self.second_moment)
         self.optimizer.build(self.networks)
         self.codebook_optimizer = FusedAdam(
-            self._schedule(self.stage.learning_rate * self.config.codebook_learning_rate)
+            self._schedule(self.stage.learning_rate * self.config.codebook_learning_rate), self.second_moment
         )
         self.codebook_optimizer.build(self.codebooks)
         self.average = WeightAverage(self.variables, self.config.ema_decay)
