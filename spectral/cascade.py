@@ -51,7 +51,7 @@ class SpectralSymbols(NamedTuple):
     """All that frames send, beside level and offset of their group.
 
     lsf: int32 [batch, frames, 16]. gains: int32 [batch, spectra].
-    codes: int32 [batch, spectra, bins] of each codec, -31 to 31.
+    codes: int32 [batch, spectra, bins] of each codec, -63 to 63.
     """
 
     lsf: tf.Tensor

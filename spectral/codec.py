@@ -13,7 +13,7 @@ from configs.config import Config
 from nn_core_operator import PRECISION
 from spectral.grid import GridConvolution, GridNetwork
 
-LARGEST = 31  # magnitude of an index: 63 bins
+LARGEST = 63  # magnitude of an index: 127 bins
 STEP_UNITS = 48  # hidden channels of the network that corrects step sizes
 FOLLOWER_LOG_SCALE = -0.7  # a follower's step begins at half of the first codec's
 
@@ -22,7 +22,7 @@ class QuantisedSpectrum(NamedTuple):
     """What the quantiser makes of a code.
 
     decoded: float32 [batch, spectra, bands, fold], what the decoder is given.
-    indices: float32 of the same shape, whole numbers from -31 to 31 that carry the code's gradient.
+    indices: float32 of the same shape, whole numbers from -63 to 63 that carry the code's gradient.
     """
 
     decoded: tf.Tensor
@@ -33,7 +33,7 @@ class UniformQuantizer(keras.layers.Layer):
     """Nearest of trained bins, which start at the whole numbers and stay near them.
 
     Training decodes hard decisions with a straight-through gradient, as the cascade's other quantiser does. Soft
-    assignments to 63 bins at every coefficient would cost more than the networks and serve nobody: the rate comes from
+    assignments to 127 bins at every coefficient would cost more than the networks and serve nobody: the rate comes from
     the context model.
     """
 
@@ -57,7 +57,7 @@ class UniformQuantizer(keras.layers.Layer):
         return QuantisedSpectrum(decoded, index + passed)
 
     def decode(self, indices: tf.Tensor) -> tf.Tensor:
-        """The bins of indices -31 to 31."""
+        """The bins of indices -63 to 63."""
         return tf.gather(self.codebook, tf.cast(indices, tf.int32) + LARGEST)
 
     def _nearest(self, code: tf.Tensor) -> tf.Tensor:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import tensorflow as tf
-from numpy.typing import NDArray
-
 from nsc.coding.spectral import SpectralModel
 from nsc.coding.spectral_network import SpectralSettings
 from nsc.entropy.spectral_coder import SpectralCoder, SpectralSymbols
+from numpy.typing import NDArray
+
 from spectral.cascade import SpectralBatch, SpectralCascade
 from spectral.cascade import SpectralSymbols as Tensors
 from spectral.envelope import SPECTRA_PER_FRAME
