@@ -83,7 +83,7 @@ class SpectralCascade(keras.Model):
             decisions: how each codec's quantiser decides, see `UniformQuantizer.call`.
             lsf_decision: how the LSF quantiser decides.
         """
-        spectra = mdct(batch.signals, self.window, self.hop) / batch.levels[..., None]
+        spectra = mdct(batch.signals, self.window, self.hop) / tf.expand_dims(batch.levels, -1)
         envelope = self.front_end(batch.signals, spectra, decision=lsf_decision)
         log_step, condition, audible = self._conditions(envelope.log, envelope.gains, batch.offsets)
         target = self._grid(spectra) * tf.exp(-log_step)
@@ -157,8 +157,8 @@ class SpectralCascade(keras.Model):
     ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """Log step and log of envelope over step, grids both, and which spectra are more than silence."""
         envelope = self._grid(log_envelope)
-        log_step = self.steps(envelope) + offsets[..., None, None]
-        return log_step, envelope - log_step, tf.cast(gains > 0, tf.float32)[..., None, None]
+        log_step = self.steps(envelope) + _per_spectrum(offsets)
+        return log_step, envelope - log_step, _per_spectrum(tf.cast(gains > 0, tf.float32))
 
     def _bits(self, envelope: Envelope, codes: list[QuantisedSpectrum], batch: SpectralBatch) -> list[tf.Tensor]:
         frames = tf.shape(batch.warm)[1] // SPECTRA_PER_FRAME
@@ -174,7 +174,7 @@ class SpectralCascade(keras.Model):
         return bits
 
     def _signals(self, spectra: tf.Tensor, levels: tf.Tensor) -> tf.Tensor:
-        return inverse_mdct(self._flat(spectra) * levels[..., None], self.window, self.hop)
+        return inverse_mdct(self._flat(spectra) * tf.expand_dims(levels, -1), self.window, self.hop)
 
     def _grid(self, values: tf.Tensor) -> tf.Tensor:
         """[batch, spectra, bins] -> [batch, spectra, bands, fold]."""
@@ -183,6 +183,11 @@ class SpectralCascade(keras.Model):
     def _flat(self, values: tf.Tensor) -> tf.Tensor:
         """[batch, spectra, bands, fold] -> [batch, spectra, bins]."""
         return tf.reshape(values, [-1, tf.shape(values)[1], self.hop])
+
+
+def _per_spectrum(values: tf.Tensor) -> tf.Tensor:
+    """[batch, spectra] -> [batch, spectra, 1, 1], in the way that LiteRT knows."""
+    return tf.reshape(values, [-1, tf.shape(values)[1], 1, 1])
 
 
 def _whole(indices: tf.Tensor) -> tf.Tensor:

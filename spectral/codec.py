@@ -150,4 +150,12 @@ class SpectralCodec(keras.layers.Layer):
 
     @staticmethod
     def _inputs(values: tf.Tensor, condition: tf.Tensor, below: tf.Tensor | None) -> tf.Tensor:
-        return tf.concat([tf.asinh(values), condition, *([] if below is None else [tf.asinh(below)])], -1)
+        return tf.concat([_asinh(values), condition, *([] if below is None else [_asinh(below)])], -1)
+
+
+def _asinh(values: tf.Tensor) -> tf.Tensor:
+    """As tf.asinh, which LiteRT lacks: near 0 the value itself, far from it logarithmic."""
+    negative = values < 0
+    magnitude = tf.where(negative, -values, values)  # the gradient of tf.abs would be 0 at 0
+    result = tf.math.log(magnitude + tf.sqrt(tf.square(magnitude) + 1.0))
+    return tf.where(negative, -result, result)

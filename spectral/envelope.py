@@ -71,12 +71,12 @@ class SpectralEnvelope(keras.layers.Layer):
         gain = gain_position(spectra, shape)
         index = tf.round(gain)
         straight_through = gain + tf.stop_gradient(index - gain)
-        return Envelope(shape + log_gain(straight_through)[..., None], quantised, tf.cast(index, tf.int32))
+        return Envelope(shape + tf.expand_dims(log_gain(straight_through), -1), quantised, tf.cast(index, tf.int32))
 
     def decode(self, lsf: tf.Tensor, gains: tf.Tensor) -> tf.Tensor:
         """The log envelope [batch, spectra, bins] of LSF symbols [batch, frames, 16] and gains [batch, spectra]."""
         values = tf.reshape(tf.gather(self.quantizer.codebook, lsf), [-1, lpc.LPC_ORDER])
-        return self.log_shape(values, tf.shape(gains)[1]) + log_gain(tf.cast(gains, tf.float32))[..., None]
+        return self.log_shape(values, tf.shape(gains)[1]) + tf.expand_dims(log_gain(tf.cast(gains, tf.float32)), -1)
 
     def line_spectrum(self, signals: tf.Tensor) -> tf.Tensor:
         """Unquantised LSFs [batch x frames, 16] of signals [batch, (spectra + 1) hop]; no gradient."""
