@@ -56,6 +56,7 @@ def save_model(
         num_modules=depth,
         strides=cascade.config.module_strides()[:depth],
         bins=cascade.config.module_bins()[:depth],
+        quantizer=cascade.config.quantizer[:depth],
         target_entropy_per_module=cascade.config.target_entropy_per_module[:depth],
     )
     arrays = weights_of(cascade, depth) | {TABLE_PREFIX + name: table for name, table in tables.items()}

@@ -22,6 +22,7 @@ from nsc.entropy.entropy_model import Tables, count_symbols, integer_tables, kil
 from nsc.errors import UserError
 from runs.runs import Journal, Run
 from runs.saved_model import STAGES, assign_weights, save_model, saved_taus, saved_weights, stage_folders
+from training.codebook_start import codes_of, k_means
 from training.context_fit import fit_models, training_symbols
 from training.distribute import Cluster, sum_over_replicas
 from training.objective import Losses, objective
@@ -31,6 +32,7 @@ from training.validation import Validation, ValidationSet, write_tensorboard
 
 TABLE_STEPS = 200  # training batches whose symbols make the exported tables
 VALIDATION_TABLE_STEPS = 20
+START_STEPS = 20  # training batches from whose codes vector codebooks start
 VALIDATION_CONTEXTS = 0.2  # of context_minutes: tells the rate to a per cent or so
 DEATH_INTERVALS = 10  # readings in a row without any entropy after which a codec counts as dead
 EPOCHS_APART = 100_000  # keeps the data orders of different stages apart
@@ -65,11 +67,10 @@ class StageTrainer:
 
     def _make_state(self) -> None:
         """The variables that only training has."""
-        self.optimizer = FusedAdam(self._schedule(self.stage.learning_rate))
+        epsilon, rate = self.config.adam_epsilon, self.stage.learning_rate
+        self.optimizer = FusedAdam(self._schedule(rate), epsilon)
         self.optimizer.build(self.networks)
-        self.codebook_optimizer = FusedAdam(
-            self._schedule(self.stage.learning_rate * self.config.codebook_learning_rate)
-        )
+        self.codebook_optimizer = FusedAdam(self._schedule(rate * self.config.codebook_learning_rate), epsilon)
         self.codebook_optimizer.build(self.codebooks)
         self.average = WeightAverage(self.variables, self.config.ema_decay)
         self.controller = RateController(self.config, self.stage, self.cascade.parts())
@@ -108,6 +109,8 @@ class StageTrainer:
         start, share = int(self.step.numpy()), (self.cluster.worker, self.cluster.workers)
         for epoch in range(start // self.steps_per_epoch, self.stage.epochs):
             first_step = max(0, start - epoch * self.steps_per_epoch)
+            if epoch == self.stage.warm_up and first_step == 0:
+                self.start_codebooks()
             for contexts in self._epoch_batches(epoch, first_step, self.steps_per_epoch, share=share):
                 yield epoch, contexts
 
@@ -123,6 +126,19 @@ class StageTrainer:
         """
         losses = self._step(self.cluster.split(contexts), warm_up=epoch < self.stage.warm_up)
         return Losses(*(self.cluster.strategy.experimental_local_results(each)[0] for each in losses))
+
+    def start_codebooks(self) -> None:
+        """Where vector quantisers are to start from codes, puts their codebooks among the codes of this moment."""
+        for module in self.stage.trained:
+            codec = self.cascade.codecs[module]
+            if not codec.starts_from_codes or self.stage.name == "finetune":  # which goes on with trained ones
+                continue
+            quantizer = codec.quantizer
+            batches = self._epoch_batches(self.stage.epochs, 0, START_STEPS, augmented=False)
+            codes = codes_of(self.cascade, module, batches)
+            quantizer.restart(k_means(codes, len(quantizer.codebook), self.config.seed))
+            self.cluster.copy_from_chief([quantizer.codebook, quantizer.log_scale])
+            self.average.restart(quantizer.codebook)
 
     def tables(self, num_steps: int) -> Tables:
         """Probability tables from the hard symbols of training batches, without augmentation."""
@@ -199,10 +215,11 @@ class StageTrainer:
         ]
 
     def _decisions(self, warm_up: bool) -> tuple[list[str], str]:
-        """How each codec's and the LSFs' quantiser decide in training: hard wherever nothing is trained."""
+        """How each codec's and the LSFs' quantiser decide in training: hard wherever nothing is trained, as a rule."""
         trained = "bypass" if warm_up else self.config.quantizer_gradient
-        codes = [trained if module in self.stage.trained else "hard" for module in range(self.stage.depth)]
-        return codes, trained if self.stage.trains_front_end else "hard"
+        frozen = self.config.frozen_codecs
+        codes = [trained if module in self.stage.trained else frozen for module in range(self.stage.depth)]
+        return codes, trained if self.stage.trains_front_end else frozen
 
     def _schedule(self, rate: float) -> float | keras.optimizers.schedules.LearningRateSchedule:
         if self.config.learning_rate_schedule == "constant":
@@ -367,6 +384,7 @@ class Watch:
         trainer = self.trainer
         controller, trained = trainer.controller, trainer.stage.trained[-1]
         bits, target = controller.expected_module_bits(), controller.target_module_bits()
+        found_in_all, wanted_in_all = controller.total_bits()
         values = {
             "loss": float(losses.total),
             "time": float(losses.time),
@@ -376,8 +394,8 @@ class Watch:
             "soft_bits_per_symbol": float(losses.entropies[trained]),
             "bits_per_symbol": bits[trained] / controller.symbols_per_frame()[trained],
             "target_bits_per_symbol": target[trained] / controller.symbols_per_frame()[trained],
-            "kbps": kilobits_per_second(bits.sum()),
-            "target_kbps": kilobits_per_second(target.sum()),
+            "kbps": kilobits_per_second(found_in_all),
+            "target_kbps": kilobits_per_second(wanted_in_all),
             "tau": float(controller.tau[trained]),
             "alpha": float(trainer.cascade.codecs[trained].quantizer.alpha),
         }

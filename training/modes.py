@@ -184,10 +184,12 @@ def _with_network_of(config: Config, base: Path, named: dict[str, Any]) -> Confi
     saved = saved_config(base)
     whole = dataclasses.replace(config, strides=config.module_strides(), bins=config.module_bins())
     if config.training_mode == 2:  # the followers are the flags' own
+        kinds = saved.quantizer[:1] + config.module_quantizers()[1:]
         resolved = dataclasses.replace(
-            whole.with_network_of(saved, keep=("num_modules", "strides", "bins")),
+            whole.with_network_of(saved, keep=("num_modules", "strides", "bins", "quantizer")),
             strides=saved.module_strides()[:1] + whole.strides[1:],
             bins=saved.module_bins()[:1] + whole.bins[1:],
+            quantizer=kinds[:1] if len(set(kinds)) == 1 else kinds,
         )
     else:
         resolved = whole.with_network_of(saved)
