@@ -36,6 +36,7 @@ ABOVE_ZERO = (
     "validation_files",
 )
 BARE = ("new", "deterministic")
+IGNORED = ("window_size",)  # flags of the first implementation that never had an effect
 QUICKSTART = Path(__file__).parent / "quickstart.toml"
 
 
@@ -392,6 +393,8 @@ def parse_flags(arguments: Sequence[str]) -> tuple[Config, dict[str, Any]]:
         UserError: an unknown flag or a malformed value.
     """
     given = vars(_parser().parse_args(list(arguments)))
+    for flag in IGNORED:
+        given.pop(flag, None)
     experiment = given.pop("config", None if arguments else str(QUICKSTART))
     named = read_experiment(_experiment_path(experiment)) if experiment else {}
     origin = str(experiment) if experiment else "command line"
@@ -433,6 +436,8 @@ def _parser() -> argparse.ArgumentParser:
         # some read best bare, the other switches take 0 or 1
         bare: dict[str, Any] = {"nargs": "?", "const": "1"} if field.name in BARE else {}
         group.add_argument(f"--{flag_of(field)}", metavar=_metavar(field), help=_help(field), **bare)
+    for flag in IGNORED:
+        parser.add_argument(f"--{flag}", help=argparse.SUPPRESS)
     return parser
 
 

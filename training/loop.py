@@ -136,7 +136,7 @@ class StageTrainer:
             quantizer = codec.quantizer
             batches = self._epoch_batches(self.stage.epochs, 0, START_STEPS, augmented=False)
             codes = codes_of(self.cascade, module, batches)
-            quantizer.restart(k_means(codes, len(quantizer.codebook), self.config.seed))
+            quantizer.restart(k_means(codes, quantizer.codebook.shape[0], self.config.seed))
             self.cluster.copy_from_chief([quantizer.codebook, quantizer.log_scale])
             self.average.restart(quantizer.codebook)
 
