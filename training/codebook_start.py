@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from cmrl import Cascade
 
-ITERATIONS = 15  # of Lloyd's algorithm; more hardly move the entries
-MOST_VECTORS = 40_000  # that k-means looks at: 40 for each of 1024 entries
+ITERATIONS = 10  # of Lloyd's algorithm; more hardly move the entries
+MOST_VECTORS = 16_384  # that k-means looks at: 16 for each of 1024 entries
 
 Vectors = NDArray[np.float32]
 

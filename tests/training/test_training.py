@@ -312,6 +312,36 @@ def test_a_run_exports_the_contexts_by_which_it_validates(tmp_path: Path) -> Non
         assert exported[f"bits_{name.replace(' ', '_')}"] == pytest.approx(bits, rel=0.01)
 
 
+class TestExport:
+    def test_ctrl_c_leaves_its_line_in_the_journal(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        place = Workplace(tmp_path)
+
+        def interrupt(*_: Any) -> None:
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(loop, "save_model", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            place.train(training_mode=1, num_modules=1, time_domain=True, steps_per_epoch=1)
+        stopped = place.events(runs.find_run(place.folders()[0].name, place.check), "stopped")
+        assert [(line["step"], line["reason"]) for line in stopped] == [(1, "interrupted")]
+
+    def test_a_training_shorter_than_its_tables_spends_less_on_them(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        asked: list[float] = []
+
+        def record(trainer: StageTrainer, minutes: float) -> dict[str, Any]:
+            asked.append(minutes)
+            return {}
+
+        monkeypatch.setattr(StageTrainer, "context_tables", record)
+        for steps in (1, 2):  # of the two that tables are made of in tests
+            place = Workplace(tmp_path / str(steps))
+            options = {"num_modules": 1, "time_domain": True, "steps_per_epoch": steps, "context_minutes": 8.0}
+            place.train(training_mode=1, **options)
+        assert asked[1::2] == [4.0, 8.0]
+
+
 def find_speech_of(split: str) -> list[SpeechFile]:
     return [file for file in find_speech(CORPUS) if file.split == split]
 
