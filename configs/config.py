@@ -535,7 +535,7 @@ def _convert(value: Any, kind: Any, where: str) -> Any:
     convert, expected = _CONVERTERS[kind]
     try:
         return convert(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise UserError(f"{where} takes {expected}, found '{value}'") from None
 
 

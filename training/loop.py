@@ -22,6 +22,7 @@ from nsc.entropy.entropy_model import Tables, count_symbols, integer_tables, kil
 from nsc.errors import UserError
 from runs.runs import Journal, Run
 from runs.saved_model import STAGES, assign_weights, save_model, saved_taus, saved_weights, stage_folders
+from training.checkpoints import Checkpoints
 from training.codebook_start import codes_of, k_means
 from training.context_fit import fit_models, training_symbols
 from training.distribute import Cluster, sum_over_replicas
@@ -63,7 +64,7 @@ class StageTrainer:
             controller=self.controller,
             step=self.step,
         )
-        self.manager = tf.train.CheckpointManager(self.checkpoint, str(folder / stage.name), max_to_keep=2)
+        self.checkpoints = Checkpoints(self.checkpoint, folder / stage.name)
 
     def _make_state(self) -> None:
         """The variables that only training has."""
@@ -82,9 +83,9 @@ class StageTrainer:
         return self.stage.epochs * self.steps_per_epoch
 
     def resume(self) -> int:
-        """Restores the newest checkpoint, if there is one, and returns the step to go on from, the chief's on all."""
-        if self.cluster.is_chief and self.manager.latest_checkpoint:
-            self.checkpoint.restore(self.manager.latest_checkpoint).assert_consumed()
+        """Restores the newest sound checkpoint, if any, and returns the step to go on from, the chief's on all."""
+        if self.cluster.is_chief:
+            self.checkpoints.restore()
         moments = [*self.optimizer.variables, *self.codebook_optimizer.variables]
         steered = [*self.average.averages, *self.controller.variables, self.step]
         self.cluster.copy_from_chief([*self.cascade.variables, *moments, *steered])
@@ -99,10 +100,9 @@ class StageTrainer:
 
     def save(self) -> None:
         """Writes a checkpoint, unless this step has one already; the chief alone does."""
-        latest = self.manager.latest_checkpoint
-        has_one = latest and latest.endswith(f"-{int(self.step.numpy())}")
-        if self.cluster.is_chief and not has_one:
-            self.manager.save(checkpoint_number=int(self.step.numpy()))
+        step = int(self.step.numpy())
+        if self.cluster.is_chief and step not in self.checkpoints.steps[:1]:
+            self.checkpoints.save(step)
 
     def batches(self) -> Iterator[tuple[int, tf.Tensor]]:
         """(epoch, contexts) of every step from the current one to the end: this worker's share of the batch."""
@@ -415,8 +415,8 @@ class Watch:
 
 
 def _kept_checkpoint(trainer: StageTrainer) -> str:
-    latest = trainer.manager.latest_checkpoint
-    return f"the checkpoint of step {latest.rsplit('-', 1)[1]} is kept" if latest else "there is no checkpoint yet"
+    steps = trainer.checkpoints.steps
+    return f"the checkpoint of step {steps[0]} is kept" if steps else "there is no checkpoint yet"
 
 
 def _minutes_since(moment: float) -> float:
