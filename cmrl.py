@@ -55,7 +55,7 @@ class Cascade(keras.Model):
     def __init__(self, config: Config) -> None:
         super().__init__(name="cascade")
         self.config = config
-        self.front_end = TimeDomainFrontEnd() if config.time_domain else LpcFrontEnd(config)
+        self.front_end = TimeDomainFrontEnd(config) if config.time_domain else LpcFrontEnd(config)
         self.codecs = [NeuralSpeechCodec(config, module) for module in range(config.num_modules)]
         self.built = True
 

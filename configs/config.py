@@ -16,10 +16,11 @@ from constants import FRAME_LENGTH, FRAMES_PER_GROUP, LSF_CODEBOOK_SIZE
 from nsc.errors import UserError
 
 PROGRAM = "main.py"
-MAY_BE_NEGATIVE = ("alpha_start", "lsf_alpha_start")
+MAY_BE_NEGATIVE = ("alpha_start", "vector_alpha_start", "lsf_alpha_start")
 ABOVE_ZERO = (
     "num_modules",
     "res_scalar",
+    "time_domain_scale",
     "gated_kernel",
     "end_kernel",
     "fold",
@@ -34,11 +35,13 @@ ABOVE_ZERO = (
     "learning_rate",
     "epochs",
     "batch_size",
+    "adam_epsilon",
     "validation_files",
 )
 BARE = ("new", "deterministic")
 SPECTRAL = "spectral"  # the kind of network that works on the lapped spectrum
 WINDOWS = ("sine", "kbd", "low_overlap")  # of the lapped transform
+IGNORED = ("window_size",)  # flags of the first implementation that never had an effect
 QUICKSTART = Path(__file__).parent / "quickstart.toml"
 
 
@@ -181,16 +184,39 @@ class Config:
         network=True,
     )
     res_scalar: float = option(1.0, "scales every codec's input and, inversely, its output", network=True)
+    time_domain_scale: float = option(
+        1.0,
+        "without LPC, levelled speech is divided by it before codecs and losses; the original: 33.46",
+        network=True,
+    )
 
-    quantizer: str = option(
-        "scalar", "kind of the code's quantiser", choices=("scalar", "vector"), network=True, heading="Quantisers"
+    quantizer: tuple[str, ...] = option(
+        ("scalar",),
+        "kind of each module's quantiser, such as 'vector scalar'",
+        choices=("scalar", "vector"),
+        network=True,
+        heading="Quantisers",
     )
     bins: tuple[int, ...] = option(
         (32, 32), "scalar quantisation bins of each module", flag="num_bins_for_follower", network=True
     )
     mu_law: bool = option(False, "1: mu-law companding of the code before the quantiser (mu 63)", network=True)
     alpha_start: float = option(-50.0, "softmax scale of the codes' soft assignment, trained in the soft mode only")
+    vector_alpha_start: float = option(
+        -500.0, "the same for vectors on the original's grid, whose entries lie 0.2/31 apart; scaled with other starts"
+    )
     lsf_alpha_start: float = option(-300.0, "the same for the LSFs, whose levels lie closer together")
+    vector_start: str = option(
+        "data",
+        "codebook of vectors: k-means of the codes at the end of the warm-up, or the original's grid, which knows no"
+        " warm-up",
+        choices=("data", "grid"),
+    )
+    frozen_codecs: str = option(
+        "hard",
+        "followers are trained on hard decisions of the earlier codecs, or on the original's soft mixtures",
+        choices=("hard", "soft"),
+    )
     quantizer_gradient: str = option(
         "straight_through",
         "training decodes hard decisions with a straight-through gradient, or the original's soft mixture",
@@ -211,6 +237,14 @@ class Config:
     loss_domain: str = option("speech", "signal that the losses compare", choices=("speech", "residual"))
     loss_after_de_emphasis: bool = option(False, "1: losses on speech after de-emphasis of the frame")
     layer_loss: float = option(1.0, "finetuning: weight of the losses of shallower depths, 0 to 1")
+    lsf_terms: bool = option(
+        True, "1: penalty, entropy and target_entropy count LSFs with the first codec's codes; 0: codes alone"
+    )
+    lsf_histogram: str = option(
+        "coefficient",
+        "entropy loss: one histogram of LSFs per coefficient, or the original's flat one",
+        choices=("coefficient", "flat"),
+    )
     target_entropy: float = option(2.2, "bits a symbol that tau steers to")
     target_entropy_per_module: tuple[float, ...] = option((), "bits a symbol of each module; empty: target_entropy")
     target_kbps: float = option(0.0, "bitrate of all parts, 1000 bits a second, instead of target_entropy; 0: unused")
@@ -222,14 +256,19 @@ class Config:
     )
     budget: str = option(
         "auto",
-        "joint: one tau on the bits of LPC, gain and all codecs together; modules: one for each; auto: joint where "
-        "networks are spectral",
+        "joint: one tau on the bits of LPC, gain and all codecs together; modules: one for each; auto: joint where"
+        " networks are spectral",
         choices=("auto", "joint", "modules"),
     )
     tau_controller: str = option(
         "closed_loop",
         "closed_loop: every 20 steps; original: once an epoch",
         choices=("closed_loop", "original"),
+    )
+    tau_epoch_steps: tuple[float, ...] = option(
+        (),
+        "original controller: rise of tau above the target, fall below it, tolerance in bits per symbol; empty: "
+        "'0.015 0.045 0.05' with LPC, '0.015 0.015 0' without",
     )
     tau_step: float = option(0.4, "closed loop: change of tau in 20 steps when the rate is twice its target")
 
@@ -260,6 +299,7 @@ class Config:
         "cosine", "how the learning rate falls over each stage", choices=("cosine", "constant")
     )
     clip_norm: float = option(1.0, "largest global norm of a step's gradient; 0: unlimited")
+    adam_epsilon: float = option(1e-7, "Adam's epsilon; the original: 1e-8")
     ema_decay: float = option(0.999, "averaging of the weights that are validated and exported; 0: none")
     validation_files: int = option(8, "files scored after each epoch")
     context_minutes: float = option(
@@ -292,6 +332,8 @@ class Config:
     )
 
     def __post_init__(self) -> None:
+        if isinstance(self.quantizer, str):  # one kind for all modules, as older models have it
+            object.__setattr__(self, "quantizer", tuple(self.quantizer.split()))
         _check(self)
 
     @property
@@ -315,6 +357,10 @@ class Config:
         )
         return width, narrow, blocks
 
+    def module_quantizers(self) -> tuple[str, ...]:
+        """The kind of quantiser of every module; a short list goes on with its last value."""
+        return _extended(self.quantizer, self.num_modules)
+
     def follower_setting(self, values: Sequence[float], module: int | None) -> float:
         """The value for follower `module` (1 is the first one), or for finetuning with None: the last."""
         if module is None:
@@ -324,11 +370,7 @@ class Config:
 
     def to_dict(self) -> dict[str, Any]:
         """Every option by its flag's spelling, in plain JSON types."""
-        return {
-            flag: list(value) if isinstance(value, tuple) else value
-            for name, flag in _flags().items()
-            for value in [getattr(self, name)]
-        }
+        return {flag: _plain(getattr(self, name)) for name, flag in _flags().items()}
 
     def identity(self) -> dict[str, Any]:
         """The options that make two runs different."""
@@ -384,6 +426,8 @@ def parse_flags(arguments: Sequence[str]) -> tuple[Config, dict[str, Any]]:
         UserError: an unknown flag or a malformed value.
     """
     given = vars(_parser().parse_args(list(arguments)))
+    for flag in IGNORED:
+        given.pop(flag, None)
     experiment = given.pop("config", None if arguments else str(QUICKSTART))
     named = read_experiment(_experiment_path(experiment)) if experiment else {}
     origin = str(experiment) if experiment else "command line"
@@ -425,6 +469,8 @@ def _parser() -> argparse.ArgumentParser:
         # some read best bare, the other switches take 0 or 1
         bare: dict[str, Any] = {"nargs": "?", "const": "1"} if field.name in BARE else {}
         group.add_argument(f"--{flag_of(field)}", metavar=_metavar(field), help=_help(field), **bare)
+    for flag in IGNORED:
+        parser.add_argument(f"--{flag}", help=argparse.SUPPRESS)
     return parser
 
 
@@ -447,13 +493,21 @@ def _flags() -> dict[str, str]:
     return {field.name: flag_of(field) for field in dataclasses.fields(Config)}
 
 
+def _plain(value: Any) -> Any:
+    """A value in JSON's types; words are one text, as models of a single kind of quantiser always had it."""
+    if isinstance(value, tuple):
+        return " ".join(value) if value and isinstance(value[0], str) else list(value)
+    return value
+
+
 def shown(value: Any) -> str:
     """A value as a user would type it."""
     if isinstance(value, (tuple, list)):
-        return f"'{' '.join(f'{entry:g}' for entry in value)}'"
+        words = [entry if isinstance(entry, str) else f"{entry:g}" for entry in value]
+        return words[0] if len(words) == 1 and isinstance(value[0], str) else f"'{' '.join(words)}'"
     if isinstance(value, bool):
         return str(int(value))
-    return f"'{value}'" if value == "" else str(value)
+    return f"'{value}'" if value == "" or (isinstance(value, str) and " " in value) else str(value)
 
 
 def _nearest(word: str, known: Any, prefix: str = "") -> str:
@@ -491,7 +545,7 @@ def _text(value: Any) -> str:
     return str(value)
 
 
-def _numbers(kind: Callable[[Any], Any]) -> Callable[[Any], tuple[Any, ...]]:
+def _entries(kind: Callable[[Any], Any]) -> Callable[[Any], tuple[Any, ...]]:
     def parse(value: Any) -> tuple[Any, ...]:
         entries = value.replace(",", " ").split() if isinstance(value, str) else value
         return tuple(kind(entry) for entry in (entries if isinstance(entries, Sequence) else [entries]))
@@ -504,8 +558,9 @@ _CONVERTERS: dict[Any, tuple[Callable[[Any], Any], str]] = {
     int: (_whole, "a whole number"),
     float: (_number, "a number"),
     str: (_text, "text"),
-    tuple[int, ...]: (_numbers(_whole), "whole numbers such as '2 2'"),
-    tuple[float, ...]: (_numbers(_number), "numbers such as '0.1 0.2'"),
+    tuple[str, ...]: (_entries(_text), "words such as 'vector scalar'"),
+    tuple[int, ...]: (_entries(_whole), "whole numbers such as '2 2'"),
+    tuple[float, ...]: (_entries(_number), "numbers such as '0.1 0.2'"),
 }
 
 
@@ -513,7 +568,7 @@ def _convert(value: Any, kind: Any, where: str) -> Any:
     convert, expected = _CONVERTERS[kind]
     try:
         return convert(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise UserError(f"{where} takes {expected}, found '{value}'") from None
 
 
@@ -527,7 +582,9 @@ def _check(config: Config) -> None:
     for field in dataclasses.fields(config):
         choices, value = field.metadata["choices"], getattr(config, field.name)
         if choices:
-            _require(value in choices, field.name, f"one of {', '.join(map(str, choices))}", value)
+            values = value if isinstance(value, tuple) else (value,)
+            fits = bool(values) and set(values) <= set(choices)
+            _require(fits, field.name, f"one of {', '.join(map(str, choices))}", value)
         if field.name in ABOVE_ZERO:
             _require(0 < value < math.inf, field.name, "a number above 0", value)
         elif isinstance(field.default, (int, float)) and field.name not in MAY_BE_NEGATIVE:
@@ -565,7 +622,7 @@ def _check_runs(config: Config) -> None:
 
 def _check_spectral(config: Config) -> None:
     _require(not config.time_domain, "time_domain", "0 with spectral networks, which need LPC", config.time_domain)
-    _require(config.quantizer == "scalar", "quantizer", "scalar with spectral networks", config.quantizer)
+    _require(set(config.quantizer) == {"scalar"}, "quantizer", "scalar with spectral networks", config.quantizer)
     fits = 160 <= config.hop <= 512 and config.hop % 16 == 0 and config.hop % config.fold == 0
     _require(fits, "hop", f"a multiple of 16 and of fold {config.fold} from 160 to 512", config.hop)
     _require(config.look_ahead <= 1, "look_ahead", "0 or 1", config.look_ahead)
@@ -611,4 +668,8 @@ def _check_objective(config: Config) -> None:
     _require(four, "coefficients", "four numbers such as '60 10 10 0', the first three at least 0", weights)
     targets = config.target_entropy_per_module
     fits = len(targets) in (0, config.num_modules) and all(0 < target < math.inf for target in targets)
-    _require(fits, "target_entropy_per_module", "one number above 0 a module", targets)
+    modules = f"{config.num_modules} (--num_resnets)"
+    _require(fits, "target_entropy_per_module", f"one number above 0 for each of {modules} modules", targets)
+    steps = config.tau_epoch_steps
+    three = len(steps) in (0, 3) and all(0 <= step < math.inf for step in steps)
+    _require(three, "tau_epoch_steps", "three numbers of at least 0 such as '0.015 0.045 0.05'", steps)

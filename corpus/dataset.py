@@ -8,7 +8,7 @@ import os
 import re
 import shutil
 import weakref
-import zipfile
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -57,9 +57,11 @@ VALIDATION_SHARE = 0.08  # of the speakers
 
 SHORTEST_SECONDS = 0.5
 SILENCE_DB = -70.0  # dB re full scale: a file whose loudest group is below holds no speech
-PACKING_FORMAT = 1  # raised when what a packed folder holds changes
+PACKING_FORMAT = 2  # raised when what a packed folder holds changes
 SHARDS_ENTRIES = ("gain", "hours", "speakers", "left_out", "held_out", "shards")
-DAMAGED = "expected packed speech, found a damaged file; delete this folder and try again"
+DELETE = "delete this folder and try again"
+DAMAGED = f"expected packed speech, found a damaged file; {DELETE}"
+VERIFIED_AT_ONCE = 1 << 22  # bytes of a recording that are checksummed at a time
 PACK_AGAIN = "run scripts/pack_corpus.py again"
 FILES_AT_ONCE = 32  # decoded files held in memory while packing
 HIGH_PASS_WARM_UP = 2048  # samples; the 50 Hz filter has forgotten its start by 240 dB
@@ -343,6 +345,9 @@ class Corpus(Protocol):
     def speakers(self) -> dict[str, int]:
         """Number of speakers of each split."""
 
+    def checksums(self) -> dict[str, str]:
+        """What tells that the samples are the same: a checksum by recording, or by shard."""
+
     def num_training_frames(self, consecutive: int = 1) -> int:
         """Number of audible frames of the split train that are part of whole runs of so many."""
 
@@ -365,7 +370,7 @@ class PackedCorpus:
         try:
             self._read_index()
             self._descriptor = os.open(folder / "samples.int16", os.O_RDONLY)
-        except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile):
+        except Exception:  # a damaged archive may raise anything
             raise UserError(f"{folder}: {DAMAGED}") from None
         weakref.finalize(self, os.close, self._descriptor)
         if os.fstat(self._descriptor).st_size != 2 * self._lengths.sum():
@@ -376,6 +381,7 @@ class PackedCorpus:
             self._offsets: NDArray[np.int64] = index["offsets"]  # samples
             self._lengths: NDArray[np.int64] = index["lengths"]  # samples
             self._gain_indices: NDArray[np.uint8] = index["gain_indices"]  # one a group, file after file
+            self._checksums: NDArray[np.uint32] = index["checksums"]  # CRC-32 of each recording's samples
             self.left_out: list[str] = index["left_out"].tolist()
             columns = (index[name].tolist() for name in ("paths", "speakers", "splits"))
             self._files = [
@@ -386,6 +392,11 @@ class PackedCorpus:
         self._first_frames = np.cumsum(frames) - frames
         self._first_groups = np.cumsum(groups) - groups
         self._num_frames = frames
+        self._verified = np.zeros(len(frames), bool)
+        counts = {len(each) for each in (self._files, self._offsets, self._lengths, self._checksums)}
+        ends = np.cumsum(self._lengths)
+        if len(counts) > 1 or len(self._gain_indices) != groups.sum() or (self._offsets != ends - self._lengths).any():
+            raise ValueError("an index that does not fit together")
 
     @classmethod
     def pack(cls, files: Sequence[SpeechFile], cache_dir: str | Path, gain_mode: str = "group") -> "PackedCorpus":
@@ -411,6 +422,10 @@ class PackedCorpus:
     def speakers(self) -> dict[str, int]:
         """Number of speakers of each split."""
         return {split: len({file.speaker for file in self.files(split)}) for split in SPLITS}
+
+    def checksums(self) -> dict[str, str]:
+        """CRC-32 of the samples of each recording, by its path."""
+        return {str(file.path): f"{checksum:08x}" for file, checksum in zip(self._files, self._checksums, strict=True)}
 
     def seconds(self, split: str) -> float:
         """Duration of one split in seconds."""
@@ -491,14 +506,25 @@ class PackedCorpus:
 
     def _read(self, rows: NDArray[np.int64], starts: NDArray[np.int64], length: int) -> NDArray[np.int16]:
         """Samples [batch, length] from `starts` on, relative to each file, zeros outside of it."""
+        self._verify(rows)
         samples = np.zeros((len(rows), length), "<i2")
         begins = np.clip(starts, 0, self._lengths[rows])
         ends = np.clip(starts + length, 0, self._lengths[rows])
         places = np.stack([self._offsets[rows] + begins, begins - starts, ends - starts], axis=1)
         for row, (offset, first, last) in zip(samples, places.tolist(), strict=True):
-            if last > first:
-                os.preadv(self._descriptor, [row[first:last].data], 2 * offset)
+            if last > first and os.preadv(self._descriptor, [row[first:last].data], 2 * offset) != 2 * (last - first):
+                raise UserError(f"{self.folder}: {DAMAGED}")
         return samples
+
+    def _verify(self, rows: NDArray[np.int64]) -> None:
+        """Raises UserError where recordings, when first used, are not those that were packed."""
+        for row in np.unique(rows[~self._verified[rows]]).tolist():
+            start, end, checksum = 2 * int(self._offsets[row]), 2 * int((self._offsets + self._lengths)[row]), 0
+            for at in range(start, end, VERIFIED_AT_ONCE):
+                checksum = zlib.crc32(os.pread(self._descriptor, min(VERIFIED_AT_ONCE, end - at), at), checksum)
+            if checksum != self._checksums[row]:
+                raise UserError(f"{self.folder}: the samples of {self._files[row].path} are damaged; {DELETE}")
+            self._verified[row] = True
 
 
 class Shuffle:
@@ -597,14 +623,16 @@ def _pack_into(folder: Path, files: Sequence[SpeechFile], gain_mode: str) -> Non
 
 
 def _write_packed(folder: Path, files: Sequence[SpeechFile], gain_mode: str) -> None:
-    kept, lengths, left_out = [], [], []
+    kept, lengths, checksums, left_out = [], [], [], []
     gain_indices = [np.zeros(0, np.uint8)]
     with (folder / "samples.int16").open("wb") as output:
         for file, decoded in zip(files, _decode_all(files, gain_mode), strict=True):
             if isinstance(decoded, str):
                 left_out.append(decoded)
                 continue
-            output.write(decoded.samples.astype("<i2").tobytes())
+            data = decoded.samples.astype("<i2").tobytes()
+            output.write(data)
+            checksums.append(zlib.crc32(data))
             kept.append(file)
             lengths.append(len(decoded.samples))
             gain_indices.append(decoded.gain_indices)
@@ -621,6 +649,7 @@ def _write_packed(folder: Path, files: Sequence[SpeechFile], gain_mode: str) -> 
         lengths=np.array(lengths, np.int64),
         offsets=np.cumsum([0, *lengths[:-1]], dtype=np.int64),
         gain_indices=np.concatenate(gain_indices),
+        checksums=np.array(checksums, np.uint32),
         left_out=np.array(left_out, np.str_),
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import shutil
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
@@ -91,6 +92,10 @@ class ShardedCorpus:
     def speakers(self) -> dict[str, int]:
         """Number of speakers of each split."""
         return self._manifest["speakers"]
+
+    def checksums(self) -> dict[str, str]:
+        """CRC-32 of the index of each shard, which holds those of its recordings."""
+        return {folder.name: f"{zlib.crc32((folder / 'index.npz').read_bytes()):08x}" for folder in self._folders}
 
     def num_training_frames(self, consecutive: int = 1) -> int:
         """Number of audible frames of the split train that are part of whole runs of so many."""

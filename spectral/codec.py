@@ -114,6 +114,7 @@ class SpectralCodec(keras.layers.Layer):
             trainable=module > 0,
             name="log_scale",
         )
+        self.starts_from_codes = False  # as vector codebooks may
         self.built = True
 
     def call(

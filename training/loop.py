@@ -73,12 +73,12 @@ class Training:
         try:
             with self.cluster.naming_lost_workers():
                 self._run_steps(trainer, validation)
+            if self.cluster.is_chief:
+                self._export(trainer, validation)
         except (UserError, KeyboardInterrupt) as reason:
             step = int(trainer.step.numpy())
             self._note("stopped", stage=stage.name, step=step, reason=str(reason) or "interrupted")
             raise
-        if self.cluster.is_chief:
-            self._export(trainer, validation)
 
     def _trainer(self, cascade: Cascade, stage: Stage, before: Path | None) -> StageTrainer:
         """A stage's beginning, from the model before it; other workers than the chief get all numbers by resuming."""
@@ -93,7 +93,10 @@ class Training:
     def _export(self, trainer: StageTrainer, validation: ValidationSet) -> None:
         cascade, stage = trainer.cascade, trainer.stage
         with trainer.average.applied():
-            tables = trainer.tables(TABLE_STEPS) | trainer.context_tables(self.config.context_minutes)
+            # a training of fewer steps than that is not to spend longer on its tables
+            share = min(1.0, trainer.total_steps / TABLE_STEPS)
+            tables = trainer.tables(max(VALIDATION_TABLE_STEPS, round(share * TABLE_STEPS)))
+            tables |= trainer.context_tables(share * self.config.context_minutes)
             scores = validation.score(cascade, tables, stage.depth)
             taus = trainer.controller.integral.numpy()[: stage.depth]
             digest = save_model(self.run.folder, stage.name, cascade, tables, stage.depth, taus)
@@ -203,8 +206,8 @@ class Watch:
 
 
 def _kept_checkpoint(trainer: StageTrainer) -> str:
-    latest = trainer.manager.latest_checkpoint
-    return f"the checkpoint of step {latest.rsplit('-', 1)[1]} is kept" if latest else "there is no checkpoint yet"
+    steps = trainer.checkpoints.steps
+    return f"the checkpoint of step {steps[0]} is kept" if steps else "there is no checkpoint yet"
 
 
 def _minutes_since(moment: float) -> float:

@@ -15,12 +15,15 @@ from configs.config import Config
 from corpus.dataset import Corpus, naming_faults, steps_in_epoch, training_batches
 from nn_core_operator import networks_compute_in
 from nsc.entropy.entropy_model import Tables, count_symbols, integer_tables, kilobits_per_second, symbols_by_part
+from training.checkpoints import Checkpoints
+from training.codebook_start import codes_of, k_means
 from training.context_fit import fit_models, training_symbols
 from training.distribute import Cluster, sum_over_replicas
 from training.objective import Losses, objective
 from training.optimisation import FusedAdam, WeightAverage
 from training.rate_control import RateController
 
+START_STEPS = 20  # training batches from whose codes vector codebooks start
 EPOCHS_APART = 100_000  # keeps the data orders of different stages apart
 
 
@@ -51,15 +54,15 @@ class StageTrainer:
             controller=self.controller,
             step=self.step,
         )
-        self.manager = tf.train.CheckpointManager(self.checkpoint, str(folder / stage.name), max_to_keep=2)
+        self.checkpoints = Checkpoints(self.checkpoint, folder / stage.name)
 
     def _make_state(self) -> None:
         """The variables that only training has."""
-        self.optimizer = FusedAdam(self._schedule(self.stage.learning_rate), self.second_moment)
+        epsilon, rate = self.config.adam_epsilon, self.stage.learning_rate
+        self.optimizer = FusedAdam(self._schedule(rate), epsilon, self.second_moment)
         self.optimizer.build(self.networks)
-        self.codebook_optimizer = FusedAdam(
-            self._schedule(self.stage.learning_rate * self.config.codebook_learning_rate), self.second_moment
-        )
+        codebook_rate = self._schedule(rate * self.config.codebook_learning_rate)
+        self.codebook_optimizer = FusedAdam(codebook_rate, epsilon, self.second_moment)
         self.codebook_optimizer.build(self.codebooks)
         self.average = WeightAverage(self.variables, self.config.ema_decay)
         self.controller = self._make_controller()
@@ -74,9 +77,9 @@ class StageTrainer:
         return self.stage.epochs * self.steps_per_epoch
 
     def resume(self) -> int:
-        """Restores the newest checkpoint, if there is one, and returns the step to go on from, the chief's on all."""
-        if self.cluster.is_chief and self.manager.latest_checkpoint:
-            self.checkpoint.restore(self.manager.latest_checkpoint).assert_consumed()
+        """Restores the newest sound checkpoint, if any, and returns the step to go on from, the chief's on all."""
+        if self.cluster.is_chief:
+            self.checkpoints.restore()
         moments = [*self.optimizer.variables, *self.codebook_optimizer.variables]
         steered = [*self.average.averages, *self.controller.variables, self.step]
         self.cluster.copy_from_chief([*self.cascade.variables, *moments, *steered])
@@ -91,16 +94,17 @@ class StageTrainer:
 
     def save(self) -> None:
         """Writes a checkpoint, unless this step has one already; the chief alone does."""
-        latest = self.manager.latest_checkpoint
-        has_one = latest and latest.endswith(f"-{int(self.step.numpy())}")
-        if self.cluster.is_chief and not has_one:
-            self.manager.save(checkpoint_number=int(self.step.numpy()))
+        step = int(self.step.numpy())
+        if self.cluster.is_chief and step not in self.checkpoints.steps[:1]:
+            self.checkpoints.save(step)
 
     def batches(self) -> Iterator[tuple[int, tf.Tensor]]:
         """(epoch, contexts) of every step from the current one to the end: this worker's share of the batch."""
         start, share = int(self.step.numpy()), (self.cluster.worker, self.cluster.workers)
         for epoch in range(start // self.steps_per_epoch, self.stage.epochs):
             first_step = max(0, start - epoch * self.steps_per_epoch)
+            if epoch == self.stage.warm_up and first_step == 0:
+                self.start_codebooks()
             for contexts in self._epoch_batches(epoch, first_step, self.steps_per_epoch, share=share):
                 yield epoch, contexts
 
@@ -116,6 +120,19 @@ class StageTrainer:
         """
         losses = self._step(self.cluster.split(contexts), warm_up=epoch < self.stage.warm_up)
         return Losses(*(self.cluster.strategy.experimental_local_results(each)[0] for each in losses))
+
+    def start_codebooks(self) -> None:
+        """Where vector quantisers are to start from codes, puts their codebooks among the codes of this moment."""
+        for module in self.stage.trained:
+            codec = self.cascade.codecs[module]
+            if not codec.starts_from_codes or self.stage.name == "finetune":  # which goes on with trained ones
+                continue
+            quantizer = codec.quantizer
+            batches = self._epoch_batches(self.stage.epochs, 0, START_STEPS, augmented=False)
+            codes = codes_of(self.cascade, module, batches)
+            quantizer.restart(k_means(codes, quantizer.codebook.shape[0], self.config.seed))
+            self.cluster.copy_from_chief([quantizer.codebook, quantizer.log_scale])
+            self.average.restart(quantizer.codebook)
 
     def tables(self, num_steps: int) -> Tables:
         """Probability tables from the hard symbols of training batches, without augmentation."""
@@ -190,11 +207,12 @@ class StageTrainer:
         controller, trained = self.controller, self.stage.trained[-1]
         bits, target = controller.expected_module_bits(), controller.target_module_bits()
         symbols = controller.symbols_per_frame()
+        found_in_all, wanted_in_all = controller.total_bits()
         return {
             "bits_per_symbol": bits[trained] / symbols[trained],
             "target_bits_per_symbol": target[trained] / symbols[trained],
-            "kbps": kilobits_per_second(bits.sum()),
-            "target_kbps": kilobits_per_second(target.sum()),
+            "kbps": kilobits_per_second(found_in_all),
+            "target_kbps": kilobits_per_second(wanted_in_all),
             "tau": float(controller.tau[trained]),
             "alpha": float(self.cascade.codecs[trained].quantizer.alpha),
         }
@@ -216,10 +234,11 @@ class StageTrainer:
         ]
 
     def _decisions(self, warm_up: bool) -> tuple[list[str], str]:
-        """How each codec's and the LSFs' quantiser decide in training: hard wherever nothing is trained."""
+        """How each codec's and the LSFs' quantiser decide in training: hard wherever nothing is trained, as a rule."""
         trained = "bypass" if warm_up else self.config.quantizer_gradient
-        codes = [trained if module in self.stage.trained else "hard" for module in range(self.stage.depth)]
-        return codes, trained if self.stage.trains_front_end else "hard"
+        frozen = self.config.frozen_codecs
+        codes = [trained if module in self.stage.trained else frozen for module in range(self.stage.depth)]
+        return codes, trained if self.stage.trains_front_end else frozen
 
     def _schedule(self, rate: float) -> float | keras.optimizers.schedules.LearningRateSchedule:
         if self.config.learning_rate_schedule == "constant":
