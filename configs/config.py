@@ -230,6 +230,9 @@ class Config:
         heading="Losses and rate",
     )
     loudness_weight: float = option(0.0, "weight of the loss on loudness in Bark bands; 0: none, as the original")
+    level_weight: float = option(
+        0.0, "weight of the loss on the levels of octave bands, squared decibels; 0: none (spectral)"
+    )
     consecutive_frames: int = option(
         1,
         "neighbouring frames that a batch holds at a time: one signal for spectral networks and the loss on loudness",

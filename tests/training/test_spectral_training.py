@@ -136,3 +136,16 @@ def test_rates_at_all_offsets_tell_the_one_in_the_middle() -> None:
     bits = [tf.constant(share * np.exp(-0.85 * offsets[:, 0])) for share in (80.0, 8.0, 800.0)]
     controller.observe((bits, tf.constant(offsets)))
     np.testing.assert_allclose(controller.measured_bits(), [10, 1, 100], rtol=1e-4)
+
+
+def test_the_loss_on_levels_is_the_squared_decibels_of_a_wrong_gain() -> None:
+    config = tiny(**spectral(level_weight=1.0, loudness_weight=0.0, coefficients=(0.0, 0.0, 0.0, 1.0)))
+    cascade = cascade_of(**spectral())
+    batch = training_batch(tf.random.stateless_normal([2, stretch_samples(config)], [3, 4]), config, draw(2))
+    batch = batch._replace(offsets=tf.zeros_like(batch.offsets))
+    output = cascade.call(batch, ["hard"], "hard")
+    soft = output._replace(signals=[batch.signals / 2])
+    cascade.config = config
+    stage = stages_of(tiny(**spectral(training_mode=1)))[0]
+    loss = spectral_objective(soft, batch, cascade, stage, tf.zeros([2]), warm_up=True).total
+    assert float(loss) == pytest.approx(6.0206**2, rel=1e-3)
