@@ -11,13 +11,13 @@ from collections.abc import Sequence
 import keras
 import numpy as np
 import tensorflow as tf
-from spectral.cascade import SpectralCascade
-from spectral.framing import group_places, warm_mask
-from spectral.rate import Known
 from tqdm import tqdm
 
 from nsc.entropy.spectral_coder import SpectralSymbols
 from nsc.entropy.whole_numbers import LOG_ONE, Integers
+from spectral.cascade import SpectralCascade
+from spectral.framing import group_places, warm_mask
+from spectral.rate import Known
 from spectral.tables import SampleGroups
 
 LEARNING_RATE = 0.01  # falls to LAST_SHARE of it as a cosine

@@ -7,8 +7,6 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from spectral.cascade import SpectralCascade
-from spectral.rate import FIRST_LOG_SCALE, LOG_SCALE_STEP, CoefficientRate, GainRate
 
 from nsc.entropy.coefficient_model import (
     ALPHABET,
@@ -30,6 +28,8 @@ from nsc.entropy.neighbourhood import ROUNDS
 from nsc.entropy.spectral_coder import SpectralCoder, SpectralSymbols, gains_before
 from nsc.entropy.spectral_envelope import COSINE_BITS, GAIN_LEVELS, SPECTRA_PER_FRAME
 from nsc.entropy.whole_numbers import LOG_ONE, Integers
+from spectral.cascade import SpectralCascade
+from spectral.rate import FIRST_LOG_SCALE, LOG_SCALE_STEP, CoefficientRate, GainRate
 
 OFFSET_STEP = 8 / LOG_ONE  # of the log step: 1/32, about 0.27 dB
 INDEX_PRIOR = 256.0  # observations that a trained table of indices counts for

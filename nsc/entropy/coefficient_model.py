@@ -34,7 +34,7 @@ from nsc.entropy.whole_numbers import (
     tanh_table,
 )
 
-LARGEST_INDEX = 31
+LARGEST_INDEX = 63
 ALPHABET = 2 * LARGEST_INDEX + 1
 HIDDEN_BITS = 12  # 2^12 stands for a weight of 1 into a hidden unit, and out of it
 DIRECT_BITS = 16  # 2^16 stands for a weight of 1 of the direct path
@@ -175,7 +175,7 @@ class CoefficientModel:
         Args:
             rounds: weights of each round.
             offsets: [bins], of the position among the tables, times 2^24.
-            tables: [classes, 63], counts of the indices -31 ... 31, symmetric.
+            tables: [classes, 127], counts of the indices -63 ... 63, symmetric.
         """
         self.rounds, self.offsets, self.tables = rounds, offsets, tables
         self.networks = [

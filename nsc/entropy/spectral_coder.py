@@ -41,7 +41,7 @@ class SpectralSymbols(NamedTuple):
 
     lsf: int32 [F, 16], 0 to 255.
     gains: int32 [2 F], 0 to 63.
-    indices: of each codec, int32 [2 F, bins], -31 to 31.
+    indices: of each codec, int32 [2 F, bins], -63 to 63.
     """
 
     lsf: Symbols

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from nsc.entropy.coefficient_model import CoefficientModel, RoundArrays
+from nsc.entropy.coefficient_model import ALPHABET, LARGEST_INDEX, CoefficientModel, RoundArrays
 from nsc.entropy.lsf_model import LsfModel
 from nsc.entropy.neighbourhood import BEFORE, BELOW, LONG_BEFORE, ROUNDS, SPECTRUM_FEATURES, Distances, Round
 from nsc.entropy.spectral_coder import SpectralCoder, SpectralSymbols
@@ -34,7 +34,10 @@ def random_symbols(frames: int, seed: int = 0, codecs: int = 2, groups: tuple[in
     spectra = (*groups, 2 * frames)
     scales = 0.2 + 3 * random.random((*spectra, 1)) ** 3
     shape = (*spectra, BINS)
-    indices = [np.clip(np.rint(random.laplace(0, scales, shape)), -31, 31).astype(np.int32) for _ in range(codecs)]
+    indices = [
+        np.clip(np.rint(random.laplace(0, scales, shape)), -LARGEST_INDEX, LARGEST_INDEX).astype(np.int32)
+        for _ in range(codecs)
+    ]
     lsf = random.integers(0, 256, (*groups, frames, 16)).astype(np.int32)
     return SpectralSymbols(lsf, random.integers(0, 64, spectra).astype(np.int32), tuple(indices))
 
@@ -123,7 +126,7 @@ def _coefficient_model(random: np.random.Generator, *, follower: bool) -> Coeffi
 
 def _logistic_tables() -> Integers:
     scales = np.exp(-2.6 + 0.12 * np.arange(CLASSES))[:, None]
-    edges = np.arange(1, 33) - 0.5
-    tails = 1 / (1 + np.exp(edges / scales))
-    half = 1 + np.floor((tails[:, :-1] - tails[:, 1:]) * (65536 - 63)).astype(np.int64)
+    edges = np.arange(1, LARGEST_INDEX + 2) - 0.5
+    tails = np.exp(-np.logaddexp(0, edges / scales))
+    half = 1 + np.floor((tails[:, :-1] - tails[:, 1:]) * (65536 - ALPHABET)).astype(np.int64)
     return np.concatenate([half[:, ::-1], 65536 - 2 * half.sum(1, keepdims=True), half], 1)

@@ -3,9 +3,6 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from numpy.typing import NDArray
-from spectral.cascade import SpectralBatch, SpectralCascade
-from spectral.framing import file_batch
-from spectral.rate import Known
 
 from configs.config import from_dict
 from nsc.entropy import neighbourhood
@@ -14,6 +11,9 @@ from nsc.entropy.lsf_model import LsfModel
 from nsc.entropy.model_arrays import ModelArrays
 from nsc.entropy.spectral_coder import SpectralCoder, SpectralSymbols
 from spectral import rate
+from spectral.cascade import SpectralBatch, SpectralCascade
+from spectral.framing import file_batch
+from spectral.rate import Known
 from spectral.rate_fit import fit_rates
 from spectral.tables import SampleGroups, build_coder, cut_groups, fit_lsf_model, offset_grid, rounded_model
 
