@@ -40,7 +40,8 @@ def fit_rates(
     Returns:
         Bits of a spectrum's indices at each step, all codecs together.
     """
-    variables = [variable for rate in cascade.rates for variable in rate.trainable_variables]
+    depth = len(samples[0].symbols.indices)
+    variables = [variable for rate in cascade.rates[:depth] for variable in rate.trainable_variables]
     schedule = keras.optimizers.schedules.CosineDecay(LEARNING_RATE, steps, alpha=LAST_SHARE)
     optimizer = keras.optimizers.Adam(schedule, beta_2=0.99)
     optimizer.build(variables)
@@ -56,7 +57,7 @@ def fit_rates(
     random = np.random.default_rng(seed)
     spectra = np.array([each.symbols.gains.size for each in samples])
     found = []
-    for _ in tqdm(range(steps), desc="fitting the rate", unit="step"):
+    for _ in tqdm(range(steps), desc="fitting the rate", unit="step", disable=None):
         sample = samples[random.choice(len(samples), p=spectra / spectra.sum())]
         found.append(float(step(*_batch(sample, offsets, random))))
     return found

@@ -74,11 +74,14 @@ def cut_groups(symbols: SpectralSymbols, frames_per_group: int) -> SpectralSymbo
     )
 
 
-def build_coder(cascade: SpectralCascade, samples: Sequence[SampleGroups], offsets: Integers) -> SpectralCoder:
-    """The coder of a trained cascade.
+def build_coder(
+    cascade: SpectralCascade, depth: int, samples: Sequence[SampleGroups], offsets: Integers
+) -> SpectralCoder:
+    """The coder of the first `depth` codecs of a trained cascade.
 
     Args:
         cascade: gives the rate networks and the LSF codebook.
+        depth: number of codecs.
         samples: what it makes of training speech, in groups of several lengths as files will have them.
         offsets: see `offset_grid`.
     """
@@ -87,7 +90,7 @@ def build_coder(cascade: SpectralCascade, samples: Sequence[SampleGroups], offse
         fit_lsf_model(codebook, [each.symbols.lsf for each in samples]),
         np.rint(2 * np.cos(codebook) * (1 << COSINE_BITS)).astype(np.int64),
         _gain_tables(cascade.gain_rate, samples),
-        [rounded_model(rate) for rate in cascade.rates],
+        [rounded_model(rate) for rate in cascade.rates[:depth]],
         offsets,
     )
     codecs = [

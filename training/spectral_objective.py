@@ -16,6 +16,7 @@ from loss_terms_and_measures import SQUARED_ERROR_FLOOR
 from spectral.cascade import SpectralBatch, SpectralCascade, SpectralOutput
 from spectral.envelope import SPECTRA_PER_FRAME
 from spectral.framing import warm_mask
+from spectral.training_symbols import GROUP_FRAMES, GROUP_SHARES
 from spectral.transform import mdct
 from training.loudness import loudness_losses
 from training.objective import Losses
@@ -23,8 +24,6 @@ from training.objective import Losses
 LEVEL_BLOCK = 5120  # samples, 0.32 s: the loudest such block of a stretch tells its level
 QUIETEST = 1e-3  # amplitude below which a stretch is not brought to unit level
 SOFTEST_DB, LOUDEST_DB = -8.0, 2.0  # of a stretch's loudest block, relative to the level that the group carries
-GROUP_FRAMES, GROUP_SHARES = (1, 2, 4, 8, 16), (0.1, 0.1, 0.15, 0.25, 0.4)  # group sizes that training draws
-LARGEST_OFFSET = 1.1  # of the logarithm of the step, both ways: from about 6 to about 32 kbps
 BAND_EDGES = (50, 125, 250, 500, 1000, 2000, 4000, 8000)  # Hz, of the loss on levels
 LEVEL_FLOOR = 1e-7  # power of a band that counts as none: 70 dB under unit level
 WIDENING_STEPS = 1000.0  # steps in which the range of offsets grows to its full width

@@ -63,7 +63,7 @@ def coded(speech_signals: list[NDArray[np.float32]]) -> Coded:
 
 @pytest.fixture(scope="module")
 def coder(coded: Coded) -> SpectralCoder:
-    return build_coder(coded.cascade, coded.samples, OFFSETS)
+    return build_coder(coded.cascade, 2, coded.samples, OFFSETS)
 
 
 def test_training_and_coder_look_at_the_same_neighbours() -> None:
@@ -165,7 +165,7 @@ def test_fitting_the_rate_alone_saves_bits(coded: Coded, coder: SpectralCoder) -
     before = [np.asarray(variable) for each in coded.cascade.rates for variable in each.weights]
     bits = fit_rates(coded.cascade, coded.samples, OFFSETS, steps=60)
     assert np.mean(bits[-10:]) < 0.97 * np.mean(bits[:5])
-    fitted = build_coder(coded.cascade, coded.samples, OFFSETS)
+    fitted = build_coder(coded.cascade, 2, coded.samples, OFFSETS)
     for variable, value in zip([v for each in coded.cascade.rates for v in each.weights], before, strict=True):
         variable.assign(value)
     symbols, offsets = coded.samples[1]
