@@ -11,17 +11,18 @@ import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from comparison.results import Recording, Store, faults
 from measures.measures import ALL_MEASURES
+from network.machine import import_tensorflow
 from nsc import console
+from nsc.console import Parser
 from nsc.errors import UserError
 
 if TYPE_CHECKING:
     from comparison.coders import PeerCoder
 
-USER_ERROR, INTERRUPTED = 2, 130
 PEERS = (
     *(f"opus-{application}-cbr-{kbps}" for application in ("audio", "voip") for kbps in (9, 12, 16, 20, 24, 32)),
     "amr-wb-*",
@@ -31,16 +32,9 @@ PEERS = (
 FAULTS_NAMED = 20
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise UserError(f"{message}; --help shows how it is used")
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
-        prog="report.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
-    )
-    commands = parser.add_subparsers(dest="command", required=True, parser_class=_Parser)
+def _parser() -> Parser:
+    parser = Parser(prog="report.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True)
     _add_measure(commands.add_parser("measure", help="code, decode and score files"))
     _add_draw(commands.add_parser("draw", help="curves and tables of what was measured"))
     _add_page(commands.add_parser("page", help="curves, tables and a page to listen to"))
@@ -114,7 +108,7 @@ def _measure(options: argparse.Namespace) -> None:
 
     limit_threads()
     peers = _peers(options.peers)
-    console.import_tensorflow()
+    import_tensorflow()
     from comparison.coders import model_coder
     from comparison.speech import refuse_overlap, speech_to_test
 
@@ -171,10 +165,10 @@ def _ratings(options: argparse.Namespace) -> None:
 
 
 def _bits(options: argparse.Namespace) -> None:
-    console.import_tensorflow()
-    from codec import find_model
+    import_tensorflow()
     from comparison.bits import draw_bits
     from runs.saved_model import load_model
+    from runs.stages import find_model
 
     model = load_model(find_model(options.model, options.check_dir))
     for line in draw_bits(model, options.files, options.output / "plots"):
@@ -196,16 +190,12 @@ def _peers(patterns: Sequence[str]) -> list[PeerCoder]:
 def main(arguments: Sequence[str]) -> int:
     """Runs what the command line asks for; returns the exit status."""
     console.show_own_lines()
-    try:
+
+    def work() -> None:
         options = _parser().parse_args(list(arguments))
         options.run(options)
-    except UserError as error:
-        print(f"report.py: {error}", file=sys.stderr)
-        return USER_ERROR
-    except KeyboardInterrupt:
-        print("report.py: stopped; the same command continues", file=sys.stderr)
-        return INTERRUPTED
-    return 0
+
+    return console.exit_status("report.py", work, "stopped; the same command continues")
 
 
 if __name__ == "__main__":

@@ -18,10 +18,11 @@ from pathlib import Path
 from typing import Any, Literal, TextIO
 
 from nsc.errors import UserError
+from nsc.trained.find import PRETRAINED
 from utilities import atomic_write
 
 PACKAGE = "neural-speech-coding"
-SHIPPED = Path(__file__).resolve().parents[1] / "pretrained"  # models that come with the project, as finished runs
+SHIPPED = PRETRAINED  # models that come with the project, as finished runs
 STATE = "state.json"
 LOCK = "lock"
 CANDIDATES_NAMED = 5  # runs that an error message lists

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import io
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import keras
 import numpy as np
@@ -16,23 +17,30 @@ from numpy.typing import NDArray
 
 from cmrl import Cascade
 from configs.config import Config, from_dict
-from nsc.entropy.entropy_model import Tables
+from network.entropy_model import Tables
+from network.keras_network import KerasNetwork, settings_of
+from nsc.coding.cascade import CascadeModel
 from nsc.errors import UserError
+from runs.stages import ARRAYS, DESCRIPTION, STAGES
 from utilities import atomic_write
 
-ARRAYS, DESCRIPTION = "model.npz", "model.json"
-STAGES = "stages"
 TABLE_PREFIX = "table/"
 LARGE_WEIGHT = 1024  # numbers in an array that half precision makes worth while: no bias, no codebook
 
 
-class SavedModel(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class SavedModel:
     """A loaded model: the cascade, its tables, the stage it comes from and the hash of its contents."""
 
     cascade: Cascade
     tables: Tables
     stage: str
     digest: str
+
+    @functools.cached_property
+    def codec(self) -> CascadeModel:
+        """The model as `nsc` codes with it, its network computed by Keras."""
+        return CascadeModel(self.digest, settings_of(self.cascade), self.tables, KerasNetwork(self.cascade))
 
 
 def save_model(
@@ -114,12 +122,6 @@ def saved_weights(folder: Path) -> dict[str, NDArray[Any]]:
     return _read(folder)[0]
 
 
-def stage_folders(run_folder: Path) -> dict[str, Path]:
-    """The finished stages of a run by name, in the order in which they were trained."""
-    names = {path.parent.name: path.parent for path in (run_folder / STAGES).glob(f"*/{DESCRIPTION}")}
-    return {name: names[name] for name in sorted(names, key=_stage_order)}
-
-
 def weights_of(cascade: Cascade, depth: int) -> dict[str, NDArray[np.float32]]:
     """Every weight of the front end and of the first `depth` codecs, under stable names."""
     return {name: np.asarray(variable) for name, variable in _named_variables(cascade, depth).items()}
@@ -145,11 +147,6 @@ def assign_weights(cascade: Cascade, arrays: dict[str, NDArray[Any]]) -> None:
 def _named_variables(cascade: Cascade, depth: int) -> dict[str, keras.Variable]:
     layers = [cascade.front_end, *cascade.codecs[:depth]]
     return {f"{layer.name}/{number:03d}": variable for layer in layers for number, variable in enumerate(layer.weights)}
-
-
-def _stage_order(name: str) -> tuple[int, int, str]:
-    # the tenth follower comes after the ninth
-    return ({"first": 0, "finetune": 2}.get(name, 1), len(name), name)
 
 
 def _digest(arrays: dict[str, NDArray[Any]], description: dict[str, Any]) -> str:

@@ -17,11 +17,13 @@ from tqdm import tqdm
 from cmrl import Cascade, Stage, stages_of
 from configs.config import Config
 from corpus.dataset import Corpus, naming_faults, steps_in_epoch, training_batches
+from network.entropy_model import Tables, count_symbols, integer_tables, kilobits_per_second
+from network.keras_network import symbols_by_part
 from nn_core_operator import networks_compute_in
-from nsc.entropy.entropy_model import Tables, count_symbols, integer_tables, kilobits_per_second, symbols_by_part
 from nsc.errors import UserError
 from runs.runs import Journal, Run
-from runs.saved_model import STAGES, assign_weights, save_model, saved_taus, saved_weights, stage_folders
+from runs.saved_model import assign_weights, save_model, saved_taus, saved_weights
+from runs.stages import STAGES, stage_folders
 from training.context_fit import fit_models, training_symbols
 from training.distribute import Cluster, sum_over_replicas
 from training.objective import Losses, objective

@@ -13,7 +13,7 @@ import main
 from nsc.errors import UserError
 from runs import runs
 from runs.runs import Run
-from runs.saved_model import stage_folders
+from runs.stages import stage_folders
 from tests.helpers.tiny import CORPUS, ROOT, Workplace, wait_for
 from training import modes
 
