@@ -41,17 +41,25 @@ LARGE_WEIGHT = 1024  # numbers in an array that half precision makes worth while
 class SavedModel:
     """A loaded model: the cascade, its tables, the stage it comes from and the hash of its contents."""
 
-    cascade: Cascade | SpectralCascade
+    cascade: Any  # a Cascade or a SpectralCascade, see `network.cascades`
     tables: Tables
     stage: str
     digest: str
 
     @functools.cached_property
-    def codec(self) -> CascadeModel | SpectralModel:
-        """The model as `nsc` codes with it, its network computed by Keras."""
-        if isinstance(self.cascade, SpectralCascade):
-            return coding_model(self.cascade, SpectralCoder.read(self.tables), self.digest)
+    def codec(self) -> CascadeModel:
+        """A model of frames of samples as `nsc` codes with it, its network computed by Keras."""
         return CascadeModel(self.digest, settings_of(self.cascade), self.tables, KerasNetwork(self.cascade))
+
+    @functools.cached_property
+    def spectral_codec(self) -> SpectralModel:
+        """A model of the lapped spectrum as `nsc` codes with it."""
+        return coding_model(self.cascade, SpectralCoder.read(self.tables), self.digest)
+
+    @property
+    def coding(self) -> CascadeModel | SpectralModel:
+        """The model as `nsc` codes with it, of whichever kind it is."""
+        return self.spectral_codec if isinstance(self.cascade, SpectralCascade) else self.codec
 
 
 def save_model(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import binascii
 import struct
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
 from nsc.format import version_1, version_2
@@ -89,7 +90,10 @@ class Header(Protocol):
         ...
 
 
-VERSIONS = {version_1.VERSION: version_1.read, version_2.VERSION: version_2.read}
+VERSIONS: dict[int, Callable[[str, int | None, tuple[int, int]], Header]] = {
+    version_1.VERSION: version_1.read,
+    version_2.VERSION: version_2.read,
+}
 
 
 def pack_header(header: Header) -> bytes:

@@ -6,7 +6,8 @@ import pytest
 import tensorflow as tf
 
 from cmrl import stages_of
-from runs.saved_model import saved_weights, stage_folders
+from runs.saved_model import saved_weights
+from runs.stages import stage_folders
 from spectral.framing import file_batch
 from tests.helpers.spectral_cascade import NETWORK, cascade_of, tiny
 from tests.helpers.tiny import Workplace
