@@ -33,8 +33,8 @@ from spectral.rate import FIRST_LOG_SCALE, LOG_SCALE_STEP, CoefficientRate, Gain
 
 OFFSET_STEP = 8 / LOG_ONE  # of the log step: 1/32, about 0.27 dB
 INDEX_PRIOR = 256.0  # observations that a trained table of indices counts for
-GAIN_PRIOR = 32.0
-LSF_PRIOR = 32.0
+GAIN_PRIOR = 128.0
+LSF_PRIOR = 128.0
 LSF_CLASS_WIDTH = 0.5  # of the prediction, in standard deviations of its error
 LSF_RANGE = 0.001  # share of predictions beyond the first or the last table's middle
 RIDGE = 1e-3  # squared radians: keeps weights of what hardly varies at 0
