@@ -26,6 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import numpy as np
 import soundfile
 from tabulate import tabulate
+from timit_split import write_manifest
 
 from comparison.claims import TAKEN
 from comparison.plots import matplotlib_figure
@@ -34,7 +35,6 @@ from configs.config import Config, parse_flags
 from constants import HOP, SAMPLE_RATE
 from corpus.dataset import TIMIT_FILE, SpeechFile, find_speech, is_packed
 from nsc.errors import UserError
-from timit_split import write_manifest
 from utilities import atomic_write
 
 ROOT = Path(__file__).resolve().parent.parent
