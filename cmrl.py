@@ -126,6 +126,10 @@ class Cascade(keras.Model):
         quantised = ([] if output.analysis.lsf is None else [output.analysis.lsf]) + output.codes
         return [tf.reduce_sum(each.assignments, axis=(0, 1)) for each in quantised]
 
+    def saved_layers(self, depth: int) -> list[keras.layers.Layer]:
+        """The layers whose weights make the model of the first `depth` codecs, in the order of a saved model."""
+        return [self.front_end, *self.codecs[:depth]]
+
     def variables_of(self, modules: Sequence[int], *, front_end: bool) -> list[keras.Variable]:
         """The trainable variables of the named modules (from 0) and, if asked for, of the front end."""
         layers: list[keras.layers.Layer] = [self.codecs[module] for module in modules]

@@ -24,6 +24,9 @@ ABOVE_ZERO = (
     "gated_kernel",
     "end_kernel",
     "fold",
+    "hop",
+    "step_power",
+    "step_start",
     "folded_width",
     "folded_narrow",
     "folded_blocks",
@@ -36,6 +39,8 @@ ABOVE_ZERO = (
     "validation_files",
 )
 BARE = ("new", "deterministic")
+SPECTRAL = "spectral"  # the kind of network that works on the lapped spectrum
+WINDOWS = ("sine", "kbd", "low_overlap")  # of the lapped transform
 IGNORED = ("window_size",)  # flags of the first implementation that never had an effect
 QUICKSTART = Path(__file__).parent / "quickstart.toml"
 
@@ -136,9 +141,10 @@ class Config:
     )
     block: str = option(
         "gln",
-        "network: gated linear blocks, bottleneck blocks, or gated blocks on samples folded into channels",
+        "network: gated linear blocks, bottleneck blocks, gated blocks on samples folded into channels, or on the "
+        "lapped spectrum",
         flag="resnet_type",
-        choices=("gln", "bottleneck", "folded"),
+        choices=("gln", "bottleneck", "folded", SPECTRAL),
         network=True,
     )
     shape: tuple[int, ...] = option(
@@ -149,7 +155,7 @@ class Config:
     )
     gated_kernel: int = option(15, "kernel of the two gated convolutions (gln)", network=True)
     end_kernel: int = option(55, "kernel of the first, code and last convolution (gln, bottleneck)", network=True)
-    fold: int = option(16, "samples folded into channels (folded)", network=True)
+    fold: int = option(16, "samples, or bins of a spectrum, folded into channels (folded, spectral)", network=True)
     folded_width: int = option(144, "wide channels (folded)", network=True)
     folded_narrow: int = option(64, "narrow channels (folded)", network=True)
     folded_blocks: int = option(3, "residual blocks in encoder and decoder each (folded)", network=True)
@@ -159,6 +165,18 @@ class Config:
         "hidden units by which the LPC envelope scales and shifts every layer's channels (folded); 0: none",
         network=True,
     )
+    hop: int = option(320, "new samples of a spectrum, and its bins (spectral)", network=True)
+    mdct_window: str = option("sine", "window of the transform (spectral)", choices=WINDOWS, network=True)
+    spectral_width: tuple[int, ...] = option((96,), "wide channels of each module (spectral)", network=True)
+    spectral_narrow: tuple[int, ...] = option((48,), "narrow channels of each module (spectral)", network=True)
+    spectral_blocks: tuple[int, ...] = option(
+        (3,), "residual blocks in encoder and decoder each, of each module (spectral)", network=True
+    )
+    look_ahead: int = option(0, "spectra of the future that encoders see, 0 or 1 (spectral)", network=True)
+    step_power: float = option(
+        0.7, "power of the envelope that the quantiser's step follows, before training corrects it (spectral)"
+    )
+    step_start: float = option(0.6, "step size at the start, relative to the envelope at unit level (spectral)")
     strides: tuple[int, ...] = option(
         (2,),
         "down-sampling of each module, 2 or 4: 256 or 128 codes a frame",
@@ -213,7 +231,8 @@ class Config:
     )
     loudness_weight: float = option(0.0, "weight of the loss on loudness in Bark bands; 0: none, as the original")
     consecutive_frames: int = option(
-        1, "neighbouring frames that a batch holds at a time and the loss on loudness hears as one signal"
+        1,
+        "neighbouring frames that a batch holds at a time: one signal for spectral networks and the loss on loudness",
     )
     loss_domain: str = option("speech", "signal that the losses compare", choices=("speech", "residual"))
     loss_after_de_emphasis: bool = option(False, "1: losses on speech after de-emphasis of the frame")
@@ -229,6 +248,12 @@ class Config:
     target_entropy: float = option(2.2, "bits a symbol that tau steers to")
     target_entropy_per_module: tuple[float, ...] = option((), "bits a symbol of each module; empty: target_entropy")
     target_kbps: float = option(0.0, "bitrate of all parts, 1000 bits a second, instead of target_entropy; 0: unused")
+    rate_range: tuple[float, ...] = option(
+        (),
+        "lowest and highest kbps of a model for any rate, whose steps are drawn at random in training; target_kbps is "
+        "the rate in their middle; empty: one rate (spectral)",
+        network=True,
+    )
     budget: str = option(
         "auto",
         "joint: one tau on the bits of LPC, gain and all codecs together; modules: one for each; auto: joint where"
@@ -323,6 +348,14 @@ class Config:
     def module_bins(self) -> tuple[int, ...]:
         """The number of bins of every module; a short list goes on with its last value."""
         return _extended(self.bins, self.num_modules)
+
+    def spectral_sizes(self) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
+        """Width, narrow channels and blocks of every module; short lists go on with their last values."""
+        width, narrow, blocks = (
+            _extended(values, self.num_modules)
+            for values in (self.spectral_width, self.spectral_narrow, self.spectral_blocks)
+        )
+        return width, narrow, blocks
 
     def module_quantizers(self) -> tuple[str, ...]:
         """The kind of quantiser of every module; a short list goes on with its last value."""
@@ -535,7 +568,7 @@ def _convert(value: Any, kind: Any, where: str) -> Any:
     convert, expected = _CONVERTERS[kind]
     try:
         return convert(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise UserError(f"{where} takes {expected}, found '{value}'") from None
 
 
@@ -566,9 +599,7 @@ def _check(config: Config) -> None:
     _require(config.ema_decay < 1, "ema_decay", "a number from 0 to below 1", config.ema_decay)
     _require(config.lsf_spacing <= 0.1, "lsf_spacing", "0 to 0.1 radians", config.lsf_spacing)
     _require(config.bandwidth_expansion <= 1, "bandwidth_expansion", "0 to 1", config.bandwidth_expansion)
-    run = config.consecutive_frames
-    fits = run > 0 and FRAMES_PER_GROUP % run == 0 and config.batch_size % run == 0
-    _require(fits, "consecutive_frames", f"1, 2, 4, 8 or 16, a divisor of batch_size {config.batch_size}", run)
+    _check_runs(config)
     trains = config.training_mode > 0
     _require(
         trains or config.distribute == "none", "distribute", "none in mode 0, which trains nothing", config.distribute
@@ -577,7 +608,36 @@ def _check(config: Config) -> None:
     _check_objective(config)
 
 
+def _check_runs(config: Config) -> None:
+    """Time-domain networks hear frames that share a gain; spectral ones long stretches, of which a batch has a few."""
+    run = config.consecutive_frames
+    divides = run > 0 and config.batch_size % run == 0
+    if config.block == SPECTRAL:
+        expected = f"at least 8 frames of 40 ms, a divisor of batch_size {config.batch_size}"
+        _require(divides and run >= 8, "consecutive_frames", expected, run)
+    else:
+        expected = f"1, 2, 4, 8 or 16, a divisor of batch_size {config.batch_size}"
+        _require(divides and FRAMES_PER_GROUP % run == 0, "consecutive_frames", expected, run)
+
+
+def _check_spectral(config: Config) -> None:
+    _require(not config.time_domain, "time_domain", "0 with spectral networks, which need LPC", config.time_domain)
+    _require(set(config.quantizer) == {"scalar"}, "quantizer", "scalar with spectral networks", config.quantizer)
+    fits = 160 <= config.hop <= 512 and config.hop % 16 == 0 and config.hop % config.fold == 0
+    _require(fits, "hop", f"a multiple of 16 and of fold {config.fold} from 160 to 512", config.hop)
+    _require(config.look_ahead <= 1, "look_ahead", "0 or 1", config.look_ahead)
+    for name, most in (("spectral_width", 1024), ("spectral_narrow", 512), ("spectral_blocks", 16)):
+        values = getattr(config, name)
+        in_range = len(values) > 0 and all(0 < value <= most for value in values)
+        _require(in_range, name, f"whole numbers from 1 to {most}", values)
+    kbps = config.rate_range
+    rising = len(kbps) == 2 and 0 < kbps[0] < kbps[1]
+    _require(not kbps or rising, "rate_range", "two rising numbers such as '6 32', or none", kbps)
+
+
 def _check_network(config: Config) -> None:
+    if config.block == SPECTRAL:
+        _check_spectral(config)
     _require(
         len(config.shape) >= 5 and min(config.shape) > 0,
         "shape",
@@ -592,10 +652,10 @@ def _check_network(config: Config) -> None:
     )
     in_range = all(2 <= number <= LSF_CODEBOOK_SIZE for number in bins)
     _require(bool(bins) and in_range, "bins", "2 to 256 bins each", bins)
-    halved = config.shape[2] % max(strides) == 0 or config.block == "folded"
+    halved = config.shape[2] % max(strides) == 0 or config.block in ("folded", SPECTRAL)
     _require(halved, "shape", f"a wide number that {max(strides)}, the stride, divides", config.shape)
     _require(
-        config.fold % 4 == 0 and FRAME_LENGTH % config.fold == 0,
+        config.fold % 4 == 0 and (config.block == SPECTRAL or FRAME_LENGTH % config.fold == 0),
         "fold",
         "4, 8, 16, 32 ... samples, a divisor of 512",
         config.fold,

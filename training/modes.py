@@ -21,6 +21,7 @@ from runs.runs import Journal, Run, changed_environment, environment, find_or_cr
 from runs.saved_model import load_model, saved_config, stage_folders
 from training.distribute import Cluster, join_cluster
 from training.loop import Training
+from training.same_speech import check_same_samples
 
 CONFIG, SPLITS, ENVIRONMENT = "config.json", "splits.json", "environment.json"
 BASE = "base"  # split of the files that the saved model was trained on, which a run starts from
@@ -72,6 +73,7 @@ def _lead(cluster: Cluster, config: Config, named: dict[str, Any]) -> Run:
     _check_splits(corpus)
     for line in corpus.left_out:
         log.info("left out: %s", line)
+    check_same_samples(run, corpus)
     _tell_followers(cluster, run, config)
     _check_same_speech(cluster, corpus, config.data_dir)
     journal = Journal(run, config.doc_dir)
@@ -262,7 +264,7 @@ def _check_splits(corpus: Corpus) -> None:
 
 def _test_files(run: Run, config: Config, named: dict[str, Any]) -> list[SpeechFile]:
     """Files to evaluate on, none of them a file or a speaker that the model was trained on."""
-    own_corpus = Path(run.read_record(CONFIG)["data_dir"])
+    own_corpus = _own_corpus(run)
     corpus = Path(config.data_dir) if "data_dir" in named else own_corpus
     if corpus.resolve() == own_corpus.resolve():
         files = [file for file in _recorded_files(run) if file.split == "test"]
@@ -309,6 +311,26 @@ def _recorded_files(run: Run, corpus: Path | None = None) -> list[SpeechFile]:
     """The files of a run; those of a run that ships are looked for in `corpus`, by default where they once lay."""
     folder = Path()
     if run.ships:
-        folder = corpus or Path(run.read_record(CONFIG)["data_dir"])
-    files = [SpeechFile(folder / row["path"], row["speaker"], row["split"]) for row in run.read_record(SPLITS)]
+        folder = corpus or _own_corpus(run)
+    files = [SpeechFile(folder / row["path"], row["speaker"], row["split"]) for row in _split_rows(run)]
     return [file for file in files if file.path.is_file()] if run.ships else files
+
+
+def _own_corpus(run: Run) -> Path:
+    """Where the speech lay that a run was trained on."""
+    config = run.read_record(CONFIG)
+    folder = config.get("data_dir") if isinstance(config, dict) else None
+    if not isinstance(folder, str):
+        raise UserError(f"expected a data_dir in {run.folder / CONFIG}, found none; restore the file")
+    return Path(folder)
+
+
+def _split_rows(run: Run) -> list[dict[str, str]]:
+    rows = run.read_record(SPLITS)
+    names = ("path", "speaker", "split")
+    whole = isinstance(rows, list) and all(
+        isinstance(row, dict) and all(isinstance(row.get(name), str) for name in names) for row in rows
+    )
+    if not whole:
+        raise UserError(f"expected rows of path, speaker and split in {run.folder / SPLITS}, found others; restore it")
+    return rows

@@ -16,9 +16,12 @@ class FusedAdam(keras.optimizers.Adam):
     """
 
     def __init__(
-        self, learning_rate: float | keras.optimizers.schedules.LearningRateSchedule, epsilon: float = 1e-7
+        self,
+        learning_rate: float | keras.optimizers.schedules.LearningRateSchedule,
+        epsilon: float = 1e-7,
+        beta_2: float = 0.999,
     ) -> None:
-        super().__init__(learning_rate, epsilon=epsilon)
+        super().__init__(learning_rate, beta_2=beta_2, epsilon=epsilon)
 
     def step(self, gradients: Sequence[tf.Tensor], variables: Sequence[keras.Variable]) -> None:
         """A step by gradients that all replicas have in common; Keras's own `apply` would add them up once more."""
