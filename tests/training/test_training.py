@@ -208,6 +208,12 @@ class TestVectorCodebooks:
         assert resumed.resume() == 3
         assert take_steps(resumed, 3) == expected
 
+    def test_the_journal_tells_how_many_entries_validation_files_use(self, tmp_path: Path) -> None:
+        place = Workplace(tmp_path)
+        run = place.train(training_mode=1, num_modules=1, **self.OPTIONS)
+        exported = place.events(run, "exported")[0]
+        assert 10 < exported["used_codec_1"] <= 1024
+
     def test_finetuning_goes_on_with_trained_ones(self, trainer_of: MakeTrainer) -> None:
         trainer = trainer_of(**self.OPTIONS, training_mode=5)
         before = trainer.cascade.codecs[0].quantizer.codebook.numpy()
