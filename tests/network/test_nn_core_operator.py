@@ -138,7 +138,7 @@ def test_a_gated_block_equals_two_separate_convolutions_and_their_product(dilati
 
 def test_the_fused_gate_starts_within_glorot_s_bound_for_both_branches_together() -> None:
     block = GatedBlock(wide=100, narrow=20, gate_kernel=15, back_kernel=9, dilation=1, activate=False)
-    block.build((None, 512, 100))
+    block.build((1, 512, 100))
     largest = np.abs(block.branches.kernel.numpy()).max()
     together, apart = math.sqrt(6 / (15 * (20 + 40))), math.sqrt(6 / (15 * (20 + 20)))
     assert largest == pytest.approx(together, rel=0.01)
