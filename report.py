@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from comparison.results import Recording, Store, faults
+from comparison.results import Store, faults
 from measures.measures import ALL_MEASURES
 from nsc import console
 from nsc.errors import UserError
@@ -23,8 +23,12 @@ if TYPE_CHECKING:
 
 USER_ERROR, INTERRUPTED = 2, 130
 PEERS = (
-    *(f"opus-{application}-cbr-{kbps}" for application in ("audio", "voip") for kbps in (9, 12, 16, 20, 24, 32)),
+    "opus-audio-*",
+    "opus-voip-*",
+    "opus-av-*-vbr-*",
     "amr-wb-*",
+    "lc3-*",
+    "lyra-*",
     "speex-[3579]",
     "g722",
 )
@@ -99,6 +103,9 @@ def _add_measure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--peers", nargs="*", default=list(PEERS), help=f"names or patterns (default {' '.join(PEERS)})"
     )
+    parser.add_argument(
+        "--lyra_dir", type=Path, help="folder of Lyra V2's LiteRT files (default the environment's LYRA_DIR)"
+    )
     parser.add_argument("--measures", nargs="+", default=list(ALL_MEASURES), choices=list(ALL_MEASURES))
     parser.add_argument("--files_per_speaker", type=int, default=0, help="at most so many (default 0: all)")
     parser.add_argument("--losses", type=float, nargs="+", default=[0.0], help="per cent of lost groups (default 0)")
@@ -111,12 +118,15 @@ def _add_measure(parser: argparse.ArgumentParser) -> None:
 
 def _measure(options: argparse.Namespace) -> None:
     from comparison.compare import compare, limit_threads
+    from comparison.peers.lyra import use_folder
 
     limit_threads()
+    if options.lyra_dir:
+        use_folder(options.lyra_dir)
     peers = _peers(options.peers)
     console.import_tensorflow()
     from comparison.coders import model_coder
-    from comparison.speech import refuse_overlap, speech_to_test
+    from comparison.speech import recordings_of, refuse_overlap, speech_to_test
 
     losses = tuple(sorted({0.0, *(percent / 100 for percent in options.losses)}))
     models = [model_coder(name, options.check_dir, losses, options.burst) for name in options.models]
@@ -128,7 +138,7 @@ def _measure(options: argparse.Namespace) -> None:
     store = Store(options.output)
     results = compare(
         [*models, *peers],
-        [Recording(file.path, file.speaker) for file in files],
+        recordings_of(files, options.data_dir),
         store,
         corpus=options.data_dir.resolve(),
         cache_dir=options.cache_dir.resolve(),
@@ -186,11 +196,10 @@ def _peers(patterns: Sequence[str]) -> list[PeerCoder]:
     from comparison import baselines
     from comparison.coders import PeerCoder
 
-    peers = baselines.find_peers(patterns)
-    for reason in dict.fromkeys(reason.partition(" needs ")[2] for reason in map(baselines.missing, peers) if reason):
-        names = ", ".join(peer.name for peer in peers if baselines.missing(peer).endswith(reason))
-        console.log.info("without %s: needs %s", names, reason)
-    return [PeerCoder(peer.name) for peer in peers if not baselines.missing(peer)]
+    able, lacking = baselines.usable(baselines.find_peers(patterns))
+    for need, names in lacking.items():
+        console.log.info("without %s: needs %s", ", ".join(names), need)
+    return [PeerCoder(peer.name) for peer in able]
 
 
 def main(arguments: Sequence[str]) -> int:

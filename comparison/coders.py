@@ -1,4 +1,4 @@
-"""What codes a signal for a comparison: a peer through ffmpeg, or one of our models through written .nsc files."""
+"""What codes a signal for a comparison: a peer, or one of our models through written .nsc files."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Coder(Protocol):
 
 @dataclass(frozen=True)
 class PeerCoder:
-    """A classical codec by name."""
+    """Another codec by name."""
 
     name: str
     losses: tuple[float, ...] = (0.0,)
@@ -69,8 +69,17 @@ class PeerCoder:
     def codec(self) -> Codec:
         """See Coder."""
         peer = baselines.PEERS[self.name]
-        commands, versions = tuple(peer.commands()), baselines.versions()
-        return Codec(peer.name, peer.name, peer.family, "peer", peer.high_pass, "", commands, versions)
+        return Codec(
+            peer.name,
+            peer.name,
+            peer.family,
+            "peer",
+            peer.high_pass,
+            commands=tuple(peer.commands()),
+            versions=peer.versions(),
+            delay_ms=peer.delay_ms,
+            waveform=peer.waveform,
+        )
 
     def code(self, samples: Samples, cache_dir: Path) -> list[Version]:
         """See Coder."""

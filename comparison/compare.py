@@ -73,7 +73,8 @@ class Task:
         return replace(self._blank(), error=" ".join(reason.split()))
 
     def _blank(self) -> Result:
-        return Result(self.coder.codec.name, 0, 0.0, str(self.corpus), self.file, self.recording.speaker)
+        recording = self.recording
+        return Result(self.coder.codec.name, 0, 0.0, str(self.corpus), self.file, recording.speaker, sex=recording.sex)
 
 
 @functools.lru_cache(maxsize=256)

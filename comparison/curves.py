@@ -27,6 +27,7 @@ class Measure:
 
 MEASURES = {
     "pesq_wb": Measure("PESQ-WB", 2),
+    "pesq_wb_padded": Measure("PESQ-WB padded", 2),
     "visqol": Measure("ViSQOL", 2),
     "stoi": Measure("STOI", 3),
     "si_sdr": Measure("SI-SDR dB", 1, waveform=True),
@@ -64,8 +65,9 @@ class Point:
         return measure in self.intervals and math.isfinite(self.intervals[measure].mean)
 
     def comparable(self, measure: str) -> bool:
-        """Whether the measure may stand beside that of other codecs: waveforms without their low end may not."""
-        return not (self.codec.high_pass and MEASURES[measure].waveform)
+        """Whether the measure may stand beside that of other codecs: others than the original's may not."""
+        other = self.codec.high_pass or not self.codec.waveform
+        return not (other and MEASURES[measure].waveform)
 
 
 Curves = dict[str, list[Point]]
