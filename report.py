@@ -51,6 +51,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_export(commands.add_parser("export", help="a listening test for webMUSHRA"))
     _add_ratings(commands.add_parser("ratings", help="what listeners of webMUSHRA said"))
     _add_bits(commands.add_parser("bits", help="where the bits of a file go"))
+    _add_spectrum(commands.add_parser("spectrum", help="where the noise of a codec is, by octave bands"))
     return parser
 
 
@@ -60,6 +61,15 @@ def _add_bits(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", required=True, help="run id or its beginning, id/stage, hash or folder")
     parser.add_argument("--check_dir", type=Path, default=Path("check"), help="folder of models (default check)")
     parser.add_argument("files", type=Path, nargs="+", help="speech: the first is drawn, bins are counted over all")
+
+
+def _add_spectrum(parser: argparse.ArgumentParser) -> None:
+    _add_output(parser)
+    parser.set_defaults(run=_spectrum)
+    parser.add_argument(
+        "--codecs", nargs="+", default=[], help="labels or names, or patterns of them (default: our models)"
+    )
+    parser.add_argument("--beside", default="opus-audio-*", help="codecs whose nearest rate is drawn alongside")
 
 
 def _add_export(parser: argparse.ArgumentParser) -> None:
@@ -189,6 +199,13 @@ def _bits(options: argparse.Namespace) -> None:
     model = load_model(find_model(options.model, options.check_dir))
     for line in draw_bits(model, options.files, options.output / "plots"):
         console.log.info("%s", line)
+
+
+def _spectrum(options: argparse.Namespace) -> None:
+    from comparison.spectrum import draw_spectra
+
+    for path in draw_spectra(Store(options.output), options.codecs, options.beside):
+        console.log.info("%s", path)
 
 
 def _peers(patterns: Sequence[str]) -> list[PeerCoder]:

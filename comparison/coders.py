@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from comparison import baselines
 from comparison.results import Codec
+from constants import SAMPLE_RATE
 from nsc import format as bitstream
 from nsc.errors import UserError
 from utilities import INT16_SCALE, atomic_write, to_int16
@@ -190,5 +191,9 @@ def model_coder(name: str, check_dir: Path, losses: tuple[float, ...] = (0.0,), 
     if run.parent == SHIPPED:
         label = label or run.name
     family = label or f"{run.name.partition('_')[2] or 'model'} {folder.name} {digest}"
-    codec = Codec(digest, f"{family} {digest}" if label else family, family, "model", high_pass, origin)
+    from nsc.coding.streaming import delay_samples
+
+    delay_ms = 1000 * delay_samples() / SAMPLE_RATE
+    shown = f"{family} {digest}" if label else family
+    codec = Codec(digest, shown, family, "model", high_pass, origin, delay_ms=delay_ms)
     return ModelCoder(folder, codec, losses, burst)

@@ -20,6 +20,7 @@ from comparison import plots, tables
 from comparison.curves import MEASURES, Point, points_of, shown_measures
 from comparison.drawing import PLOTS, draw_all
 from comparison.results import Codec, Result, Store, faults
+from comparison.rows import row_of
 from constants import SAMPLE_RATE
 from measures.measures import Interval
 from nsc.errors import UserError
@@ -270,10 +271,11 @@ def _score_rows(points: Sequence[Point], measures: Sequence[str]) -> dict[str, A
     rows = []
     for point in points:
         cells = [{"text": point.label, "value": point.label}, {"text": f"{point.kbps:.2f}", "value": point.kbps}]
+        row = row_of(point)
         for name in measures:
             interval = point.intervals.get(name, Interval(math.nan, math.nan, 0, 0))
             value = interval.mean if math.isfinite(interval.mean) else ""
-            cells.append({"text": tables.value_text(point, name), "value": value})
+            cells.append({"text": tables.value_text(row, name), "value": value})
         rows.append({"kind": point.codec.kind, "cells": cells})
     return {"headings": ["codec", "kbps", *(MEASURES[name].title for name in measures)], "rows": rows}
 

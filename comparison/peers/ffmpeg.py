@@ -187,8 +187,16 @@ def _speex(quality: int) -> FfmpegPeer:
 
 
 def _g722() -> FfmpegPeer:
-    g722: dict[str, str] = dict.fromkeys(("encoder", "decoder", "container"), "g722")
-    return FfmpegPeer("g722", "G.722", delay=22, delay_ms=G722_DELAY_MS, count_bits=whole_bits, **g722)
+    return FfmpegPeer(
+        "g722",
+        "G.722",
+        delay=22,
+        delay_ms=G722_DELAY_MS,
+        encoder="g722",
+        decoder="g722",
+        container="g722",
+        count_bits=whole_bits,
+    )
 
 
 PEERS: tuple[Peer, ...] = (
