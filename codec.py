@@ -105,7 +105,7 @@ def decode(data: bytes, model: SavedModel, layers: int | None = None) -> Decoded
 
     damage = Damage()
     blocks = list(decoded_blocks(data, model, layers, damage))
-    return Decoded(np.concatenate(blocks), damage)
+    return Decoded(np.concatenate([np.zeros(0, np.float32), *blocks]), damage)
 
 
 def decoded_blocks(data: bytes, model: SavedModel, layers: int | None, damage: Damage) -> Iterator[Signal]:
@@ -115,8 +115,8 @@ def decoded_blocks(data: bytes, model: SavedModel, layers: int | None, damage: D
     decoder = Decoder(model, layers)
     decoder.damage = damage
     for start in range(0, len(data), BYTE_BLOCK):
-        yield decoder.write(data[start : start + BYTE_BLOCK])
-    yield decoder.finish()
+        yield from decoder.pieces(data[start : start + BYTE_BLOCK])
+    yield from decoder.last_pieces()
 
 
 class Info(NamedTuple):

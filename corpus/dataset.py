@@ -8,7 +8,7 @@ import os
 import re
 import shutil
 import weakref
-import zipfile
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -22,13 +22,13 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from constants import (
+    FRAME_LENGTH,
     FRAMES_PER_GROUP,
     GAIN_DECAY_DB,
     GAIN_FLOOR_DB,
     GAIN_LEVELS,
     GAIN_STEP_DB,
     HOP,
-    LPC_CONTEXT,
     LPC_WINDOW_LENGTH,
     OVERLAP,
     SAMPLE_RATE,
@@ -57,9 +57,11 @@ VALIDATION_SHARE = 0.08  # of the speakers
 
 SHORTEST_SECONDS = 0.5
 SILENCE_DB = -70.0  # dB re full scale: a file whose loudest group is below holds no speech
-PACKING_FORMAT = 1  # raised when what a packed folder holds changes
+PACKING_FORMAT = 2  # raised when what a packed folder holds changes
 SHARDS_ENTRIES = ("gain", "hours", "speakers", "left_out", "held_out", "shards")
-DAMAGED = "expected packed speech, found a damaged file; delete this folder and try again"
+DELETE = "delete this folder and try again"
+DAMAGED = f"expected packed speech, found a damaged file; {DELETE}"
+VERIFIED_AT_ONCE = 1 << 22  # bytes of a recording that are checksummed at a time
 PACK_AGAIN = "run scripts/pack_corpus.py again"
 FILES_AT_ONCE = 32  # decoded files held in memory while packing
 HIGH_PASS_WARM_UP = 2048  # samples; the 50 Hz filter has forgotten its start by 240 dB
@@ -319,8 +321,10 @@ def split_summary(files: Iterable[SpeechFile]) -> list[dict[str, str | int]]:
 class Order(Protocol):
     """The training frames of an epoch in the order in which batches take them."""
 
-    def contexts(self, places: NDArray[np.integer], *, pre_emphasis: bool, high_pass: bool) -> NDArray[np.float32]:
-        """Samples [batch, 1024] of the frames at these places [batch], as `PackedCorpus.contexts` gives them.
+    def contexts(
+        self, places: NDArray[np.integer], *, pre_emphasis: bool, high_pass: bool, length: int = LPC_WINDOW_LENGTH
+    ) -> NDArray[np.float32]:
+        """Samples [batch, length] of the frames at these places [batch], as `PackedCorpus.contexts` gives them.
 
         Places beyond the last frame wrap round.
         """
@@ -340,6 +344,9 @@ class Corpus(Protocol):
 
     def speakers(self) -> dict[str, int]:
         """Number of speakers of each split."""
+
+    def checksums(self) -> dict[str, str]:
+        """What tells that the samples are the same: a checksum by recording, or by shard."""
 
     def num_training_frames(self, consecutive: int = 1) -> int:
         """Number of audible frames of the split train that are part of whole runs of so many."""
@@ -363,7 +370,7 @@ class PackedCorpus:
         try:
             self._read_index()
             self._descriptor = os.open(folder / "samples.int16", os.O_RDONLY)
-        except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile):
+        except Exception:  # a damaged archive may raise anything
             raise UserError(f"{folder}: {DAMAGED}") from None
         weakref.finalize(self, os.close, self._descriptor)
         if os.fstat(self._descriptor).st_size != 2 * self._lengths.sum():
@@ -374,6 +381,7 @@ class PackedCorpus:
             self._offsets: NDArray[np.int64] = index["offsets"]  # samples
             self._lengths: NDArray[np.int64] = index["lengths"]  # samples
             self._gain_indices: NDArray[np.uint8] = index["gain_indices"]  # one a group, file after file
+            self._checksums: NDArray[np.uint32] = index["checksums"]  # CRC-32 of each recording's samples
             self.left_out: list[str] = index["left_out"].tolist()
             columns = (index[name].tolist() for name in ("paths", "speakers", "splits"))
             self._files = [
@@ -384,6 +392,11 @@ class PackedCorpus:
         self._first_frames = np.cumsum(frames) - frames
         self._first_groups = np.cumsum(groups) - groups
         self._num_frames = frames
+        self._verified = np.zeros(len(frames), bool)
+        counts = {len(each) for each in (self._files, self._offsets, self._lengths, self._checksums)}
+        ends = np.cumsum(self._lengths)
+        if len(counts) > 1 or len(self._gain_indices) != groups.sum() or (self._offsets != ends - self._lengths).any():
+            raise ValueError("an index that does not fit together")
 
     @classmethod
     def pack(cls, files: Sequence[SpeechFile], cache_dir: str | Path, gain_mode: str = "group") -> "PackedCorpus":
@@ -409,6 +422,10 @@ class PackedCorpus:
     def speakers(self) -> dict[str, int]:
         """Number of speakers of each split."""
         return {split: len({file.speaker for file in self.files(split)}) for split in SPLITS}
+
+    def checksums(self) -> dict[str, str]:
+        """CRC-32 of the samples of each recording, by its path."""
+        return {str(file.path): f"{checksum:08x}" for file, checksum in zip(self._files, self._checksums, strict=True)}
 
     def seconds(self, split: str) -> float:
         """Duration of one split in seconds."""
@@ -448,28 +465,34 @@ class PackedCorpus:
         return self._gain_indices[self._first_groups[rows] + frames // FRAMES_PER_GROUP]
 
     def contexts(
-        self, frame_numbers: NDArray[np.integer], *, pre_emphasis: bool, high_pass: bool
+        self,
+        frame_numbers: NDArray[np.integer],
+        *,
+        pre_emphasis: bool,
+        high_pass: bool,
+        length: int = LPC_WINDOW_LENGTH,
     ) -> NDArray[np.float32]:
-        """The 1024 samples centred on each frame, filtered as the whole file would be, divided by the gain.
+        """The samples centred on each frame, filtered as the whole file would be, divided by the frame's gain.
 
         Args:
             frame_numbers: numbers [batch] as `frame_indices` gives them.
             pre_emphasis: filter by 1 - 0.68 z^-1.
             high_pass: filter by the 50 Hz high-pass first.
+            length: how many samples, an even number.
 
         Returns:
-            Samples [batch, 1024], zeros beyond the ends of the file.
+            Samples [batch, length], zeros beyond the ends of the file.
         """
         rows, frames = self._locate(frame_numbers)
         margin = int(pre_emphasis) + HIGH_PASS_WARM_UP * int(high_pass)
-        starts = frames * HOP - OVERLAP - LPC_CONTEXT
-        samples = self._read(rows, starts - margin, margin + LPC_WINDOW_LENGTH).astype(np.float32) / INT16_SCALE
+        starts = frames * HOP - OVERLAP + (FRAME_LENGTH - length) // 2
+        samples = self._read(rows, starts - margin, margin + length).astype(np.float32) / INT16_SCALE
         samples = high_pass_filter(samples) if high_pass else samples
         samples = pre_emphasise(samples) if pre_emphasis else samples
         contexts = samples[:, margin:]
         # The filters ring on beyond the file's end, where the signal is zero by definition.
         ends = self._lengths[rows] - starts
-        for row in np.flatnonzero(ends < LPC_WINDOW_LENGTH):
+        for row in np.flatnonzero(ends < length):
             contexts[row, max(ends[row], 0) :] = 0
         return contexts / gains_of(self.frame_gain_indices(frame_numbers))[:, None]
 
@@ -483,14 +506,25 @@ class PackedCorpus:
 
     def _read(self, rows: NDArray[np.int64], starts: NDArray[np.int64], length: int) -> NDArray[np.int16]:
         """Samples [batch, length] from `starts` on, relative to each file, zeros outside of it."""
+        self._verify(rows)
         samples = np.zeros((len(rows), length), "<i2")
         begins = np.clip(starts, 0, self._lengths[rows])
         ends = np.clip(starts + length, 0, self._lengths[rows])
         places = np.stack([self._offsets[rows] + begins, begins - starts, ends - starts], axis=1)
         for row, (offset, first, last) in zip(samples, places.tolist(), strict=True):
-            if last > first:
-                os.preadv(self._descriptor, [row[first:last].data], 2 * offset)
+            if last > first and os.preadv(self._descriptor, [row[first:last].data], 2 * offset) != 2 * (last - first):
+                raise UserError(f"{self.folder}: {DAMAGED}")
         return samples
+
+    def _verify(self, rows: NDArray[np.int64]) -> None:
+        """Raises UserError where recordings, when first used, are not those that were packed."""
+        for row in np.unique(rows[~self._verified[rows]]).tolist():
+            start, end, checksum = 2 * int(self._offsets[row]), 2 * int((self._offsets + self._lengths)[row]), 0
+            for at in range(start, end, VERIFIED_AT_ONCE):
+                checksum = zlib.crc32(os.pread(self._descriptor, min(VERIFIED_AT_ONCE, end - at), at), checksum)
+            if checksum != self._checksums[row]:
+                raise UserError(f"{self.folder}: the samples of {self._files[row].path} are damaged; {DELETE}")
+            self._verified[row] = True
 
 
 class Shuffle:
@@ -505,15 +539,17 @@ class Shuffle:
         self._frames = (runs[:, None] + np.arange(consecutive)).reshape(-1)
         self._firsts = firsts
 
-    def contexts(self, places: NDArray[np.integer], *, pre_emphasis: bool, high_pass: bool) -> NDArray[np.float32]:
-        """Samples [batch, 1024] of the frames at these places [batch], see `Order`."""
+    def contexts(
+        self, places: NDArray[np.integer], *, pre_emphasis: bool, high_pass: bool, length: int = LPC_WINDOW_LENGTH
+    ) -> NDArray[np.float32]:
+        """Samples [batch, length] of the frames at these places [batch], see `Order`."""
         numbers = self._frames.take(places, mode="wrap")
         holders = np.searchsorted(self._ends, numbers, side="right")
-        contexts = np.empty((len(numbers), LPC_WINDOW_LENGTH), np.float32)
+        contexts = np.empty((len(numbers), length), np.float32)
         for holder in np.unique(holders):
             own = holders == holder
             contexts[own] = self._folders[holder].contexts(
-                numbers[own] - self._firsts[holder], pre_emphasis=pre_emphasis, high_pass=high_pass
+                numbers[own] - self._firsts[holder], pre_emphasis=pre_emphasis, high_pass=high_pass, length=length
             )
         return contexts
 
@@ -587,14 +623,16 @@ def _pack_into(folder: Path, files: Sequence[SpeechFile], gain_mode: str) -> Non
 
 
 def _write_packed(folder: Path, files: Sequence[SpeechFile], gain_mode: str) -> None:
-    kept, lengths, left_out = [], [], []
+    kept, lengths, checksums, left_out = [], [], [], []
     gain_indices = [np.zeros(0, np.uint8)]
     with (folder / "samples.int16").open("wb") as output:
         for file, decoded in zip(files, _decode_all(files, gain_mode), strict=True):
             if isinstance(decoded, str):
                 left_out.append(decoded)
                 continue
-            output.write(decoded.samples.astype("<i2").tobytes())
+            data = decoded.samples.astype("<i2").tobytes()
+            output.write(data)
+            checksums.append(zlib.crc32(data))
             kept.append(file)
             lengths.append(len(decoded.samples))
             gain_indices.append(decoded.gain_indices)
@@ -611,6 +649,7 @@ def _write_packed(folder: Path, files: Sequence[SpeechFile], gain_mode: str) -> 
         lengths=np.array(lengths, np.int64),
         offsets=np.cumsum([0, *lengths[:-1]], dtype=np.int64),
         gain_indices=np.concatenate(gain_indices),
+        checksums=np.array(checksums, np.uint32),
         left_out=np.array(left_out, np.str_),
     )
 
@@ -645,6 +684,7 @@ def training_batches(
     high_pass: bool,
     gain_augmentation_db: float = 0.0,
     consecutive: int = 1,
+    length: int = LPC_WINDOW_LENGTH,
     share: tuple[int, int] = (0, 1),
 ) -> tf.data.Dataset:
     """Steps `first_step` to `num_steps` - 1 of an epoch: to resume is to start at a later step.
@@ -663,11 +703,12 @@ def training_batches(
         high_pass: see `PackedCorpus.contexts`.
         gain_augmentation_db: frames are scaled by random gains within +- this many dB.
         consecutive: a batch consists of runs of so many neighbouring frames, which divides 16: each has one gain.
+        length: samples centred on each frame: with long ones, frames only say where stretches of speech lie.
         share: number of this reader, from 0, and number of readers that divide each batch among them; all shares
             together are the batch that one reader would get.
 
     Returns:
-        Dataset of float32 [batch_size / readers, 1024].
+        Dataset of float32 [batch_size / readers, length].
 
     Raises:
         UserError: the training split holds no audible frame.
@@ -680,7 +721,7 @@ def training_batches(
 
     def batch(order: Order, step: int) -> NDArray[np.float32]:
         places = np.arange(step * batch_size, (step + 1) * batch_size)[own]
-        contexts = order.contexts(places, pre_emphasis=pre_emphasis, high_pass=high_pass)
+        contexts = order.contexts(places, pre_emphasis=pre_emphasis, high_pass=high_pass, length=length)
         shape = (batch_size // consecutive, 1)
         level = generator_of((seed, epoch), step).uniform(-gain_augmentation_db, gain_augmentation_db, shape)
         return contexts * (10 ** (level.repeat(consecutive, axis=0)[own] / 20)).astype(np.float32)
@@ -690,7 +731,7 @@ def training_batches(
         order = corpus.order((seed, epoch), consecutive)
         yield from (batch(order, step) for step in range(first_step, num_steps))
 
-    signature = tf.TensorSpec((size, LPC_WINDOW_LENGTH), tf.float32)
+    signature = tf.TensorSpec((size, length), tf.float32)
     dataset = tf.data.Dataset.from_generator(batches, output_signature=signature)
     return dataset.prefetch(PREFETCHED_BATCHES)
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import binascii
+import math
 import struct
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -26,6 +27,8 @@ MOST_SPANS = 16  # gains in a group
 MOST_SYMBOL_BYTES = 2  # the rarest symbol of a table that sums to 2^16
 INDEX_RANGE = 256  # groups are numbered modulo this
 AHEAD = 128  # groups that may be missing before one that counts as late instead
+MOST_MISSING = 9  # groups made up for each one that arrived; a stream that asks for more is damaged
+CHECKS_PER_BYTE = 256  # bytes that are checksummed in search of groups for each that arrives; damage takes a tenth
 
 _HEADER = struct.Struct(">3sB4sIBBH")
 _LENGTH = struct.Struct(">I")
@@ -160,8 +163,20 @@ def pack_group(group: Group) -> bytes:
     return checked + _CHECKSUM.pack(zlib.crc32(checked))
 
 
-def unpack_group(data: bytes, start: int, header: Header) -> tuple[Group | None, int]:
+# Whether a group of this number may come, given whether it says that it is the last, and its size in bytes.
+MayFollow = Callable[[int, bool, int], bool]
+
+
+def unpack_group(
+    data: bytes | bytearray, start: int, header: Header, may_follow: MayFollow | None = None
+) -> tuple[Group | None, int]:
     """Reads the group at a place of `data`.
+
+    Args:
+        data: some bytes of a file.
+        start: the place.
+        header: of the file.
+        may_follow: asked before the checksum is worked out; None for any.
 
     Returns:
         The group and where it ends. Without a group: 0 where there is no intact one, else where it would end, which
@@ -176,23 +191,24 @@ def unpack_group(data: bytes, start: int, header: Header) -> tuple[Group | None,
     end = body + length
     if len(data) < end:
         return None, end
+    gains = bytearray(data[body + 1 : body + 1 + header.spans])
+    is_last = bool(gains[0] & END_FLAG)
+    gains[0] &= ~END_FLAG
+    if max(gains) >= GAIN_LEVELS or (may_follow and not may_follow(data[body], is_last, end - start)):
+        return None, 0
     checksum = end - _CHECKSUM.size
     if zlib.crc32(memoryview(data)[start:checksum]) != _CHECKSUM.unpack_from(data, checksum)[0]:
         return None, 0
-    group = _unpack_body(data[body:checksum], header)
+    group = _unpack_body(bytes(data[body:checksum]), tuple(gains), is_last, header)
     return group, end if group else 0
 
 
-def _unpack_body(body: bytes, header: Header) -> Group | None:
-    gains = bytearray(body[1 : 1 + header.spans])
+def _unpack_body(body: bytes, gains: tuple[int, ...], is_last: bool, header: Header) -> Group | None:
     at, num_samples = 1 + header.spans, None
-    if gains[0] & END_FLAG:
-        gains[0] &= ~END_FLAG
+    if is_last:
         if len(body) < at + _LENGTH.size:
             return None
         num_samples, at = _LENGTH.unpack_from(body, at)[0], at + _LENGTH.size
-    if max(gains) >= GAIN_LEVELS:
-        return None
     lengths = []
     for _ in range(header.parts - 1):
         number = _unpack_number(body, at)
@@ -204,7 +220,7 @@ def _unpack_body(body: bytes, header: Header) -> Group | None:
     if borders[-2] > len(body):
         return None
     parts = tuple(body[start:end] for start, end in pairwise(borders))
-    return Group(body[0], tuple(gains), parts, num_samples)
+    return Group(body[0], gains, parts, num_samples)
 
 
 def _pack_number(value: int) -> bytes:
@@ -216,7 +232,7 @@ def _pack_number(value: int) -> bytes:
     return bytes([*data, value])
 
 
-def _unpack_number(data: bytes, at: int) -> tuple[int, int] | None:
+def _unpack_number(data: bytes | bytearray, at: int) -> tuple[int, int] | None:
     """A number and where it ends; None where there is none."""
     value = 0
     for place, byte in enumerate(data[at : at + _MOST_NUMBER_BYTES]):
@@ -240,52 +256,93 @@ class Gap(NamedTuple):
 class GroupReader:
     """Finds the groups of a file given in blocks of any size, and tells where some are missing.
 
-    After damage it looks for the next place with the checksum of a group that can follow.
+    After damage it looks for the next place with the checksum of a group that can follow. What comes after a long gap
+    is held back until enough groups have arrived to bear it out: a few bytes cannot ask for hours of made-up speech.
+
+    Attributes:
+        header: of the file.
+        arrived: groups found so far.
+        missing: groups missed so far.
+        damaged_bytes: bytes that belong to no group.
     """
 
     def __init__(self, header: Header) -> None:
         self.header = header
-        self.total = header.total_groups
-        self.passed = 0  # groups found or missed so far
-        self.damaged_bytes = 0
-        self._data = b""
+        self.arrived = self.missing = self.damaged_bytes = 0
+        self._total = header.total_groups
+        self._data = bytearray()
+        self._checks_left = 0
+        self._held: list[Group | Gap] = []
+
+    @property
+    def too_little_arrived(self) -> bool:
+        """Whether more is missing than may be made up."""
+        return self.missing > MOST_MISSING * self.arrived
 
     def write(self, data: bytes) -> list[Group | Gap]:
         """Takes the next bytes; gives the groups that they complete."""
         self._data += data
-        return self._read(at_end=False)
+        self._checks_left += CHECKS_PER_BYTE * len(data)
+        self._read(at_end=False)
+        return [] if self.too_little_arrived else self._released()
 
     def finish(self) -> list[Group | Gap]:
         """Gives what is left when no more bytes come, and the gap to the declared end."""
-        found = self._read(at_end=True)
-        missing = (self.total or 0) - self.passed
-        self.passed += max(0, missing)
-        return [*found, Gap(missing)] if missing > 0 else found
+        self._read(at_end=True)
+        missing = (self._total or 0) - self._passed
+        if missing > 0:
+            self.missing += missing
+            self._held.append(Gap(missing))
+        return self._released()
 
-    def _read(self, *, at_end: bool) -> list[Group | Gap]:
-        found: list[Group | Gap] = []
+    @property
+    def _passed(self) -> int:
+        return self.arrived + self.missing
+
+    def _released(self) -> list[Group | Gap]:
+        released, self._held = self._held, []
+        return released
+
+    def _read(self, *, at_end: bool) -> None:
         start = 0
         while start < len(self._data):
-            group, end = unpack_group(self._data, start, self.header)
+            group, end = unpack_group(self._data, start, self.header, self._may_follow)
             if end > len(self._data) and not at_end:
                 break
-            missing = None if group is None else self._missing_before(group)
-            if group is None or missing is None:
+            if group is None or not self._take(group):
                 self.damaged_bytes += 1
                 start += 1
                 continue
-            found += [Gap(missing), group] if missing else [group]
-            self.passed += missing + 1
-            if group.num_samples is not None:
-                self.total = self.passed
             start = end
-        self._data = self._data[start:]
-        return found
+        del self._data[:start]
 
-    def _missing_before(self, group: Group) -> int | None:
-        """How many groups are missing before this one; None if it cannot come here."""
-        missing = (group.number - self.passed) % INDEX_RANGE
-        possible = missing < AHEAD and (self.total is None or self.passed + missing < self.total)
+    def _take(self, group: Group) -> bool:
+        """Puts a group in its place; false if the length that it tells is not one that ends there."""
+        missing = self._missing_before(group.number)
+        if missing is None:
+            return False
+        number = self._passed + missing
+        if group.num_samples is not None:
+            if number_of_groups(group.num_samples, self.header.spans) != number + 1:
+                return False
+            self._total = number + 1
+        self._held += [Gap(missing), group] if missing else [group]
+        self.missing += missing
+        self.arrived += 1
+        return True
+
+    def _may_follow(self, number: int, is_last: bool, size: int) -> bool:
+        """See `MayFollow`. Each checksum is paid for, so that their work grows with the bytes and not faster."""
+        says_length_twice = is_last and self.header.num_samples is not None
+        if says_length_twice or self._missing_before(number) is None or size > self._checks_left:
+            return False
+        self._checks_left -= size
+        return True
+
+    def _missing_before(self, number: int) -> int | None:
+        """How many groups are missing before one of this number; None if it cannot come here."""
+        missing = (number - self._passed) % INDEX_RANGE
+        possible = missing < AHEAD and (self._total is None or self._passed + missing < self._total)
         return missing if possible else None
 
 
@@ -339,11 +396,13 @@ def lose_groups(data: bytes, loss: float, burst: float, seed: int) -> bytes:
         BitstreamError: the header cannot be read.
         UserError: values that no Gilbert channel has.
     """
-    if not 0 <= loss < 1 or burst < 1 or loss > burst * (1 - loss):
+    if not 0 <= loss < 1 or not 1 <= burst < math.inf or loss > burst * (1 - loss):
         raise UserError(
             f"expected a loss from 0 to below 1 and bursts of at least 1 and loss / (1 - loss) groups, found"
             f" {loss:g} and {burst:g}; choose longer bursts or less loss"
         )
+    if seed < 0:
+        raise UserError(f"expected a seed of at least 0, found {seed}; choose another")
     header, groups, *_ = read_contents(data)
     lost = gilbert_losses(len(groups), loss, burst, np.random.default_rng(seed))
     kept = [pack_group(group) for group, gone in zip(groups, lost, strict=True) if not gone]

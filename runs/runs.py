@@ -17,6 +17,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal, TextIO
 
+from nsc.console import log
 from nsc.errors import UserError
 from utilities import atomic_write
 
@@ -24,6 +25,7 @@ PACKAGE = "neural-speech-coding"
 SHIPPED = Path(__file__).resolve().parents[1] / "pretrained"  # models that come with the project, as finished runs
 STATE = "state.json"
 LOCK = "lock"
+RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_+-]*(\.[A-Za-z0-9_+-]+)*")  # names no other folder
 CANDIDATES_NAMED = 5  # runs that an error message lists
 
 LIBRARIES = ("tensorflow", "keras", "numpy", "scipy")
@@ -281,17 +283,36 @@ def _create(fingerprint: str, check_dir: Path, doc_dir: Path, name_end: str) -> 
 
 
 def _all_runs(check_dir: Path) -> list[Run]:
-    """Every run of a folder, newest first; folders without a state are not runs."""
-    runs = [_load(state.parent) for state in check_dir.glob(f"*/{STATE}")]
+    """Every run of a folder, newest first; folders without a state are not runs, damaged ones are named."""
+    runs = []
+    for state in sorted(check_dir.glob(f"*/{STATE}")):
+        try:
+            runs.append(_load(state.parent))
+        except UserError as error:
+            log.info("passed over: %s", error)
     return sorted(runs, key=lambda run: (run.created, run.id), reverse=True)
 
 
 def _load(folder: Path) -> Run:
     state = _read_json(folder / STATE)
-    try:
-        return Run(folder=folder, **state)
-    except TypeError:
-        raise UserError(f"expected a run's state in {folder / STATE}, found other keys: move it away") from None
+    if not isinstance(state, dict) or not _is_state(state, folder):
+        raise UserError(f"expected a run's state in {folder / STATE}, found something else: restore it or move it away")
+    return Run(folder=folder, **state)
+
+
+def _is_state(state: dict[str, Any], folder: Path) -> bool:
+    """Whether entries are those that `Run._write_state` writes, and the id a name that stays in its folder."""
+    created = state.get("created", math.nan)
+    return (
+        set(state) == {"id", "status", "fingerprint", "created"}
+        and isinstance(state["id"], str)
+        and RUN_ID.fullmatch(state["id"]) is not None
+        and folder.name.startswith(state["id"])
+        and state["status"] in ("unfinished", "finished")
+        and isinstance(state["fingerprint"], str)
+        and type(created) in (int, float)
+        and math.isfinite(created)
+    )
 
 
 def _newest_finished(runs: list[Run], check_dir: str | Path, suits: Callable[[Run], bool], need: str) -> Run:
@@ -328,7 +349,7 @@ def _fingerprint(config: Mapping[str, Any], files: Sequence[str]) -> str:
     """SHA-256 of the canonical JSON of both: equal whatever the order of keys."""
     both = {"config": _plain(config), "files": _plain(files)}
     canonical = json.dumps(both, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-    return hashlib.sha256(canonical.encode()).hexdigest()
+    return hashlib.sha256(canonical.encode(errors="surrogateescape")).hexdigest()  # names of files are any bytes
 
 
 def _plain(value: Any) -> Any:
@@ -351,7 +372,9 @@ def _read_json(path: Path) -> Any:
         return json.loads(path.read_bytes())
     except FileNotFoundError:
         raise UserError(f"expected {path.name} in the run's folder {path.parent}, found none") from None
-    except ValueError as error:
+    except OSError as error:
+        raise UserError(f"expected {path}, found what cannot be read ({error.strerror}): move it away") from None
+    except (ValueError, RecursionError) as error:
         raise UserError(f"expected JSON in {path}, found something else ({error}): move it away") from None
 
 
@@ -415,7 +438,7 @@ def _cut_torn_line(path: Path) -> None:
 def _append(path: Path, line: str) -> None:
     # Unbuffered: one line is one write call, which a kill cannot split.
     with path.open("ab", buffering=0) as file:
-        file.write(line.encode() + b"\n")
+        file.write(line.encode(errors="backslashreplace") + b"\n")
 
 
 def _readable(value: Any) -> str:

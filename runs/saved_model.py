@@ -6,7 +6,8 @@ import dataclasses
 import hashlib
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,9 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cmrl import Cascade
+from configs.bounds import check_bounds, check_weights
 from configs.config import Config, from_dict
+from network.cascades import cascade_of
+from nsc.entropy.check import check_tables
 from nsc.entropy.entropy_model import Tables
 from nsc.errors import UserError
+from runs.model_file import check_shapes, read_arrays, read_description, sizes_by_layer
 from utilities import atomic_write
 
 ARRAYS, DESCRIPTION = "model.npz", "model.json"
@@ -56,6 +61,7 @@ def save_model(
         num_modules=depth,
         strides=cascade.config.module_strides()[:depth],
         bins=cascade.config.module_bins()[:depth],
+        quantizer=cascade.config.quantizer[:depth],
         target_entropy_per_module=cascade.config.target_entropy_per_module[:depth],
     )
     arrays = weights_of(cascade, depth) | {TABLE_PREFIX + name: table for name, table in tables.items()}
@@ -90,18 +96,26 @@ def load_model(folder: Path) -> SavedModel:
     """Loads a stage's folder.
 
     Raises:
-        UserError: files are missing, damaged, or do not have the hash that they carry.
+        UserError: files are missing, damaged, do not have the hash that they carry, or do not fit together.
     """
     arrays, description = _read(folder)
-    cascade = Cascade(from_dict(description["config"], origin=str(folder / DESCRIPTION)))
-    assign_weights(cascade, arrays)
     tables = {name.removeprefix(TABLE_PREFIX): array for name, array in arrays.items() if name.startswith(TABLE_PREFIX)}
+    weights = {name: array for name, array in arrays.items() if not name.startswith(TABLE_PREFIX)}
+    with _naming(folder):
+        cascade = cascade_of(_checked_config(description, weights))
+        variables = _named_variables(cascade, len(cascade.codecs))
+        check_shapes(weights, {name: tuple(variable.shape) for name, variable in variables.items()})
+        parts = cascade.parts()
+        check_tables(tables, {part.name: part.shape for part in parts}, {part.name: part.alphabet for part in parts})
+    assign_weights(cascade, weights)
     return SavedModel(cascade, tables, description["stage"], description["sha256"][:8])
 
 
 def saved_config(folder: Path) -> Config:
     """The configuration of a stage's folder."""
-    return from_dict(_read(folder)[1]["config"], origin=str(folder / DESCRIPTION))
+    arrays, description = _read(folder)
+    with _naming(folder):
+        return _checked_config(description, arrays)
 
 
 def saved_taus(folder: Path) -> list[float]:
@@ -143,7 +157,7 @@ def assign_weights(cascade: Cascade, arrays: dict[str, NDArray[Any]]) -> None:
 
 
 def _named_variables(cascade: Cascade, depth: int) -> dict[str, keras.Variable]:
-    layers = [cascade.front_end, *cascade.codecs[:depth]]
+    layers = cascade.saved_layers(depth)
     return {f"{layer.name}/{number:03d}": variable for layer in layers for number, variable in enumerate(layer.weights)}
 
 
@@ -171,9 +185,8 @@ def _write(folder: Path, arrays: dict[str, NDArray[Any]], description: dict[str,
 
 def _read(folder: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
     try:
-        description = json.loads((folder / DESCRIPTION).read_text())
-        with np.load(folder / ARRAYS, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
+        description = read_description(folder / DESCRIPTION)
+        arrays = read_arrays(folder / ARRAYS)
         expected = description.pop("sha256")
         found = _digest(arrays, description)
     except Exception as error:  # a damaged archive may raise anything
@@ -181,3 +194,21 @@ def _read(folder: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
     if found != expected:
         raise UserError(f"the model in {folder} does not have the hash that it carries; copy it anew")
     return arrays, description | {"sha256": expected}
+
+
+def _checked_config(description: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Config:
+    """A saved configuration that asks for no more than the weights beside it."""
+    config = from_dict(description["config"], origin=DESCRIPTION)
+    check_bounds(config)
+    weights = {name: array for name, array in arrays.items() if not name.startswith(TABLE_PREFIX)}
+    check_weights(config, sizes_by_layer(weights))
+    return config
+
+
+@contextmanager
+def _naming(folder: Path) -> Iterator[None]:
+    """What is refused inside is told with the model's folder."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(f"{folder} holds no usable model: {error}; train it again or copy it anew") from None

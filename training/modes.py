@@ -21,6 +21,7 @@ from runs.runs import Journal, Run, changed_environment, environment, find_or_cr
 from runs.saved_model import load_model, saved_config, stage_folders
 from training.distribute import Cluster, join_cluster
 from training.loop import Training
+from training.same_speech import check_same_samples
 
 CONFIG, SPLITS, ENVIRONMENT = "config.json", "splits.json", "environment.json"
 BASE = "base"  # split of the files that the saved model was trained on, which a run starts from
@@ -72,6 +73,7 @@ def _lead(cluster: Cluster, config: Config, named: dict[str, Any]) -> Run:
     _check_splits(corpus)
     for line in corpus.left_out:
         log.info("left out: %s", line)
+    check_same_samples(run, corpus)
     _tell_followers(cluster, run, config)
     _check_same_speech(cluster, corpus, config.data_dir)
     journal = Journal(run, config.doc_dir)
@@ -133,20 +135,33 @@ def evaluate_saved(config: Config, named: dict[str, Any]) -> list[FileResult]:
 
 def _saved_stage(config: Config) -> tuple[Run, Path]:
     """The saved run that mode 0, 2 or 5 works on, and the folder of its stage."""
-    need = {0: "a finished run", 2: "a finished run with a first codec", 5: "a finished run to finetune"}
     run = find_run(
         config.base_model_id,
         config.check_dir,
         suits=lambda run: bool(_eligible_stages(run, config)),
-        need=f"{need[config.training_mode]} (--from_where_step {config.from_where_step})",
+        need=_needed(config),
     )
     stages = _eligible_stages(run, config)
     if not stages:
         trained = ", ".join(stage_folders(run.folder)) or "none yet"
+        cure = f"; --training_mode 5 --base_model_id {run.id} finetunes it" if _wants_finetuned(config) else ""
         raise UserError(
-            f"run {run.id} has no such stage (--from_where_step {config.from_where_step}): it has {trained}"
+            f"run {run.id} has no such stage (--from_where_step {config.from_where_step}): it has {trained}{cure}"
         )
     return run, stages[-1]
+
+
+def _needed(config: Config) -> str:
+    """What kind of run a mode looks for, and how it comes about where that is not plain."""
+    if _wants_finetuned(config):
+        step = config.from_where_step
+        return f"a finetuned run (--from_where_step {step}), which --training_mode 5 makes of a greedy one,"
+    need = {0: "a finished run", 2: "a finished run with a first codec", 5: "a finished run to finetune"}
+    return f"{need[config.training_mode]} (--from_where_step {config.from_where_step})"
+
+
+def _wants_finetuned(config: Config) -> bool:
+    return config.from_where_step == FINETUNED.get(config.training_mode)
 
 
 def _eligible_stages(run: Run, config: Config) -> list[Path]:
@@ -184,17 +199,19 @@ def _with_network_of(config: Config, base: Path, named: dict[str, Any]) -> Confi
     saved = saved_config(base)
     whole = dataclasses.replace(config, strides=config.module_strides(), bins=config.module_bins())
     if config.training_mode == 2:  # the followers are the flags' own
+        kinds = saved.quantizer[:1] + config.module_quantizers()[1:]
         resolved = dataclasses.replace(
-            whole.with_network_of(saved, keep=("num_modules", "strides", "bins")),
+            whole.with_network_of(saved, keep=("num_modules", "strides", "bins", "quantizer")),
             strides=saved.module_strides()[:1] + whole.strides[1:],
             bins=saved.module_bins()[:1] + whole.bins[1:],
+            quantizer=kinds[:1] if len(set(kinds)) == 1 else kinds,
         )
     else:
         resolved = whole.with_network_of(saved)
-    before, after = whole.to_dict(), resolved.to_dict()
+    typed, before, after = config.to_dict(), whole.to_dict(), resolved.to_dict()
     for flag in named:
         if before[flag] != after[flag]:
-            log.info("--%s %s gives way to the saved model's %s", flag, *map(shown, (before[flag], after[flag])))
+            log.info("--%s %s gives way to the saved model's %s", flag, *map(shown, (typed[flag], after[flag])))
     return resolved
 
 
@@ -247,7 +264,7 @@ def _check_splits(corpus: Corpus) -> None:
 
 def _test_files(run: Run, config: Config, named: dict[str, Any]) -> list[SpeechFile]:
     """Files to evaluate on, none of them a file or a speaker that the model was trained on."""
-    own_corpus = Path(run.read_record(CONFIG)["data_dir"])
+    own_corpus = _own_corpus(run)
     corpus = Path(config.data_dir) if "data_dir" in named else own_corpus
     if corpus.resolve() == own_corpus.resolve():
         files = [file for file in _recorded_files(run) if file.split == "test"]
@@ -294,6 +311,26 @@ def _recorded_files(run: Run, corpus: Path | None = None) -> list[SpeechFile]:
     """The files of a run; those of a run that ships are looked for in `corpus`, by default where they once lay."""
     folder = Path()
     if run.ships:
-        folder = corpus or Path(run.read_record(CONFIG)["data_dir"])
-    files = [SpeechFile(folder / row["path"], row["speaker"], row["split"]) for row in run.read_record(SPLITS)]
+        folder = corpus or _own_corpus(run)
+    files = [SpeechFile(folder / row["path"], row["speaker"], row["split"]) for row in _split_rows(run)]
     return [file for file in files if file.path.is_file()] if run.ships else files
+
+
+def _own_corpus(run: Run) -> Path:
+    """Where the speech lay that a run was trained on."""
+    config = run.read_record(CONFIG)
+    folder = config.get("data_dir") if isinstance(config, dict) else None
+    if not isinstance(folder, str):
+        raise UserError(f"expected a data_dir in {run.folder / CONFIG}, found none; restore the file")
+    return Path(folder)
+
+
+def _split_rows(run: Run) -> list[dict[str, str]]:
+    rows = run.read_record(SPLITS)
+    names = ("path", "speaker", "split")
+    whole = isinstance(rows, list) and all(
+        isinstance(row, dict) and all(isinstance(row.get(name), str) for name in names) for row in rows
+    )
+    if not whole:
+        raise UserError(f"expected rows of path, speaker and split in {run.folder / SPLITS}, found others; restore it")
+    return rows

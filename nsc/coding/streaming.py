@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -47,7 +48,6 @@ NETWORK_BATCH = FRAMES_PER_GROUP
 LEAD = OVERLAP + LPC_CONTEXT  # samples that a frame's context reaches back before the frame's new ones
 LOOK_AHEAD = LPC_CONTEXT  # samples that the context of a group's last frame reaches beyond the group
 DE_EMPHASIS = PRE_EMPHASIS ** np.arange(64)  # impulse response of 1 / (1 - 0.68 z^-1): what is left out is -213 dB
-MOST_MISSING = 9  # groups missing at the end for each that arrived; a length that asks for more is damage
 
 
 def delay_samples(spans: int = 1) -> int:
@@ -228,14 +228,19 @@ def file_symbols(data: bytes, model: SavedModel) -> dict[str, Symbols]:
         BitstreamError: the header cannot be read, or groups are missing or damaged.
     """
     header, groups, missing, damaged = read_contents(data)
-    if missing or damaged or header.num_samples is None:
+    if missing or damaged or header.num_samples is None or not groups:
         raise DamagedError(
-            f"expected a whole file of known length, found {missing} groups missing and {damaged} bytes damaged;"
-            " decode it instead"
+            f"expected a whole file of known length, found {len(groups)} groups, {missing} missing and {damaged} bytes"
+            " damaged; decode it instead"
         )
     coder, left, found = symbol_coder(model, header.layers), number_of_frames(header.num_samples), []
-    for group in groups:
-        found.append(coder.decode(group.parts, min(left, header.group_frames)))
+    for number, group in enumerate(groups):
+        try:
+            found.append(coder.decode(group.parts, min(left, header.group_frames)))
+        except ValueError as error:
+            raise DamagedError(
+                f"expected the symbols of group {number}, found none ({error}); decode the file instead"
+            ) from None
         left -= header.group_frames
     return {name: np.concatenate([each[name] for each in found]) for name in found[0]}
 
@@ -286,13 +291,7 @@ class Decoder:
             BitstreamError: the header is not that of an .nsc stream of this model.
             UserError: the stream does not have so many layers.
         """
-        if self._reader is None:
-            self._start += data
-            if len(self._start) < HEADER_BYTES:
-                return np.zeros(0, np.float32)
-            data = self._begin()
-        assert self._reader is not None
-        return self._decode(self._reader.write(data))
+        return np.concatenate([np.zeros(0, np.float32), *self.pieces(data)])
 
     def finish(self) -> Signal:
         """The samples that are left when no more bytes come.
@@ -300,21 +299,33 @@ class Decoder:
         Raises:
             BitstreamError: there was no header, or too little of the speech is there.
         """
+        return np.concatenate([np.zeros(0, np.float32), *self.last_pieces()])
+
+    def pieces(self, data: bytes) -> Iterator[Signal]:
+        """As `write`, a group at a time, however much a few bytes stand for; to be used up before the next bytes."""
+        if self._reader is None:
+            self._start += data
+            if len(self._start) < HEADER_BYTES:
+                return
+            data = self._begin()
+        assert self._reader is not None
+        yield from self._decode(self._reader.write(data))
+
+    def last_pieces(self) -> Iterator[Signal]:
+        """As `finish`, a group at a time."""
         if self._reader is None:
             unpack_header(self._start)
         assert self._reader is not None
         found = self._reader.finish()
-        missing = sum(each.groups for each in found if isinstance(each, Gap))
-        arrived = self._reader.passed - len(self.damage.lost) - missing
-        if missing > MOST_MISSING * arrived or not arrived:
+        arrived, missing = self._reader.arrived, self._reader.missing
+        if self._reader.too_little_arrived or not arrived:
             raise DamagedError(
-                f"expected {arrived + missing} groups, found {arrived}: too little of the speech is there;"
+                f"expected {max(1, arrived + missing)} groups, found {arrived}: too little of the speech is there;"
                 " fetch the file again"
             )
-        signal = self._decode(found)
+        yield from self._decode(found)
         self.damage.damaged_bytes = self._reader.damaged_bytes
         self.damage.end_missing = self._num_samples is None
-        return signal
 
     def _begin(self) -> bytes:
         header = unpack_header(self._start)
@@ -339,19 +350,20 @@ class Decoder:
                 " choose among them"
             )
 
-    def _decode(self, found: list[Group | Gap]) -> Signal:
-        blocks = [np.zeros(0, np.float32)]
+    def _decode(self, found: list[Group | Gap]) -> Iterator[Signal]:
         for each in found:
-            blocks.append(self._conceal(each.groups) if isinstance(each, Gap) else self._decode_group(each))
-        return np.concatenate(blocks)
+            if isinstance(each, Gap):
+                yield from (self._conceal() for _ in range(each.groups))
+            else:
+                yield self._decode_group(each)
 
     def _decode_group(self, group: Group) -> Signal:
         if group.num_samples is not None:
             self._num_samples = group.num_samples
-        count = self._frames_in_next(1)
+        count = self._frames_in_next()
         symbols = self._symbols(group, count)
         if symbols is None:
-            return self._conceal(1)
+            return self._conceal()
         self._concealment.arrived(symbols)
         gains = np.array(group.gains, np.uint8)
         self._gain = group.gains[-(-count // FRAMES_PER_GROUP) - 1]
@@ -368,19 +380,19 @@ class Decoder:
         except ValueError:
             return None
 
-    def _conceal(self, groups: int) -> Signal:
-        count = self._frames_in_next(groups)
-        self.damage.lost += range(self._groups_done, self._groups_done + groups)
-        self._groups_done += groups
+    def _conceal(self) -> Signal:
+        count = self._frames_in_next()
+        self.damage.lost.append(self._groups_done)
+        self._groups_done += 1
         gains = np.full(-(-count // FRAMES_PER_GROUP), self._gain, np.uint8)
         return self._synthesise(self._concealment.frames(count) * frame_gains(gains, count)[:, None])
 
-    def _frames_in_next(self, groups: int) -> int:
+    def _frames_in_next(self) -> int:
+        """Frames of the next group."""
         assert self.header is not None
-        whole = groups * self.header.group_frames
         if self._num_samples is None:
-            return whole
-        return max(0, min(whole, number_of_frames(self._num_samples) - self._frames_done))
+            return self.header.group_frames
+        return max(0, min(self.header.group_frames, number_of_frames(self._num_samples) - self._frames_done))
 
     def _synthesise(self, frames: NDArray[np.float32]) -> Signal:
         """Adds windowed frames [n, 512] to the signal; gives what no later frame will change."""

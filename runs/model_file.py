@@ -1,0 +1,114 @@
+"""A saved model's files, read with suspicion: nothing is asked of memory that the files do not hold."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import re
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nsc.errors import UserError
+
+MOST_BYTES: Final = 1 << 29  # of all arrays together; the largest network of the papers takes a hundredth
+MOST_DESCRIPTION_BYTES: Final = 1 << 20
+MOST_TAUS: Final = 64
+LARGEST_WEIGHT: Final = 1e6
+STAGE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+DIGEST: Final = re.compile(r"[0-9a-f]{64}")
+
+Arrays = dict[str, NDArray[Any]]
+
+
+def read_arrays(path: Path) -> Arrays:
+    """The arrays of an .npz file.
+
+    Raises:
+        UserError: they are too large.
+        Exception: of any kind, where the file is damaged.
+    """
+    arrays: Arrays = {}
+    with zipfile.ZipFile(path) as archive:
+        size = sum(member.file_size for member in archive.infolist())
+        if size > MOST_BYTES:
+            raise UserError(f"expected at most {MOST_BYTES} bytes of arrays, found {size}")
+        for member in archive.infolist():
+            name = member.filename.removesuffix(".npy")
+            if name in arrays:
+                raise UserError(f"expected every array once, found {name} twice")
+            arrays[name] = _read_array(archive.read(member), name)
+    return arrays
+
+
+def _read_array(data: bytes, name: str) -> NDArray[Any]:
+    file = io.BytesIO(data)
+    version = np.lib.format.read_magic(file)
+    read_header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}[version]
+    shape, _, dtype = read_header(file)
+    if dtype.kind not in "iuf":
+        raise UserError(f"{name}: expected numbers, found {dtype}")
+    expected, found = math.prod(shape) * dtype.itemsize, len(data) - file.tell()
+    if expected != found:
+        raise UserError(f"{name}: expected {expected} bytes, found {found}")
+    array = np.lib.format.read_array(io.BytesIO(data), allow_pickle=False)
+    # NaN is not below anything
+    if dtype.kind == "f" and not float(np.max(np.abs(array), initial=0)) <= LARGEST_WEIGHT:
+        raise UserError(f"{name}: expected finite numbers up to {LARGEST_WEIGHT:g}, found others")
+    return array
+
+
+def read_description(path: Path) -> dict[str, Any]:
+    """What a model says of itself: stage, configuration, taus and hash.
+
+    Raises:
+        UserError: entries are missing or of wrong types.
+        Exception: of any kind, where the file is damaged.
+    """
+    with path.open("rb") as file:
+        data = file.read(MOST_DESCRIPTION_BYTES + 1)
+    if len(data) > MOST_DESCRIPTION_BYTES:
+        raise UserError(f"expected at most {MOST_DESCRIPTION_BYTES} bytes of description, found more")
+    description = json.loads(data)
+    if not isinstance(description, dict):
+        raise UserError(f"expected a description, found {type(description).__name__}")
+    _check_entries(description)
+    return description
+
+
+def _check_entries(description: Mapping[str, Any]) -> None:
+    for name, pattern in (("stage", STAGE), ("sha256", DIGEST)):
+        value = description.get(name)
+        if not isinstance(value, str) or not pattern.fullmatch(value):
+            raise UserError(f"expected a {name}, found {str(value)[:40]!r}")
+    if not isinstance(description.get("config"), dict):
+        raise UserError(f"expected a configuration, found {type(description.get('config')).__name__}")
+    taus = description.get("tau", [])
+    numbers = isinstance(taus, list) and len(taus) <= MOST_TAUS
+    if not numbers or not all(type(tau) in (int, float) and math.isfinite(tau) for tau in taus):
+        raise UserError("expected a list of numbers as tau, found something else")
+
+
+def sizes_by_layer(arrays: Mapping[str, NDArray[Any]]) -> dict[str, list[int]]:
+    """How many numbers each array has, by the layer before the '/' of its name."""
+    sizes: dict[str, list[int]] = {}
+    for name, array in arrays.items():
+        sizes.setdefault(name.partition("/")[0], []).append(array.size)
+    return sizes
+
+
+def check_shapes(arrays: Mapping[str, NDArray[Any]], expected: Mapping[str, tuple[int, ...]]) -> None:
+    """Raises UserError where saved weights are not those of a network, name by name and shape by shape."""
+    for name in [*expected, *arrays]:
+        if name not in arrays:
+            raise UserError(f"expected a weight {name}, found none")
+        if name not in expected:
+            raise UserError(f"expected the network's weights, found {name}, which it does not have")
+        if arrays[name].dtype.kind != "f" or arrays[name].shape != expected[name]:
+            found = f"{arrays[name].dtype} {arrays[name].shape}"
+            raise UserError(f"{name}: expected numbers of shape {expected[name]}, found {found}")
