@@ -28,6 +28,7 @@ LOUD_PERCENTILE = 95
 FEWEST_FRAMES = 5  # of speech or pause in a file, for its bands to count
 FLOOR = 1e-12  # of power: digital silence has no ratio
 PARTS = ("speech", "pauses")
+OPUS = "opus-audio-*"  # it does not high-pass its input
 COLOURS = {WOMEN: plots.OURS[0], MEN: plots.OURS[1], "": plots.OURS[3]}
 
 Signal = NDArray[np.floating]
@@ -120,8 +121,18 @@ def draw_spectra(store: Store, patterns: Sequence[str], beside: str) -> list[Pat
     if not chosen:
         labels = ", ".join(point.label for point in points)
         raise UserError(f"expected a measured codec, found none for '{' '.join(patterns)}'; there are {labels}")
+    return draw_points(chosen, points, store.output, beside)
+
+
+def draw_points(chosen: Sequence[Point], points: Sequence[Point], output: Path, beside: str = OPUS) -> list[Path]:
+    """Draws a picture of each chosen point with the nearest rate of those that match a pattern alongside."""
     others = [point for point in points if fnmatch(point.codec.name, beside)]
-    return [_draw(point, _nearest(point, others), store.output / "plots") for point in chosen]
+    return [_draw(point, _nearest(point, others), output / "plots") for point in chosen]
+
+
+def picture_name(point: Point) -> str:
+    """Name of a point's picture without its ending."""
+    return "spectrum_" + "".join(letter if letter.isalnum() or letter in ".-" else "-" for letter in point.label)
 
 
 def _is_chosen(point: Point, patterns: Sequence[str]) -> bool:
@@ -145,8 +156,7 @@ def _draw(point: Point, other: Point | None, folder: Path) -> Path:
     for row, part in zip(axes, PARTS, strict=True):
         _label(row, part, point)
     figure.legend(*axes[0][0].get_legend_handles_labels(), loc="outside upper center", ncols=2, fontsize=9)
-    stem = "".join(letter if letter.isalnum() or letter in ".-" else "-" for letter in point.label)
-    return plots.save(figure, folder / f"spectrum_{stem}")
+    return plots.save(figure, folder / picture_name(point))
 
 
 def _by_sex(results: Sequence[Result]) -> dict[str, list[Result]]:
