@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from comparison.results import Recording, Store, faults
+from comparison.results import Store, faults
 from measures.measures import ALL_MEASURES
 from network.machine import import_tensorflow
 from nsc import console
@@ -24,8 +24,12 @@ if TYPE_CHECKING:
     from comparison.coders import PeerCoder
 
 PEERS = (
-    *(f"opus-{application}-cbr-{kbps}" for application in ("audio", "voip") for kbps in (9, 12, 16, 20, 24, 32)),
+    "opus-audio-*",
+    "opus-voip-*",
+    "opus-av-*-vbr-*",
     "amr-wb-*",
+    "lc3-*",
+    "lyra-*",
     "speex-[3579]",
     "g722",
 )
@@ -41,6 +45,7 @@ def _parser() -> Parser:
     _add_export(commands.add_parser("export", help="a listening test for webMUSHRA"))
     _add_ratings(commands.add_parser("ratings", help="what listeners of webMUSHRA said"))
     _add_bits(commands.add_parser("bits", help="where the bits of a file go"))
+    _add_spectrum(commands.add_parser("spectrum", help="where the noise of a codec is, by octave bands"))
     return parser
 
 
@@ -50,6 +55,15 @@ def _add_bits(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", required=True, help="run id or its beginning, id/stage, hash or folder")
     parser.add_argument("--check_dir", type=Path, default=Path("check"), help="folder of models (default check)")
     parser.add_argument("files", type=Path, nargs="+", help="speech: the first is drawn, bins are counted over all")
+
+
+def _add_spectrum(parser: argparse.ArgumentParser) -> None:
+    _add_output(parser)
+    parser.set_defaults(run=_spectrum)
+    parser.add_argument(
+        "--codecs", nargs="+", default=[], help="labels or names, or patterns of them (default: our models)"
+    )
+    parser.add_argument("--beside", default="opus-audio-*", help="codecs whose nearest rate is drawn alongside")
 
 
 def _add_export(parser: argparse.ArgumentParser) -> None:
@@ -93,6 +107,9 @@ def _add_measure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--peers", nargs="*", default=list(PEERS), help=f"names or patterns (default {' '.join(PEERS)})"
     )
+    parser.add_argument(
+        "--lyra_dir", type=Path, help="folder of Lyra V2's LiteRT files (default the environment's LYRA_DIR)"
+    )
     parser.add_argument("--measures", nargs="+", default=list(ALL_MEASURES), choices=list(ALL_MEASURES))
     parser.add_argument("--files_per_speaker", type=int, default=0, help="at most so many (default 0: all)")
     parser.add_argument("--losses", type=float, nargs="+", default=[0.0], help="per cent of lost groups (default 0)")
@@ -105,12 +122,15 @@ def _add_measure(parser: argparse.ArgumentParser) -> None:
 
 def _measure(options: argparse.Namespace) -> None:
     from comparison.compare import compare, limit_threads
+    from comparison.peers.lyra import use_folder
 
     limit_threads()
+    if options.lyra_dir:
+        use_folder(options.lyra_dir)
     peers = _peers(options.peers)
     import_tensorflow()
     from comparison.coders import model_coder
-    from comparison.speech import refuse_overlap, speech_to_test
+    from comparison.speech import recordings_of, refuse_overlap, speech_to_test
 
     losses = tuple(sorted({0.0, *(percent / 100 for percent in options.losses)}))
     models = [model_coder(name, options.check_dir, losses, options.burst) for name in options.models]
@@ -122,7 +142,7 @@ def _measure(options: argparse.Namespace) -> None:
     store = Store(options.output)
     results = compare(
         [*models, *peers],
-        [Recording(file.path, file.speaker) for file in files],
+        recordings_of(files, options.data_dir),
         store,
         corpus=options.data_dir.resolve(),
         cache_dir=options.cache_dir.resolve(),
@@ -175,16 +195,22 @@ def _bits(options: argparse.Namespace) -> None:
         console.log.info("%s", line)
 
 
+def _spectrum(options: argparse.Namespace) -> None:
+    from comparison.spectrum import draw_spectra
+
+    for path in draw_spectra(Store(options.output), options.codecs, options.beside):
+        console.log.info("%s", path)
+
+
 def _peers(patterns: Sequence[str]) -> list[PeerCoder]:
     """Those that can be used here; the others are named with the command that installs them."""
     from comparison import baselines
     from comparison.coders import PeerCoder
 
-    peers = baselines.find_peers(patterns)
-    for reason in dict.fromkeys(reason.partition(" needs ")[2] for reason in map(baselines.missing, peers) if reason):
-        names = ", ".join(peer.name for peer in peers if baselines.missing(peer).endswith(reason))
-        console.log.info("without %s: needs %s", names, reason)
-    return [PeerCoder(peer.name) for peer in peers if not baselines.missing(peer)]
+    able, lacking = baselines.usable(baselines.find_peers(patterns))
+    for need, names in lacking.items():
+        console.log.info("without %s: needs %s", ", ".join(names), need)
+    return [PeerCoder(peer.name) for peer in able]
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -58,7 +58,7 @@ setup(
         ],
         "report": ["matplotlib>=3.9", "jinja2>=3.1", "pyyaml>=6"],
         # without the lattice its scores are those of an older mapping; speequal, its kin in C++, needs Bazel to install
-        "visqol": ["visqol-python[lattice]>=3.8,<4"],
+        "visqol": ["visqol-python[lattice]>=3.8,<4", "numba>=0.60"],
         "dev": [
             "build>=1",
             "pytest>=8",

@@ -1,4 +1,4 @@
-"""What codes a signal for a comparison: a peer through ffmpeg, or one of our models through written .nsc files."""
+"""What codes a signal for a comparison: a peer, or one of our models through written .nsc files."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 import nsc
 from comparison import baselines
 from comparison.results import Codec
+from constants import SAMPLE_RATE
 from nsc import format as bitstream
 from nsc.errors import UserError
 from nsc.format.channel import lose_groups
@@ -62,7 +63,7 @@ class Coder(Protocol):
 
 @dataclass(frozen=True)
 class PeerCoder:
-    """A classical codec by name."""
+    """Another codec by name."""
 
     name: str
     losses: tuple[float, ...] = (0.0,)
@@ -71,8 +72,17 @@ class PeerCoder:
     def codec(self) -> Codec:
         """See Coder."""
         peer = baselines.PEERS[self.name]
-        commands, versions = tuple(peer.commands()), baselines.versions()
-        return Codec(peer.name, peer.name, peer.family, "peer", peer.high_pass, "", commands, versions)
+        return Codec(
+            peer.name,
+            peer.name,
+            peer.family,
+            "peer",
+            peer.high_pass,
+            commands=tuple(peer.commands()),
+            versions=peer.versions(),
+            delay_ms=peer.delay_ms,
+            waveform=peer.waveform,
+        )
 
     def code(self, samples: Samples, cache_dir: Path) -> list[Version]:
         """See Coder."""
@@ -178,5 +188,9 @@ def model_coder(name: str, check_dir: Path, losses: tuple[float, ...] = (0.0,), 
     if run.parent == SHIPPED:
         label = label or run.name
     family = label or f"{run.name.partition('_')[2] or 'model'} {folder.name} {digest}"
-    codec = Codec(digest, f"{family} {digest}" if label else family, family, "model", high_pass, origin)
+    from nsc.coding.streaming import delay_samples
+
+    delay_ms = 1000 * delay_samples() / SAMPLE_RATE
+    shown = f"{family} {digest}" if label else family
+    codec = Codec(digest, shown, family, "model", high_pass, origin, delay_ms=delay_ms)
     return ModelCoder(folder, codec, losses, burst)

@@ -21,10 +21,11 @@ from numpy.typing import NDArray
 
 import nsc
 import report
-from comparison import baselines, claims, coders
+from comparison import claims, coders
 from comparison.claims import claim
 from comparison.coders import ModelCoder, PeerCoder, Version, model_coder
 from comparison.compare import compare
+from comparison.peers import ffmpeg
 from comparison.results import Recording, Result, Store, faults
 from nsc import format as bitstream
 from runs.saved_model import SavedModel, save_model
@@ -270,7 +271,7 @@ def test_peers_that_are_not_installed_are_named_and_the_rest_goes_on(
     monkeypatch.setenv("PATH", str(tmp_path))
     assert measure(tmp_path, "--peers", "g722", "pcm16", "speex-3", "--files_per_speaker", "1") == 0
     lines = [line for line in capsys.readouterr().err.splitlines() if "without" in line]
-    assert lines == [f"without speex-3, g722: needs ffmpeg, found none: {baselines.INSTALL}"]
+    assert lines == [f"without speex-3, g722: needs ffmpeg, found none: {ffmpeg.INSTALL}"]
     assert {each.codec for each in Store(tmp_path / "report").all()} == {"pcm16"}
 
 
