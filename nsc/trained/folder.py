@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,7 @@ TRAINED = "model.json"  # what a training run leaves; it has to be exported firs
 class Description:
     """What a model's folder says of it, read without loading the model.
 
-    kind: "cascade".
+    kind: "cascade" or "spectral".
     name: the id by which it goes.
     digest: first eight hex digits of its hash, which files carry.
     settings: of its kind.
@@ -88,7 +89,7 @@ def load(folder: Path, threads: int = 1) -> Model:
         UserError: files are missing, damaged, or do not have the hash that the description says.
     """
     description = read_description(folder)
-    loaders = {"cascade": _load_cascade}
+    loaders = {"cascade": _load_cascade, "spectral": _load_spectral}
     if description.kind not in loaders:
         raise UserError(f"{folder} holds a model of kind {description.kind}, which this nsc does not know; update it")
     try:
@@ -106,11 +107,23 @@ def _load_cascade(description: Description, threads: int) -> Model:
     parts = tuple(Part(each["name"], tuple(each["shape"]), each["alphabet"]) for each in settings.pop("parts"))
     known = CascadeSettings(parts, **settings)
 
-    def read(graph: str) -> bytes:
-        return read_checked(description, {"encoder": ENCODER, "decoder": DECODER}[graph])
-
-    network = LiteRtNetwork(read, parts, known.depth, threads)
+    network = LiteRtNetwork(partial(_read_graph, description), parts, known.depth, threads)
     return CascadeModel(description.digest, known, read_tables(description), network)
+
+
+def _load_spectral(description: Description, threads: int) -> Model:
+    from nsc.entropy.spectral_coder import SpectralCoder
+    from nsc.spectral.litert import LiteRtSpectralNetwork
+    from nsc.spectral.model import SpectralModel
+    from nsc.spectral.network import SpectralSettings
+
+    settings = SpectralSettings(**description.settings)
+    network = LiteRtSpectralNetwork(partial(_read_graph, description), settings.depth, settings.hop, threads)
+    return SpectralModel(description.digest, settings, SpectralCoder.read(read_tables(description)), network)
+
+
+def _read_graph(description: Description, graph: str) -> bytes:
+    return read_checked(description, {"encoder": ENCODER, "decoder": DECODER}[graph])
 
 
 def read_tables(description: Description) -> dict[str, Any]:
