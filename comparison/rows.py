@@ -137,9 +137,9 @@ class Versus:
     @classmethod
     def from_entry(cls, entry: Mapping[str, Any]) -> Self:
         """What `entry` wrote."""
-        found = entry["difference"]
-        intervals = _intervals({name: found[name] for name in ("everybody", "women", "men")})
-        return cls(**{**entry, "difference": Difference(**intervals, worst=_number(found["worst"]))})
+        *found, worst = entry["difference"]
+        intervals = _intervals(dict(zip(("everybody", "women", "men"), found, strict=True)))
+        return cls(**{**entry, "difference": Difference(**intervals, worst=_number(worst))})
 
 
 def differences_of(points: Sequence[Point], curves: Curves) -> list[Versus]:
