@@ -12,17 +12,18 @@ import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from comparison.results import Store, faults
 from measures.measures import ALL_MEASURES
+from network.machine import import_tensorflow
 from nsc import console
+from nsc.console import Parser
 from nsc.errors import UserError
 
 if TYPE_CHECKING:
     from comparison.coders import PeerCoder
 
-USER_ERROR, INTERRUPTED = 2, 130
 PEERS = (
     "opus-audio-*",
     "opus-voip-*",
@@ -36,16 +37,9 @@ PEERS = (
 FAULTS_NAMED = 20
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise UserError(f"{message}; --help shows how it is used")
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
-        prog="report.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
-    )
-    commands = parser.add_subparsers(dest="command", required=True, parser_class=_Parser)
+def _parser() -> Parser:
+    parser = Parser(prog="report.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True)
     _add_measure(commands.add_parser("measure", help="code, decode and score files"))
     _add_draw(commands.add_parser("draw", help="curves and tables of what was measured"))
     _add_page(commands.add_parser("page", help="curves, tables and a page to listen to"))
@@ -137,7 +131,7 @@ def _measure(options: argparse.Namespace) -> None:
     if options.lyra_dir:
         use_folder(options.lyra_dir)
     peers = _peers(options.peers)
-    console.import_tensorflow()
+    import_tensorflow()
     from comparison.coders import model_coder
     from comparison.speech import recordings_of, refuse_overlap, speech_to_test
 
@@ -194,10 +188,10 @@ def _ratings(options: argparse.Namespace) -> None:
 
 
 def _bits(options: argparse.Namespace) -> None:
-    console.import_tensorflow()
-    from codec import find_model
+    import_tensorflow()
     from comparison.bits import draw_bits
     from runs.saved_model import load_model
+    from runs.stages import find_model
 
     model = load_model(find_model(options.model, options.check_dir))
     for line in draw_bits(model, options.files, options.output / "plots"):
@@ -225,16 +219,12 @@ def _peers(patterns: Sequence[str]) -> list[PeerCoder]:
 def main(arguments: Sequence[str]) -> int:
     """Runs what the command line asks for; returns the exit status."""
     console.show_own_lines()
-    try:
+
+    def work() -> None:
         options = _parser().parse_args(list(arguments))
         options.run(options)
-    except UserError as error:
-        print(f"report.py: {error}", file=sys.stderr)
-        return USER_ERROR
-    except KeyboardInterrupt:
-        print("report.py: stopped; the same command continues", file=sys.stderr)
-        return INTERRUPTED
-    return 0
+
+    return console.exit_status("report.py", work, "stopped; the same command continues")
 
 
 if __name__ == "__main__":

@@ -13,11 +13,13 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
+import nsc
 from comparison import baselines
 from comparison.results import Codec
 from constants import SAMPLE_RATE
 from nsc import format as bitstream
 from nsc.errors import UserError
+from nsc.format.channel import lose_groups
 from utilities import INT16_SCALE, atomic_write, to_int16
 
 if TYPE_CHECKING:
@@ -121,19 +123,15 @@ class ModelCoder:
         return versions
 
     def _whole_file(self, path: Path, samples: Samples) -> bytes:
-        import codec
-
         if not path.is_file():
             signal = np.divide(samples, INT16_SCALE, dtype=np.float32)
-            atomic_write(path, codec.encode(signal, load_alone(self.folder)))
+            atomic_write(path, nsc.encode(signal, load_alone(self.folder).codec))
         return path.read_bytes()
 
     def _decoded(self, data: bytes, loss: float, content: str) -> Samples:
-        import codec
-
         if loss:
-            data = bitstream.lose_groups(data, loss, self.burst, seed=int(content[:8], 16))
-        return to_int16(codec.decode(data, load_alone(self.folder)).signal)
+            data = lose_groups(data, loss, self.burst, seed=int(content[:8], 16))
+        return to_int16(nsc.decode(data, load_alone(self.folder).codec).signal)
 
 
 def _is_intact(path: Path, length: int) -> bool:
@@ -146,9 +144,9 @@ def _is_intact(path: Path, length: int) -> bool:
 @functools.cache
 def load_alone(folder: Path) -> SavedModel:
     """A model in a process that uses one thread, since each processor core has a process of its own."""
-    from nsc import console
+    from network.machine import import_tensorflow
 
-    console.import_tensorflow()
+    import_tensorflow()
     import tensorflow as tf
 
     from runs.saved_model import load_model
@@ -165,7 +163,7 @@ def model_coder(name: str, check_dir: Path, losses: tuple[float, ...] = (0.0,), 
     """The coder of a saved model.
 
     Args:
-        name: as `codec.find_model` takes it, with LABEL= before it or not; models of one label share a curve.
+        name: as `runs.stages.find_model` takes it, with LABEL= before it or not; models of one label share a curve.
         check_dir: folder of runs.
         losses: shares of groups to lose.
         burst: mean number of groups lost in a row.
@@ -173,9 +171,8 @@ def model_coder(name: str, check_dir: Path, losses: tuple[float, ...] = (0.0,), 
     Raises:
         UserError: there is no such model.
     """
-    from codec import find_model
     from runs.runs import SHIPPED
-    from runs.saved_model import DESCRIPTION
+    from runs.stages import DESCRIPTION, find_model
 
     label, equals, wanted = name.rpartition("=")
     if equals and not label:

@@ -69,6 +69,12 @@ def test_si_sdr_ignores_scale_and_offset_where_snr_does_not(speech: Signal, scal
     assert abs(snr(speech, scale * decoded + offset) - snr(speech, decoded)) > 1
 
 
+def test_si_sdr_tells_what_the_correlation_tells(speech: Signal) -> None:
+    decoded = 0.5 * (speech + noise_like(speech, decibels_below=10)) + 0.01
+    correlation = np.corrcoef(speech, decoded)[0, 1]
+    assert si_sdr(speech, decoded) == pytest.approx(10 * np.log10(correlation**2 / (1 - correlation**2)), abs=1e-3)
+
+
 def test_pesq_and_stoi_of_the_same_speech_are_at_their_top(speech: Signal) -> None:
     assert pesq_wb(speech, speech) > 4.6
     assert stoi(speech, speech) == pytest.approx(1, abs=1e-6)
