@@ -100,7 +100,7 @@ def row_of(point: Point) -> Row:
         kind=point.codec.kind,
         layer=point.layer,
         kbps=point.kbps,
-        delay_ms=point.codec.delay_ms,
+        delay_ms=point.delay_ms,
         files=len(point.results),
         flagged=sum(result.misaligned for result in point.results),
         waveform=point.codec.waveform and not point.codec.high_pass,

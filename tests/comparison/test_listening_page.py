@@ -35,7 +35,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A report on three clips, two layers of a model and a peer, whose label is not harmless."""
     output = tmp_path_factory.mktemp("report") / "with space"
     store = Store(output)
-    store.describe(Codec("ours", "ours", "ours", "model", origin="run/first", delay_ms=498))
+    store.describe(Codec("ours", "ours", "ours", "model", origin="run/first"))
     store.describe(Codec("loud", "<b>loud</b> & noisy", "loud", "peer", True, commands=("ffmpeg -i pipe:0",)))
     for (name, layer), level in NOISE.items():
         store.append([_noisy(output, name, layer, level, place) for place in range(len(CLIPS))])
@@ -62,6 +62,7 @@ def _noisy(output: Path, name: str, layer: int, level: float, place: int) -> Res
         decoded=str(decoded),
         measures={"pesq_wb": SCORES[name][place] + layer, "snr": -20 * np.log10(level)},
         sex="FMM"[place],
+        delay_ms=498 * (name == "ours"),
     )
 
 
