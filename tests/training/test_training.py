@@ -23,6 +23,7 @@ from runs import runs
 from runs.runs import Journal
 from runs.saved_model import load_model, saved_weights, stage_folders
 from tests.helpers import tiny
+from tests.helpers.coding import CODE_GAIN
 from tests.helpers.places import GOLDEN
 from tests.helpers.tiny import CORPUS, Workplace, wait_for
 from training import loop, modes
@@ -174,6 +175,8 @@ class TestVectorCodebooks:
 
     def test_they_start_from_the_codes_at_the_end_of_the_warm_up(self, trainer_of: MakeTrainer) -> None:
         trainer = trainer_of(**self.OPTIONS)
+        last = trainer.cascade.codecs[0].encoder.layers[-1]
+        last.kernel.assign(last.kernel * CODE_GAIN)  # as codes are after a real warm-up: far beyond the grid
         codebook = trainer.cascade.codecs[0].quantizer.codebook
         grid = codebook.numpy()
 
@@ -188,7 +191,7 @@ class TestVectorCodebooks:
         near = error()
         assert np.abs(codebook.numpy() - grid).max() > 0.05
         codebook.assign(grid)
-        assert near < 0.2 * error()
+        assert near < 0.5 * error()
 
     def test_the_averaged_weights_start_there_with_them(self, trainer_of: MakeTrainer) -> None:
         trainer = trainer_of(**self.OPTIONS)
