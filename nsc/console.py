@@ -1,65 +1,59 @@
-"""The terminal: the program's own lines, without TensorFlow's start-up notes."""
+"""The terminal: the program's own lines, exit statuses, and a parser whose complaints are one line."""
 
 from __future__ import annotations
 
+import argparse
 import logging
 import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import NoReturn
 
 from nsc.errors import UserError
+
+USER_ERROR, INTERRUPTED = 2, 130  # exit statuses; 130 is what shells expect after Ctrl-C
 
 log = logging.getLogger("neural_speech_coding")
 
 
 def show_own_lines() -> None:
-    """Sends the project's lines to standard error as they are, and of other libraries their errors only."""
+    """Sends the project's lines to standard error as they are."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(message)s"))
     log.handlers[:] = [handler]
     log.setLevel(logging.INFO)
     log.propagate = False
-    logging.getLogger("absl").setLevel(logging.ERROR)
 
 
-def exit_status(program: str, work: Callable[[], int | None]) -> int:
-    """What `work` returns, 0 for nothing; 2 after one line that says what it refuses."""
+def exit_status(program: str, work: Callable[[], int | None], interrupted: str = "") -> int:
+    """What `work` returns, 0 for nothing; 2 after one line that says what it refuses; 130 after Ctrl-C.
+
+    Args:
+        program: whose name begins the line.
+        work: what is done.
+        interrupted: a line to print after Ctrl-C.
+    """
     try:
         return work() or 0
     except UserError as error:
         print(f"{program}: {error}", file=sys.stderr)
-        return 2
-
-
-def import_tensorflow() -> None:
-    """Imports TensorFlow, which takes seconds, without its notes about CUDA and oneDNN.
-
-    Its mistakes reach Python as exceptions, so that none of them is lost.
-    """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    with _native_notes_hidden(), _without("matplotlib"):
-        import tensorflow  # noqa: F401
+        return USER_ERROR
+    except KeyboardInterrupt:
+        if interrupted:
+            print(f"{program}: {interrupted}", file=sys.stderr)
+        return INTERRUPTED
 
 
 @contextmanager
-def _without(module: str) -> Iterator[None]:
-    """Hides a module that others import where it is there: Keras would draw pictures and takes half a second to."""
-    if module in sys.modules:
+def native_notes_hidden() -> Iterator[None]:
+    """Points file descriptor 2 nowhere: native libraries announce their devices there, whatever Python says."""
+    try:
+        sys.stderr.flush()
+        kept = os.dup(2)
+    except (OSError, AttributeError, ValueError):  # there is no standard error
         yield
         return
-    sys.modules[module] = None  # type: ignore[assignment]
-    try:
-        yield
-    finally:
-        del sys.modules[module]
-
-
-@contextmanager
-def _native_notes_hidden() -> Iterator[None]:
-    """Points file descriptor 2 nowhere: what is printed during the import ignores TF_CPP_MIN_LOG_LEVEL."""
-    sys.stderr.flush()
-    kept = os.dup(2)
     try:
         with open(os.devnull, "wb") as nowhere:
             os.dup2(nowhere.fileno(), 2)
@@ -67,3 +61,14 @@ def _native_notes_hidden() -> Iterator[None]:
     finally:
         os.dup2(kept, 2)
         os.close(kept)
+
+
+class Parser(argparse.ArgumentParser):
+    """Raises UserError where argparse would print its usage and exit; never guesses abbreviated flags."""
+
+    def __init__(self, **options: object) -> None:
+        super().__init__(allow_abbrev=False, **options)  # type: ignore[arg-type]
+
+    def error(self, message: str) -> NoReturn:
+        """Raises UserError."""
+        raise UserError(f"{message}; --help shows how it is used")

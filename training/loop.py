@@ -18,7 +18,8 @@ from corpus.dataset import Corpus
 from network.cascades import cascade_of
 from nsc.errors import UserError
 from runs.runs import Journal, Run
-from runs.saved_model import STAGES, assign_weights, save_model, saved_taus, saved_weights, stage_folders
+from runs.saved_model import assign_weights, save_model, saved_taus, saved_weights
+from runs.stages import STAGES, stage_folders
 from training.distribute import Cluster
 from training.objective import Losses
 from training.rate_control import CONTROL_INTERVAL
@@ -96,6 +97,7 @@ class Training:
         with trainer.average.applied():
             # a training of fewer steps than that is not to spend longer on its tables
             share = min(1.0, trainer.total_steps / TABLE_STEPS)
+            trainer.prepare_export(share * self.config.context_minutes)
             tables = trainer.tables(max(VALIDATION_TABLE_STEPS, round(share * TABLE_STEPS)))
             tables |= trainer.context_tables(share * self.config.context_minutes)
             scores = validation.score(cascade, tables, stage.depth)

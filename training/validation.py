@@ -16,8 +16,8 @@ from constants import SAMPLE_RATE
 from corpus.dataset import SpeechFile
 from measures.measures import score
 from network import feed_forward
+from network.entropy_model import GAIN_BITS_PER_FRAME, Tables, kilobits_per_second
 from nsc.entropy.context_model import frame_code_lengths, read_models
-from nsc.entropy.entropy_model import GAIN_BITS_PER_FRAME, Tables, kilobits_per_second
 from utilities import load_speech
 
 LONGEST = 6 * SAMPLE_RATE  # samples of a file that validation listens to

@@ -14,7 +14,7 @@ import main
 from nsc.errors import UserError
 from runs import runs
 from runs.runs import Run
-from runs.saved_model import stage_folders
+from runs.stages import stage_folders
 from tests.helpers.readme import README_COMMAND
 from tests.helpers.tiny import CORPUS, ROOT, Workplace, eager_and_short, wait_for
 from training import modes

@@ -295,3 +295,11 @@ def test_the_interval_of_nothing_measured_is_nan() -> None:
 def test_values_and_speakers_of_different_lengths_are_an_error() -> None:
     with pytest.raises(ValueError):
         mean_with_interval([1.0, 2.0], ["a"])
+
+
+def test_pesq_with_silence_around_hears_the_same_speech(speech_signals: list[NDArray[np.float32]]) -> None:
+    signal = speech_signals[0].astype(float)
+    noisy = signal + 0.01 * np.random.default_rng(0).standard_normal(len(signal))
+    assert measures.pesq_wb_padded(signal, signal) == measures.pesq_wb(signal, signal)
+    assert abs(measures.pesq_wb_padded(signal, noisy) - measures.pesq_wb(signal, noisy)) < 0.3
+    assert math.isnan(measures.pesq_wb_padded(0 * signal, signal))

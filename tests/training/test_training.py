@@ -21,7 +21,8 @@ from nsc.entropy.context_model import read_models
 from nsc.errors import UserError
 from runs import runs
 from runs.runs import Journal
-from runs.saved_model import load_model, saved_weights, stage_folders
+from runs.saved_model import load_model, saved_weights
+from runs.stages import stage_folders
 from tests.helpers import tiny
 from tests.helpers.coding import CODE_GAIN
 from tests.helpers.places import GOLDEN
