@@ -203,14 +203,18 @@ class TestVectorCodebooks:
         with trainer.average.applied():
             np.testing.assert_array_equal(codebook.numpy(), started)
 
-    def test_a_run_that_goes_on_at_that_moment_starts_them_alike(self, trainer_of: MakeTrainer) -> None:
+    @pytest.mark.parametrize("step", [3, 4])
+    def test_a_run_that_goes_on_at_that_moment_or_later_has_them_alike(
+        self, step: int, trainer_of: MakeTrainer
+    ) -> None:
         whole, halted = trainer_of(**self.OPTIONS), trainer_of(**self.OPTIONS)
-        expected = take_steps(whole, 6)[3:]
-        take_steps(halted, 3)
+        expected = take_steps(whole, 6)[step:]
+        take_steps(halted, step)
         halted.save()
         resumed = trainer_of(**self.OPTIONS)
-        assert resumed.resume() == 3
-        assert take_steps(resumed, 3) == expected
+        assert resumed.resume() == step
+        assert take_steps(resumed, 6 - step) == expected
+        assert float(resumed.cascade.codecs[0].quantizer.alpha) == float(whole.cascade.codecs[0].quantizer.alpha)
 
     def test_the_journal_tells_how_many_entries_validation_files_use(self, tmp_path: Path) -> None:
         place = Workplace(tmp_path)
