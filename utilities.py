@@ -20,7 +20,9 @@ from constants import (
     PRE_EMPHASIS,
     SAMPLE_RATE,
 )
+from nsc.console import log
 from nsc.errors import UserError
+from nsc.recording import open_recording
 
 FloatArray = NDArray[np.floating]
 
@@ -158,7 +160,7 @@ def frame_gains(indices: NDArray[np.integer], num_frames: int) -> NDArray[np.flo
 
 
 def load_speech(path: str | Path) -> NDArray[np.float32]:
-    """Read an audio file (wav, flac, ogg, NIST SPHERE) as 16 kHz mono.
+    """Read an audio file of any kind that `open_recording` takes as 16 kHz mono.
 
     Returns:
         Samples [round(n * 16000 / rate)] in [-1, 1]; channels are averaged, other rates resampled.
@@ -166,13 +168,13 @@ def load_speech(path: str | Path) -> NDArray[np.float32]:
     Raises:
         UserError: the file cannot be read, is empty or holds values that are not finite.
     """
+    recording = open_recording(Path(path), str(path))
+    for note in recording.notes:
+        log.info("%s: %s", path, note)
     try:
-        channels, rate = soundfile.read(path, dtype="float32", always_2d=True)
-    except (soundfile.SoundFileError, OSError, MemoryError) as error:  # a broken header may claim any length
-        raise UserError(_reading_advice(Path(path), error)) from error
-    if not np.isfinite(channels).all():
-        raise UserError(f"{path}: expected finite samples, found NaN or infinity; leave the file out")
-    signal = resample(channels.mean(axis=1), rate)
+        signal = resample(np.concatenate(list(recording.blocks())), recording.rate)
+    except MemoryError:
+        raise UserError(f"{path}: expected speech that fits into memory, found too much; cut it") from None
     if not len(signal):
         raise UserError(f"{path}: expected speech, found no samples; leave the file out")
     return np.clip(signal, -1, 1)
@@ -187,16 +189,6 @@ def resample(signal: NDArray[np.float32], rate: int) -> NDArray[np.float32]:
     divisor = np.gcd(rate, SAMPLE_RATE)
     resampled = resample_poly(signal.astype(np.float64), SAMPLE_RATE // divisor, rate // divisor)
     return resampled[: round(len(signal) * SAMPLE_RATE / rate)].astype(np.float32)
-
-
-def _reading_advice(path: Path, error: Exception) -> str:
-    if not path.is_file():
-        return f"{path}: expected an audio file, found none; check the path"
-    with path.open("rb") as file:
-        header = file.read(1024)
-    if header.startswith(b"NIST_1A") and b"shorten" in header:
-        return f"{path}: expected uncompressed NIST SPHERE, found shorten compression; convert it with sph2pipe"
-    return f"{path}: expected wav, flac, ogg or NIST SPHERE, found what cannot be read ({error}); leave it out"
 
 
 def to_int16(signal: FloatArray) -> NDArray[np.int16]:

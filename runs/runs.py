@@ -191,6 +191,9 @@ def find_run(
             f"model id '{base_model_id}' fits {len(fitting)} runs in {check_dir}: {_names(fitting)}; "
             "give more of the id"
         )
+    for state in Path(check_dir).glob(f"*/{STATE}"):
+        if state.parent.name.startswith(base_model_id):
+            _load(state.parent)  # which says what is wrong with it
     nearest = _names(_nearest(base_model_id, runs))
     raise UserError(f"no model id in {check_dir} begins with '{base_model_id}'; choose one of {nearest}")
 

@@ -1,0 +1,101 @@
+"""Hostile input until something breaks: streams that lie under right checksums, over files of every model that ships.
+
+python scripts/fuzz.py --count 100000 --seed 7
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import signal
+import sys
+import time
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import numpy as np
+from fuzzing.streams import LONGEST_BLOCK, SymbolDecoder, mutated, outcome
+from fuzzing.targets import files_of, shipped_targets
+from tqdm import tqdm
+
+from nsc.console import exit_status, show_own_lines
+
+
+@dataclass
+class Summary:
+    """What came of it.
+
+    outcomes: how often each ended so.
+    broken: seed, trial and error of every promise not kept.
+    slowest: seconds of the processor that the slowest took, and its trial.
+    """
+
+    tried: int = 0
+    outcomes: Counter[str] = field(default_factory=Counter)
+    broken: list[str] = field(default_factory=list)
+    slowest: tuple[float, int] = (0.0, 0)
+    seconds: float = 0.0
+
+    def lines(self) -> list[str]:
+        """For people."""
+        ends = [f"  {count:9,} {name}" for name, count in self.outcomes.most_common()]
+        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        return [
+            f"{self.tried:,} streams in {self.seconds:.0f} s of processor time",
+            *ends,
+            f"slowest {1000 * self.slowest[0]:.0f} ms (trial {self.slowest[1]}), largest memory {memory:.0f} MB",
+            f"{len(self.broken)} broken promises",
+            *self.broken,
+        ]
+
+
+def fuzz_streams(count: int, seed: int) -> Summary:
+    """Tries so many streams; the same seed tries the same ones, each decided by (seed, trial) alone."""
+    targets = shipped_targets()
+    files = files_of(targets, np.random.default_rng(seed))
+    decode, summary = SymbolDecoder(targets), Summary()
+    with suppress(KeyboardInterrupt):  # what was tried until then counts
+        for trial in tqdm(range(count), unit="stream", disable=None):
+            _try_stream(files, decode, (seed, trial), summary)
+    return summary
+
+
+def _try_stream(files: Sequence[bytes], decode: SymbolDecoder, number: tuple[int, int], summary: Summary) -> None:
+    generator = np.random.default_rng(number)
+    data, start = mutated(files, generator), time.process_time()
+    try:
+        summary.outcomes[outcome(data, decode, int(generator.integers(1, LONGEST_BLOCK)))] += 1
+    except Exception as error:  # whatever else comes out is what is looked for
+        summary.outcomes[f"broken: {type(error).__name__}"] += 1
+        summary.broken.append(f"seed {number[0]}, trial {number[1]}: {error!r}")
+    took = time.process_time() - start
+    summary.tried += 1
+    summary.seconds += took
+    summary.slowest = max(summary.slowest, (took, number[1]))
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Runs what the command line asks for; returns the exit status: 1 if a promise was broken."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--count", type=int, default=10_000, help="streams to try (default %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="of the streams (default %(default)s)")
+    options = parser.parse_args(list(arguments))
+    show_own_lines()
+    return exit_status("fuzz.py", lambda: _fuzz(options))
+
+
+def _fuzz(options: argparse.Namespace) -> int:
+    summary = fuzz_streams(options.count, options.seed)
+    print("\n".join(summary.lines()))
+    return 1 if summary.broken else 0
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # also in the background
+    sys.exit(main(sys.argv[1:]))
