@@ -55,7 +55,7 @@ class Cascade(keras.Model):
     def __init__(self, config: Config) -> None:
         super().__init__(name="cascade")
         self.config = config
-        self.front_end = TimeDomainFrontEnd() if config.time_domain else LpcFrontEnd(config)
+        self.front_end = TimeDomainFrontEnd(config) if config.time_domain else LpcFrontEnd(config)
         self.codecs = [NeuralSpeechCodec(config, module) for module in range(config.num_modules)]
         self.built = True
 
@@ -125,6 +125,10 @@ class Cascade(keras.Model):
         output = self.call(contexts, ["straight_through"] * depth, "straight_through")
         quantised = ([] if output.analysis.lsf is None else [output.analysis.lsf]) + output.codes
         return [tf.reduce_sum(each.assignments, axis=(0, 1)) for each in quantised]
+
+    def saved_layers(self, depth: int) -> list[keras.layers.Layer]:
+        """The layers whose weights make the model of the first `depth` codecs, in the order of a saved model."""
+        return [self.front_end, *self.codecs[:depth]]
 
     def variables_of(self, modules: Sequence[int], *, front_end: bool) -> list[keras.Variable]:
         """The trainable variables of the named modules (from 0) and, if asked for, of the front end."""

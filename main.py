@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from configs.config import PROGRAM, QUICKSTART, Config, parse_flags
+from configs.notes import flags_without_effect
 from nsc import console
 from nsc.errors import UserError
 
@@ -20,6 +21,9 @@ def main(arguments: Sequence[str]) -> int:
         config, named = parse_flags(arguments)
         if not arguments:
             console.log.info("no flags: running %s on %s", QUICKSTART.name, config.data_dir)
+        idle = flags_without_effect(arguments, config)
+        if idle:
+            console.log.info("without effect here: %s", "; ".join(idle))
         _dispatch(config, named)
     except UserError as error:
         print(f"{PROGRAM}: {error}", file=sys.stderr)

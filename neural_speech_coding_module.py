@@ -46,10 +46,12 @@ class NeuralSpeechCodec(keras.Model):
         self.encoder, self.decoder = build_networks(config, stride)
         self.code_shape: tuple[int, int] = tuple(self.encoder.outputs[0].shape[1:])
         self.knows_envelope = config.film_units > 0
-        scalar = config.quantizer == "scalar"
+        scalar = config.module_quantizers()[module] == "scalar"
         codebook = scalar_codebook(config.module_bins()[module]) if scalar else vector_codebook()
-        self.quantizer = SoftToHardQuantizer(codebook, config.alpha_start, trainable_alpha=config.trains_alpha)
-        self.has_warm_up = scalar
+        alpha = config.alpha_start if scalar else config.vector_alpha_start
+        self.quantizer = SoftToHardQuantizer(codebook, alpha, trainable_alpha=config.trains_alpha)
+        self.starts_from_codes = not scalar and config.vector_start == "data"
+        self.warm_up_decision = "bypass" if scalar or self.starts_from_codes else config.quantizer_gradient
         self.mu_law = config.mu_law
         self.scale = config.res_scalar
         self.built = True
@@ -68,10 +70,14 @@ class NeuralSpeechCodec(keras.Model):
             The decoded frames, float32 [batch, 512], and what the quantiser made of the code.
         """
         code = self.analyse(signal, polynomial)
-        if decision == "bypass" and not self.has_warm_up:
-            decision = "straight_through"
-        quantised = self.quantizer(mu_law_compress(code) if self.mu_law else code, decision=decision)
+        if decision == "bypass":
+            decision = self.warm_up_decision
+        quantised = self.quantizer(self.companded(code), decision=decision)
         return self.synthesise(quantised.decoded, polynomial), quantised
+
+    def companded(self, code: tf.Tensor) -> tf.Tensor:
+        """What the quantiser sees of a code."""
+        return mu_law_compress(code) if self.mu_law else code
 
     def analyse(self, signal: tf.Tensor, polynomial: tf.Tensor | None = None) -> tf.Tensor:
         """Encodes float32 [batch, 512], beside A [batch, 17], to the unquantised code [batch, positions, channels]."""

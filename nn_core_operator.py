@@ -15,6 +15,7 @@ import tensorflow as tf
 from constants import MU, SCALAR_CODE_LIMIT, VECTOR_CODE_LENGTH, VECTOR_CODEBOOK_LIMIT, VECTOR_CODEBOOK_SIDE
 
 LEAKY_SLOPE = 0.2
+SMALLEST_DISTANCE = 1e-6  # of a codebook's entries where alpha is scaled by it
 FOLD = 16  # samples of a block in end convolutions: 8 and 32 take as long or longer
 Shape = tuple[int, ...]  # of a batch, whose own size is None
 Activation = Callable[[tf.Tensor], tf.Tensor]
@@ -313,6 +314,12 @@ class SoftToHardQuantizer(keras.layers.Layer):
         """The softmax scale, below 0."""
         return -tf.exp(self.log_scale)
 
+    def restart(self, codebook: np.ndarray) -> None:
+        """Takes other entries, as many, and an alpha by which neighbours lie as many nats apart as before."""
+        nearer = neighbour_distance(self.codebook.numpy()) / max(neighbour_distance(codebook), SMALLEST_DISTANCE)
+        self.codebook.assign(codebook)
+        self.log_scale.assign(self.log_scale + math.log(nearer))
+
     def call(self, code: tf.Tensor, decision: str = "hard") -> Quantised:
         """Quantises float32 [batch, positions, channels], paired into units where the codebook holds vectors.
 
@@ -323,7 +330,7 @@ class SoftToHardQuantizer(keras.layers.Layer):
         """
         if decision not in DECISIONS:
             raise ValueError(f"decision is one of {DECISIONS}, not {decision!r}")
-        units = self._units(code)
+        units = self.units_of(code)
         distances = self._distances(units)
         symbols = tf.argmin(distances, axis=-1, output_type=tf.int32)
         if decision == "hard":
@@ -357,7 +364,8 @@ class SoftToHardQuantizer(keras.layers.Layer):
     def _mixture(self, assignments: tf.Tensor) -> tf.Tensor:
         return tf.tensordot(assignments, self.codebook, axes=1)
 
-    def _units(self, code: tf.Tensor) -> tf.Tensor:
+    def units_of(self, code: tf.Tensor) -> tf.Tensor:
+        """A code [batch, positions, channels] in what the codebook quantises, [batch, *symbols, length of a vector]."""
         return tf.reshape(code, [-1, *self.symbols_shape(code.shape[1:]), *self.unit])
 
     def _distances(self, units: tf.Tensor) -> tf.Tensor:
@@ -372,6 +380,13 @@ class SoftToHardQuantizer(keras.layers.Layer):
 
     def _shaped(self, values: tf.Tensor, shape: Sequence[int]) -> tf.Tensor:
         return tf.reshape(values, [-1, *shape])
+
+
+def neighbour_distance(codebook: np.ndarray) -> float:
+    """Median distance from an entry of a codebook [bins, length] to its nearest neighbour."""
+    distances = np.linalg.norm(codebook[:, None] - codebook, axis=-1)
+    np.fill_diagonal(distances, np.inf)
+    return float(np.median(distances.min(axis=1)))
 
 
 def scalar_codebook(bins: int) -> np.ndarray:

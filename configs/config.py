@@ -16,13 +16,17 @@ from constants import FRAME_LENGTH, FRAMES_PER_GROUP, LSF_CODEBOOK_SIZE
 from nsc.errors import UserError
 
 PROGRAM = "main.py"
-MAY_BE_NEGATIVE = ("alpha_start", "lsf_alpha_start")
+MAY_BE_NEGATIVE = ("alpha_start", "vector_alpha_start", "lsf_alpha_start")
 ABOVE_ZERO = (
     "num_modules",
     "res_scalar",
+    "time_domain_scale",
     "gated_kernel",
     "end_kernel",
     "fold",
+    "hop",
+    "step_power",
+    "step_start",
     "folded_width",
     "folded_narrow",
     "folded_blocks",
@@ -31,9 +35,13 @@ ABOVE_ZERO = (
     "learning_rate",
     "epochs",
     "batch_size",
+    "adam_epsilon",
     "validation_files",
 )
 BARE = ("new", "deterministic")
+SPECTRAL = "spectral"  # the kind of network that works on the lapped spectrum
+WINDOWS = ("sine", "kbd", "low_overlap")  # of the lapped transform
+IGNORED = ("window_size",)  # flags of the first implementation that never had an effect
 QUICKSTART = Path(__file__).parent / "quickstart.toml"
 
 
@@ -133,9 +141,10 @@ class Config:
     )
     block: str = option(
         "gln",
-        "network: gated linear blocks, bottleneck blocks, or gated blocks on samples folded into channels",
+        "network: gated linear blocks, bottleneck blocks, gated blocks on samples folded into channels, or on the "
+        "lapped spectrum",
         flag="resnet_type",
-        choices=("gln", "bottleneck", "folded"),
+        choices=("gln", "bottleneck", "folded", SPECTRAL),
         network=True,
     )
     shape: tuple[int, ...] = option(
@@ -146,7 +155,7 @@ class Config:
     )
     gated_kernel: int = option(15, "kernel of the two gated convolutions (gln)", network=True)
     end_kernel: int = option(55, "kernel of the first, code and last convolution (gln, bottleneck)", network=True)
-    fold: int = option(16, "samples folded into channels (folded)", network=True)
+    fold: int = option(16, "samples, or bins of a spectrum, folded into channels (folded, spectral)", network=True)
     folded_width: int = option(144, "wide channels (folded)", network=True)
     folded_narrow: int = option(64, "narrow channels (folded)", network=True)
     folded_blocks: int = option(3, "residual blocks in encoder and decoder each (folded)", network=True)
@@ -156,6 +165,18 @@ class Config:
         "hidden units by which the LPC envelope scales and shifts every layer's channels (folded); 0: none",
         network=True,
     )
+    hop: int = option(320, "new samples of a spectrum, and its bins (spectral)", network=True)
+    mdct_window: str = option("sine", "window of the transform (spectral)", choices=WINDOWS, network=True)
+    spectral_width: tuple[int, ...] = option((96,), "wide channels of each module (spectral)", network=True)
+    spectral_narrow: tuple[int, ...] = option((48,), "narrow channels of each module (spectral)", network=True)
+    spectral_blocks: tuple[int, ...] = option(
+        (3,), "residual blocks in encoder and decoder each, of each module (spectral)", network=True
+    )
+    look_ahead: int = option(0, "spectra of the future that encoders see, 0 or 1 (spectral)", network=True)
+    step_power: float = option(
+        0.7, "power of the envelope that the quantiser's step follows, before training corrects it (spectral)"
+    )
+    step_start: float = option(0.6, "step size at the start, relative to the envelope at unit level (spectral)")
     strides: tuple[int, ...] = option(
         (2,),
         "down-sampling of each module, 2 or 4: 256 or 128 codes a frame",
@@ -163,16 +184,39 @@ class Config:
         network=True,
     )
     res_scalar: float = option(1.0, "scales every codec's input and, inversely, its output", network=True)
+    time_domain_scale: float = option(
+        1.0,
+        "without LPC, levelled speech is divided by it before codecs and losses; the original: 33.46",
+        network=True,
+    )
 
-    quantizer: str = option(
-        "scalar", "kind of the code's quantiser", choices=("scalar", "vector"), network=True, heading="Quantisers"
+    quantizer: tuple[str, ...] = option(
+        ("scalar",),
+        "kind of each module's quantiser, such as 'vector scalar'",
+        choices=("scalar", "vector"),
+        network=True,
+        heading="Quantisers",
     )
     bins: tuple[int, ...] = option(
         (32, 32), "scalar quantisation bins of each module", flag="num_bins_for_follower", network=True
     )
     mu_law: bool = option(False, "1: mu-law companding of the code before the quantiser (mu 63)", network=True)
     alpha_start: float = option(-50.0, "softmax scale of the codes' soft assignment, trained in the soft mode only")
+    vector_alpha_start: float = option(
+        -500.0, "the same for vectors on the original's grid, whose entries lie 0.2/31 apart; scaled with other starts"
+    )
     lsf_alpha_start: float = option(-300.0, "the same for the LSFs, whose levels lie closer together")
+    vector_start: str = option(
+        "data",
+        "codebook of vectors: k-means of the codes at the end of the warm-up, or the original's grid, which knows no"
+        " warm-up",
+        choices=("data", "grid"),
+    )
+    frozen_codecs: str = option(
+        "hard",
+        "followers are trained on hard decisions of the earlier codecs, or on the original's soft mixtures",
+        choices=("hard", "soft"),
+    )
     quantizer_gradient: str = option(
         "straight_through",
         "training decodes hard decisions with a straight-through gradient, or the original's soft mixture",
@@ -187,18 +231,44 @@ class Config:
     )
     loudness_weight: float = option(0.0, "weight of the loss on loudness in Bark bands; 0: none, as the original")
     consecutive_frames: int = option(
-        1, "neighbouring frames that a batch holds at a time and the loss on loudness hears as one signal"
+        1,
+        "neighbouring frames that a batch holds at a time: one signal for spectral networks and the loss on loudness",
     )
     loss_domain: str = option("speech", "signal that the losses compare", choices=("speech", "residual"))
     loss_after_de_emphasis: bool = option(False, "1: losses on speech after de-emphasis of the frame")
     layer_loss: float = option(1.0, "finetuning: weight of the losses of shallower depths, 0 to 1")
+    lsf_terms: bool = option(
+        True, "1: penalty, entropy and target_entropy count LSFs with the first codec's codes; 0: codes alone"
+    )
+    lsf_histogram: str = option(
+        "coefficient",
+        "entropy loss: one histogram of LSFs per coefficient, or the original's flat one",
+        choices=("coefficient", "flat"),
+    )
     target_entropy: float = option(2.2, "bits a symbol that tau steers to")
     target_entropy_per_module: tuple[float, ...] = option((), "bits a symbol of each module; empty: target_entropy")
     target_kbps: float = option(0.0, "bitrate of all parts, 1000 bits a second, instead of target_entropy; 0: unused")
+    rate_range: tuple[float, ...] = option(
+        (),
+        "lowest and highest kbps of a model for any rate, whose steps are drawn at random in training; target_kbps is "
+        "the rate in their middle; empty: one rate (spectral)",
+        network=True,
+    )
+    budget: str = option(
+        "auto",
+        "joint: one tau on the bits of LPC, gain and all codecs together; modules: one for each; auto: joint where"
+        " networks are spectral",
+        choices=("auto", "joint", "modules"),
+    )
     tau_controller: str = option(
         "closed_loop",
         "closed_loop: every 20 steps; original: once an epoch",
         choices=("closed_loop", "original"),
+    )
+    tau_epoch_steps: tuple[float, ...] = option(
+        (),
+        "original controller: rise of tau above the target, fall below it, tolerance in bits per symbol; empty: "
+        "'0.015 0.045 0.05' with LPC, '0.015 0.015 0' without",
     )
     tau_step: float = option(0.4, "closed loop: change of tau in 20 steps when the rate is twice its target")
 
@@ -229,6 +299,7 @@ class Config:
         "cosine", "how the learning rate falls over each stage", choices=("cosine", "constant")
     )
     clip_norm: float = option(1.0, "largest global norm of a step's gradient; 0: unlimited")
+    adam_epsilon: float = option(1e-7, "Adam's epsilon; the original: 1e-8")
     ema_decay: float = option(0.999, "averaging of the weights that are validated and exported; 0: none")
     validation_files: int = option(8, "files scored after each epoch")
     context_minutes: float = option(
@@ -261,6 +332,8 @@ class Config:
     )
 
     def __post_init__(self) -> None:
+        if isinstance(self.quantizer, str):  # one kind for all modules, as older models have it
+            object.__setattr__(self, "quantizer", tuple(self.quantizer.split()))
         _check(self)
 
     @property
@@ -276,6 +349,18 @@ class Config:
         """The number of bins of every module; a short list goes on with its last value."""
         return _extended(self.bins, self.num_modules)
 
+    def spectral_sizes(self) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
+        """Width, narrow channels and blocks of every module; short lists go on with their last values."""
+        width, narrow, blocks = (
+            _extended(values, self.num_modules)
+            for values in (self.spectral_width, self.spectral_narrow, self.spectral_blocks)
+        )
+        return width, narrow, blocks
+
+    def module_quantizers(self) -> tuple[str, ...]:
+        """The kind of quantiser of every module; a short list goes on with its last value."""
+        return _extended(self.quantizer, self.num_modules)
+
     def follower_setting(self, values: Sequence[float], module: int | None) -> float:
         """The value for follower `module` (1 is the first one), or for finetuning with None: the last."""
         if module is None:
@@ -285,11 +370,7 @@ class Config:
 
     def to_dict(self) -> dict[str, Any]:
         """Every option by its flag's spelling, in plain JSON types."""
-        return {
-            flag: list(value) if isinstance(value, tuple) else value
-            for name, flag in _flags().items()
-            for value in [getattr(self, name)]
-        }
+        return {flag: _plain(getattr(self, name)) for name, flag in _flags().items()}
 
     def identity(self) -> dict[str, Any]:
         """The options that make two runs different."""
@@ -345,6 +426,8 @@ def parse_flags(arguments: Sequence[str]) -> tuple[Config, dict[str, Any]]:
         UserError: an unknown flag or a malformed value.
     """
     given = vars(_parser().parse_args(list(arguments)))
+    for flag in IGNORED:
+        given.pop(flag, None)
     experiment = given.pop("config", None if arguments else str(QUICKSTART))
     named = read_experiment(_experiment_path(experiment)) if experiment else {}
     origin = str(experiment) if experiment else "command line"
@@ -386,6 +469,8 @@ def _parser() -> argparse.ArgumentParser:
         # some read best bare, the other switches take 0 or 1
         bare: dict[str, Any] = {"nargs": "?", "const": "1"} if field.name in BARE else {}
         group.add_argument(f"--{flag_of(field)}", metavar=_metavar(field), help=_help(field), **bare)
+    for flag in IGNORED:
+        parser.add_argument(f"--{flag}", help=argparse.SUPPRESS)
     return parser
 
 
@@ -408,13 +493,21 @@ def _flags() -> dict[str, str]:
     return {field.name: flag_of(field) for field in dataclasses.fields(Config)}
 
 
+def _plain(value: Any) -> Any:
+    """A value in JSON's types; words are one text, as models of a single kind of quantiser always had it."""
+    if isinstance(value, tuple):
+        return " ".join(value) if value and isinstance(value[0], str) else list(value)
+    return value
+
+
 def shown(value: Any) -> str:
     """A value as a user would type it."""
     if isinstance(value, (tuple, list)):
-        return f"'{' '.join(f'{entry:g}' for entry in value)}'"
+        words = [entry if isinstance(entry, str) else f"{entry:g}" for entry in value]
+        return words[0] if len(words) == 1 and isinstance(value[0], str) else f"'{' '.join(words)}'"
     if isinstance(value, bool):
         return str(int(value))
-    return f"'{value}'" if value == "" else str(value)
+    return f"'{value}'" if value == "" or (isinstance(value, str) and " " in value) else str(value)
 
 
 def _nearest(word: str, known: Any, prefix: str = "") -> str:
@@ -452,7 +545,7 @@ def _text(value: Any) -> str:
     return str(value)
 
 
-def _numbers(kind: Callable[[Any], Any]) -> Callable[[Any], tuple[Any, ...]]:
+def _entries(kind: Callable[[Any], Any]) -> Callable[[Any], tuple[Any, ...]]:
     def parse(value: Any) -> tuple[Any, ...]:
         entries = value.replace(",", " ").split() if isinstance(value, str) else value
         return tuple(kind(entry) for entry in (entries if isinstance(entries, Sequence) else [entries]))
@@ -465,8 +558,9 @@ _CONVERTERS: dict[Any, tuple[Callable[[Any], Any], str]] = {
     int: (_whole, "a whole number"),
     float: (_number, "a number"),
     str: (_text, "text"),
-    tuple[int, ...]: (_numbers(_whole), "whole numbers such as '2 2'"),
-    tuple[float, ...]: (_numbers(_number), "numbers such as '0.1 0.2'"),
+    tuple[str, ...]: (_entries(_text), "words such as 'vector scalar'"),
+    tuple[int, ...]: (_entries(_whole), "whole numbers such as '2 2'"),
+    tuple[float, ...]: (_entries(_number), "numbers such as '0.1 0.2'"),
 }
 
 
@@ -488,7 +582,9 @@ def _check(config: Config) -> None:
     for field in dataclasses.fields(config):
         choices, value = field.metadata["choices"], getattr(config, field.name)
         if choices:
-            _require(value in choices, field.name, f"one of {', '.join(map(str, choices))}", value)
+            values = value if isinstance(value, tuple) else (value,)
+            fits = bool(values) and set(values) <= set(choices)
+            _require(fits, field.name, f"one of {', '.join(map(str, choices))}", value)
         if field.name in ABOVE_ZERO:
             _require(0 < value < math.inf, field.name, "a number above 0", value)
         elif isinstance(field.default, (int, float)) and field.name not in MAY_BE_NEGATIVE:
@@ -503,9 +599,7 @@ def _check(config: Config) -> None:
     _require(config.ema_decay < 1, "ema_decay", "a number from 0 to below 1", config.ema_decay)
     _require(config.lsf_spacing <= 0.1, "lsf_spacing", "0 to 0.1 radians", config.lsf_spacing)
     _require(config.bandwidth_expansion <= 1, "bandwidth_expansion", "0 to 1", config.bandwidth_expansion)
-    run = config.consecutive_frames
-    fits = run > 0 and FRAMES_PER_GROUP % run == 0 and config.batch_size % run == 0
-    _require(fits, "consecutive_frames", f"1, 2, 4, 8 or 16, a divisor of batch_size {config.batch_size}", run)
+    _check_runs(config)
     trains = config.training_mode > 0
     _require(
         trains or config.distribute == "none", "distribute", "none in mode 0, which trains nothing", config.distribute
@@ -514,7 +608,36 @@ def _check(config: Config) -> None:
     _check_objective(config)
 
 
+def _check_runs(config: Config) -> None:
+    """Time-domain networks hear frames that share a gain; spectral ones long stretches, of which a batch has a few."""
+    run = config.consecutive_frames
+    divides = run > 0 and config.batch_size % run == 0
+    if config.block == SPECTRAL:
+        expected = f"at least 8 frames of 40 ms, a divisor of batch_size {config.batch_size}"
+        _require(divides and run >= 8, "consecutive_frames", expected, run)
+    else:
+        expected = f"1, 2, 4, 8 or 16, a divisor of batch_size {config.batch_size}"
+        _require(divides and FRAMES_PER_GROUP % run == 0, "consecutive_frames", expected, run)
+
+
+def _check_spectral(config: Config) -> None:
+    _require(not config.time_domain, "time_domain", "0 with spectral networks, which need LPC", config.time_domain)
+    _require(set(config.quantizer) == {"scalar"}, "quantizer", "scalar with spectral networks", config.quantizer)
+    fits = 160 <= config.hop <= 512 and config.hop % 16 == 0 and config.hop % config.fold == 0
+    _require(fits, "hop", f"a multiple of 16 and of fold {config.fold} from 160 to 512", config.hop)
+    _require(config.look_ahead <= 1, "look_ahead", "0 or 1", config.look_ahead)
+    for name, most in (("spectral_width", 1024), ("spectral_narrow", 512), ("spectral_blocks", 16)):
+        values = getattr(config, name)
+        in_range = len(values) > 0 and all(0 < value <= most for value in values)
+        _require(in_range, name, f"whole numbers from 1 to {most}", values)
+    kbps = config.rate_range
+    rising = len(kbps) == 2 and 0 < kbps[0] < kbps[1]
+    _require(not kbps or rising, "rate_range", "two rising numbers such as '6 32', or none", kbps)
+
+
 def _check_network(config: Config) -> None:
+    if config.block == SPECTRAL:
+        _check_spectral(config)
     _require(
         len(config.shape) >= 5 and min(config.shape) > 0,
         "shape",
@@ -529,10 +652,10 @@ def _check_network(config: Config) -> None:
     )
     in_range = all(2 <= number <= LSF_CODEBOOK_SIZE for number in bins)
     _require(bool(bins) and in_range, "bins", "2 to 256 bins each", bins)
-    halved = config.shape[2] % max(strides) == 0 or config.block == "folded"
+    halved = config.shape[2] % max(strides) == 0 or config.block in ("folded", SPECTRAL)
     _require(halved, "shape", f"a wide number that {max(strides)}, the stride, divides", config.shape)
     _require(
-        config.fold % 4 == 0 and FRAME_LENGTH % config.fold == 0,
+        config.fold % 4 == 0 and (config.block == SPECTRAL or FRAME_LENGTH % config.fold == 0),
         "fold",
         "4, 8, 16, 32 ... samples, a divisor of 512",
         config.fold,
@@ -545,4 +668,8 @@ def _check_objective(config: Config) -> None:
     _require(four, "coefficients", "four numbers such as '60 10 10 0', the first three at least 0", weights)
     targets = config.target_entropy_per_module
     fits = len(targets) in (0, config.num_modules) and all(0 < target < math.inf for target in targets)
-    _require(fits, "target_entropy_per_module", "one number above 0 a module", targets)
+    modules = f"{config.num_modules} (--num_resnets)"
+    _require(fits, "target_entropy_per_module", f"one number above 0 for each of {modules} modules", targets)
+    steps = config.tau_epoch_steps
+    three = len(steps) in (0, 3) and all(0 <= step < math.inf for step in steps)
+    _require(three, "tau_epoch_steps", "three numbers of at least 0 such as '0.015 0.045 0.05'", steps)

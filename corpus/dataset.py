@@ -22,13 +22,13 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from constants import (
+    FRAME_LENGTH,
     FRAMES_PER_GROUP,
     GAIN_DECAY_DB,
     GAIN_FLOOR_DB,
     GAIN_LEVELS,
     GAIN_STEP_DB,
     HOP,
-    LPC_CONTEXT,
     LPC_WINDOW_LENGTH,
     OVERLAP,
     SAMPLE_RATE,
@@ -321,8 +321,10 @@ def split_summary(files: Iterable[SpeechFile]) -> list[dict[str, str | int]]:
 class Order(Protocol):
     """The training frames of an epoch in the order in which batches take them."""
 
-    def contexts(self, places: NDArray[np.integer], *, pre_emphasis: bool, high_pass: bool) -> NDArray[np.float32]:
-        """Samples [batch, 1024] of the frames at these places [batch], as `PackedCorpus.contexts` gives them.
+    def contexts(
+        self, places: NDArray[np.integer], *, pre_emphasis: bool, high_pass: bool, length: int = LPC_WINDOW_LENGTH
+    ) -> NDArray[np.float32]:
+        """Samples [batch, length] of the frames at these places [batch], as `PackedCorpus.contexts` gives them.
 
         Places beyond the last frame wrap round.
         """
@@ -463,28 +465,34 @@ class PackedCorpus:
         return self._gain_indices[self._first_groups[rows] + frames // FRAMES_PER_GROUP]
 
     def contexts(
-        self, frame_numbers: NDArray[np.integer], *, pre_emphasis: bool, high_pass: bool
+        self,
+        frame_numbers: NDArray[np.integer],
+        *,
+        pre_emphasis: bool,
+        high_pass: bool,
+        length: int = LPC_WINDOW_LENGTH,
     ) -> NDArray[np.float32]:
-        """The 1024 samples centred on each frame, filtered as the whole file would be, divided by the gain.
+        """The samples centred on each frame, filtered as the whole file would be, divided by the frame's gain.
 
         Args:
             frame_numbers: numbers [batch] as `frame_indices` gives them.
             pre_emphasis: filter by 1 - 0.68 z^-1.
             high_pass: filter by the 50 Hz high-pass first.
+            length: how many samples, an even number.
 
         Returns:
-            Samples [batch, 1024], zeros beyond the ends of the file.
+            Samples [batch, length], zeros beyond the ends of the file.
         """
         rows, frames = self._locate(frame_numbers)
         margin = int(pre_emphasis) + HIGH_PASS_WARM_UP * int(high_pass)
-        starts = frames * HOP - OVERLAP - LPC_CONTEXT
-        samples = self._read(rows, starts - margin, margin + LPC_WINDOW_LENGTH).astype(np.float32) / INT16_SCALE
+        starts = frames * HOP - OVERLAP + (FRAME_LENGTH - length) // 2
+        samples = self._read(rows, starts - margin, margin + length).astype(np.float32) / INT16_SCALE
         samples = high_pass_filter(samples) if high_pass else samples
         samples = pre_emphasise(samples) if pre_emphasis else samples
         contexts = samples[:, margin:]
         # The filters ring on beyond the file's end, where the signal is zero by definition.
         ends = self._lengths[rows] - starts
-        for row in np.flatnonzero(ends < LPC_WINDOW_LENGTH):
+        for row in np.flatnonzero(ends < length):
             contexts[row, max(ends[row], 0) :] = 0
         return contexts / gains_of(self.frame_gain_indices(frame_numbers))[:, None]
 
@@ -531,15 +539,17 @@ class Shuffle:
         self._frames = (runs[:, None] + np.arange(consecutive)).reshape(-1)
         self._firsts = firsts
 
-    def contexts(self, places: NDArray[np.integer], *, pre_emphasis: bool, high_pass: bool) -> NDArray[np.float32]:
-        """Samples [batch, 1024] of the frames at these places [batch], see `Order`."""
+    def contexts(
+        self, places: NDArray[np.integer], *, pre_emphasis: bool, high_pass: bool, length: int = LPC_WINDOW_LENGTH
+    ) -> NDArray[np.float32]:
+        """Samples [batch, length] of the frames at these places [batch], see `Order`."""
         numbers = self._frames.take(places, mode="wrap")
         holders = np.searchsorted(self._ends, numbers, side="right")
-        contexts = np.empty((len(numbers), LPC_WINDOW_LENGTH), np.float32)
+        contexts = np.empty((len(numbers), length), np.float32)
         for holder in np.unique(holders):
             own = holders == holder
             contexts[own] = self._folders[holder].contexts(
-                numbers[own] - self._firsts[holder], pre_emphasis=pre_emphasis, high_pass=high_pass
+                numbers[own] - self._firsts[holder], pre_emphasis=pre_emphasis, high_pass=high_pass, length=length
             )
         return contexts
 
@@ -674,6 +684,7 @@ def training_batches(
     high_pass: bool,
     gain_augmentation_db: float = 0.0,
     consecutive: int = 1,
+    length: int = LPC_WINDOW_LENGTH,
     share: tuple[int, int] = (0, 1),
 ) -> tf.data.Dataset:
     """Steps `first_step` to `num_steps` - 1 of an epoch: to resume is to start at a later step.
@@ -692,11 +703,12 @@ def training_batches(
         high_pass: see `PackedCorpus.contexts`.
         gain_augmentation_db: frames are scaled by random gains within +- this many dB.
         consecutive: a batch consists of runs of so many neighbouring frames, which divides 16: each has one gain.
+        length: samples centred on each frame: with long ones, frames only say where stretches of speech lie.
         share: number of this reader, from 0, and number of readers that divide each batch among them; all shares
             together are the batch that one reader would get.
 
     Returns:
-        Dataset of float32 [batch_size / readers, 1024].
+        Dataset of float32 [batch_size / readers, length].
 
     Raises:
         UserError: the training split holds no audible frame.
@@ -709,7 +721,7 @@ def training_batches(
 
     def batch(order: Order, step: int) -> NDArray[np.float32]:
         places = np.arange(step * batch_size, (step + 1) * batch_size)[own]
-        contexts = order.contexts(places, pre_emphasis=pre_emphasis, high_pass=high_pass)
+        contexts = order.contexts(places, pre_emphasis=pre_emphasis, high_pass=high_pass, length=length)
         shape = (batch_size // consecutive, 1)
         level = generator_of((seed, epoch), step).uniform(-gain_augmentation_db, gain_augmentation_db, shape)
         return contexts * (10 ** (level.repeat(consecutive, axis=0)[own] / 20)).astype(np.float32)
@@ -719,7 +731,7 @@ def training_batches(
         order = corpus.order((seed, epoch), consecutive)
         yield from (batch(order, step) for step in range(first_step, num_steps))
 
-    signature = tf.TensorSpec((size, LPC_WINDOW_LENGTH), tf.float32)
+    signature = tf.TensorSpec((size, length), tf.float32)
     dataset = tf.data.Dataset.from_generator(batches, output_signature=signature)
     return dataset.prefetch(PREFETCHED_BATCHES)
 

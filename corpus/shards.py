@@ -129,16 +129,18 @@ class WindowedShuffle:
         self._open: dict[int, Shuffle] = {}  # one at most
         self.num_frames = int(frames.sum())
 
-    def contexts(self, places: NDArray[np.integer], *, pre_emphasis: bool, high_pass: bool) -> NDArray[np.float32]:
-        """Samples [batch, 1024] of the frames at these places [batch], see `dataset.Order`."""
+    def contexts(
+        self, places: NDArray[np.integer], *, pre_emphasis: bool, high_pass: bool, length: int = LPC_WINDOW_LENGTH
+    ) -> NDArray[np.float32]:
+        """Samples [batch, length] of the frames at these places [batch], see `dataset.Order`."""
         places = places % self.num_frames
         windows = np.searchsorted(self._ends, places, side="right")
-        contexts = np.empty((len(places), LPC_WINDOW_LENGTH), np.float32)
+        contexts = np.empty((len(places), length), np.float32)
         for window in np.unique(windows).tolist():
             own = windows == window
             first = self._ends[window - 1] if window else 0
             contexts[own] = self._window(window).contexts(
-                places[own] - first, pre_emphasis=pre_emphasis, high_pass=high_pass
+                places[own] - first, pre_emphasis=pre_emphasis, high_pass=high_pass, length=length
             )
         return contexts
 

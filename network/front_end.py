@@ -37,13 +37,17 @@ class Analysis(NamedTuple):
 
 
 class TimeDomainFrontEnd(keras.layers.Layer):
-    """No prediction: the codecs code the waveform."""
+    """No prediction: the codecs code the waveform, at a level that `time_domain_scale` chooses."""
 
-    window = crossfade_window()
+    def __init__(self, config: Config) -> None:
+        super().__init__(name="time_domain")
+        self.scale = config.time_domain_scale
+        self.window = crossfade_window() * np.float32(self.scale)
+        self.built = True
 
     def call(self, contexts: tf.Tensor, decision: str = "hard") -> Analysis:
-        """float32 [batch, 1024] around each frame -> the frames themselves."""
-        frames = _middle(contexts)
+        """float32 [batch, 1024] around each frame -> the frames themselves, at the codecs' level."""
+        frames = _middle(contexts) / self.scale
         return Analysis(frames, frames, None, None)
 
     def synthesise(self, residual: tf.Tensor, polynomial: tf.Tensor | None) -> tf.Tensor:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from cmrl import Cascade
 from configs.bounds import check_bounds, check_weights
 from configs.config import Config, from_dict
+from network.cascades import cascade_of
 from nsc.entropy.check import check_tables
 from nsc.entropy.entropy_model import Tables
 from nsc.errors import UserError
@@ -60,6 +61,7 @@ def save_model(
         num_modules=depth,
         strides=cascade.config.module_strides()[:depth],
         bins=cascade.config.module_bins()[:depth],
+        quantizer=cascade.config.quantizer[:depth],
         target_entropy_per_module=cascade.config.target_entropy_per_module[:depth],
     )
     arrays = weights_of(cascade, depth) | {TABLE_PREFIX + name: table for name, table in tables.items()}
@@ -100,7 +102,7 @@ def load_model(folder: Path) -> SavedModel:
     tables = {name.removeprefix(TABLE_PREFIX): array for name, array in arrays.items() if name.startswith(TABLE_PREFIX)}
     weights = {name: array for name, array in arrays.items() if not name.startswith(TABLE_PREFIX)}
     with _naming(folder):
-        cascade = Cascade(_checked_config(description, weights))
+        cascade = cascade_of(_checked_config(description, weights))
         variables = _named_variables(cascade, len(cascade.codecs))
         check_shapes(weights, {name: tuple(variable.shape) for name, variable in variables.items()})
         parts = cascade.parts()
@@ -155,7 +157,7 @@ def assign_weights(cascade: Cascade, arrays: dict[str, NDArray[Any]]) -> None:
 
 
 def _named_variables(cascade: Cascade, depth: int) -> dict[str, keras.Variable]:
-    layers = [cascade.front_end, *cascade.codecs[:depth]]
+    layers = cascade.saved_layers(depth)
     return {f"{layer.name}/{number:03d}": variable for layer in layers for number, variable in enumerate(layer.weights)}
 
 

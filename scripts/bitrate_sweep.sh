@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# Rate-distortion curves of this codec beside others: trains models over target entropies and numbers of codecs, or
-# takes given ones, scores each through written files on test speakers, and draws curves, tables and the page.
+# Rate-distortion curves of this codec beside others: trains models over bitrates or target entropies and numbers of
+# codecs, or takes given ones, scores each through written files on test speakers, and draws curves, tables and the page.
 #
-#   scripts/bitrate_sweep.sh --data_dir SPEECH --entropies "1.6 2.2 2.8" --modules "1 2" [--output sweep] [-- FLAGS]
+#   scripts/bitrate_sweep.sh --data_dir SPEECH --kbps "9 16 24" --modules "1 2" [--output sweep] [-- FLAGS]
+#   scripts/bitrate_sweep.sh --data_dir SPEECH --entropies "1.6 2.2 2.8" [--output sweep] [-- FLAGS]
 #   scripts/bitrate_sweep.sh --data_dir SPEECH --models "ID ID/STAGE" [--output sweep]
 #
 # FLAGS go to main.py, such as --config cq_24k. --files_per_speaker 1 scores that many files only, --measures
@@ -17,10 +18,10 @@ stop() {
 }
 
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
-data_dir="" output=sweep entropies="" modules="" models="" files_per_speaker=0 measures="" flags=()
+data_dir="" output=sweep kbps="" entropies="" modules="" models="" files_per_speaker=0 measures="" flags=()
 while (($#)); do
     case "$1" in
-    --data_dir | --output | --entropies | --modules | --models | --files_per_speaker | --measures)
+    --data_dir | --output | --kbps | --entropies | --modules | --models | --files_per_speaker | --measures)
         [[ $# -ge 2 ]] || stop "expected a value behind $1, found none"
         printf -v "${1#--}" %s "$2"
         shift 2
@@ -31,13 +32,13 @@ while (($#)); do
         break
         ;;
     *)
-        stop "expected --data_dir, --output, --entropies, --modules, --models, --files_per_speaker, --measures or --," \
-            "found '$1'"
+        stop "expected --data_dir, --output, --kbps, --entropies, --modules, --models, --files_per_speaker," \
+            "--measures or --, found '$1'"
         ;;
     esac
 done
 [[ -d "$data_dir" ]] || stop "expected a folder of speech behind --data_dir, found '$data_dir'"
-[[ -n "$models" || -n "$entropies" ]] || stop "expected --entropies to train for, or --models, found neither"
+[[ -n "$models" || -n "$kbps$entropies" ]] || stop "expected --kbps or --entropies to train for, or --models, found none"
 data_dir="$(realpath "$data_dir")" output="$(realpath -m "$output")"
 
 if [[ -z "${SWEEP_PYTHON:-}" ]]; then
@@ -51,7 +52,7 @@ train() {
     local stage="$1"
     shift
     "$SWEEP_PYTHON" -m comparison.claims "$output/points/$stage" "$SWEEP_PYTHON" main.py "${flags[@]}" \
-        --data_dir "$data_dir" --check_dir "$output/check" --doc_dir "$output/doc" --target_kbps 0 "$@"
+        --data_dir "$data_dir" --check_dir "$output/check" --doc_dir "$output/doc" "$@"
 }
 
 # The folder of the newest run whose name ends so.
@@ -59,14 +60,15 @@ run_of() {
     find "$output/check" -maxdepth 1 -name "*$1" | sort | tail -n 1
 }
 
+# Trains a point: its short name, its number of codecs, and the flags of its rate.
 train_point() {
-    local entropy="$1" count="$2" point="_e$1_m$2" run
-    train "greedy$point" --training_mode 4 --num_resnets "$count" --target_entropy "$entropy" --suffix "$point" ||
-        return
+    local count="$2" point="_$1_m$2" run
+    shift 2
+    train "greedy$point" --training_mode 4 --num_resnets "$count" "$@" --suffix "$point" || return
     run="$(run_of "${point}")"
     if ((count > 1)); then
         train "finetuned$point" --training_mode 5 --base_model_id "$(basename "${run%"$point"}")" \
-            --target_entropy "$entropy" --suffix "${point}_finetuned" || return
+            "$@" --suffix "${point}_finetuned" || return
         run="$(run_of "${point}_finetuned")"
     fi
     trained+=("$count codecs=$run")
@@ -80,8 +82,11 @@ named() {
 
 trained=() postponed=()
 for count in ${modules:-1}; do
+    for rate in $kbps; do
+        train_point "k$rate" "$count" --target_kbps "$rate" || postponed+=("k${rate}_m$count")
+    done
     for entropy in $entropies; do
-        train_point "$entropy" "$count" || postponed+=("e${entropy}_m$count")
+        train_point "e$entropy" "$count" --target_entropy "$entropy" --target_kbps 0 || postponed+=("e${entropy}_m$count")
     done
 done
 measured=()

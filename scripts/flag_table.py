@@ -22,7 +22,8 @@ def table() -> str:
     for field in dataclasses.fields(Config):
         if field.metadata["heading"]:
             lines.append(f"| **{field.metadata['heading']}** | | |")
-        words = isinstance(field.default, str) and field.metadata["choices"]
+        of_words = isinstance(field.default, str | tuple) and field.metadata["choices"]
+        words = field.metadata["choices"] if of_words else ()
         meaning = field.metadata["help"] + (f" ({', '.join(words)})" if words else "")
         lines.append(f"| `--{flag_of(field)}` | `{shown(field.default)}` | {meaning} |")
     return "\n".join(lines) + "\n"

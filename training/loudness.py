@@ -20,6 +20,11 @@ ABSENT: Final = 0.1  # loudness that counts as none beside added loudness
 
 
 def loudness_loss(target: tf.Tensor, decoded: tf.Tensor) -> tf.Tensor:
+    """The mean of `loudness_losses` over a batch, float32 scalar."""
+    return tf.reduce_mean(loudness_losses(target, decoded))
+
+
+def loudness_losses(target: tf.Tensor, decoded: tf.Tensor) -> tf.Tensor:
     """The audible difference in loudness of Bark bands, much as ITU-T P.862 counts it.
 
     Of what differs by more than a quarter of the softer loudness the rest is a disturbance. Loudness where there was
@@ -31,14 +36,14 @@ def loudness_loss(target: tf.Tensor, decoded: tf.Tensor) -> tf.Tensor:
         decoded: float32 [batch, samples].
 
     Returns:
-        float32 scalar, in squared units of loudness.
+        float32 [batch], in squared units of loudness.
     """
     losses = []
     for window, bands in WINDOWS.items():
         wanted, found = loudness(target, window, bands), loudness(decoded, window, bands)
         heard = tf.maximum(tf.abs(found - wanted) - MASKED * tf.minimum(found, wanted), 0.0)
         added = tf.where(found > wanted, 1.0 - tf.exp(-heard / (wanted + ABSENT)), 0.0)
-        losses.append(tf.reduce_mean(tf.square(heard * (1.0 + added))))
+        losses.append(tf.reduce_mean(tf.square(heard * (1.0 + added)), [1, 2]))
     return tf.add_n(losses) / len(losses)
 
 

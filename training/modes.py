@@ -135,20 +135,33 @@ def evaluate_saved(config: Config, named: dict[str, Any]) -> list[FileResult]:
 
 def _saved_stage(config: Config) -> tuple[Run, Path]:
     """The saved run that mode 0, 2 or 5 works on, and the folder of its stage."""
-    need = {0: "a finished run", 2: "a finished run with a first codec", 5: "a finished run to finetune"}
     run = find_run(
         config.base_model_id,
         config.check_dir,
         suits=lambda run: bool(_eligible_stages(run, config)),
-        need=f"{need[config.training_mode]} (--from_where_step {config.from_where_step})",
+        need=_needed(config),
     )
     stages = _eligible_stages(run, config)
     if not stages:
         trained = ", ".join(stage_folders(run.folder)) or "none yet"
+        cure = f"; --training_mode 5 --base_model_id {run.id} finetunes it" if _wants_finetuned(config) else ""
         raise UserError(
-            f"run {run.id} has no such stage (--from_where_step {config.from_where_step}): it has {trained}"
+            f"run {run.id} has no such stage (--from_where_step {config.from_where_step}): it has {trained}{cure}"
         )
     return run, stages[-1]
+
+
+def _needed(config: Config) -> str:
+    """What kind of run a mode looks for, and how it comes about where that is not plain."""
+    if _wants_finetuned(config):
+        step = config.from_where_step
+        return f"a finetuned run (--from_where_step {step}), which --training_mode 5 makes of a greedy one,"
+    need = {0: "a finished run", 2: "a finished run with a first codec", 5: "a finished run to finetune"}
+    return f"{need[config.training_mode]} (--from_where_step {config.from_where_step})"
+
+
+def _wants_finetuned(config: Config) -> bool:
+    return config.from_where_step == FINETUNED.get(config.training_mode)
 
 
 def _eligible_stages(run: Run, config: Config) -> list[Path]:
@@ -186,17 +199,19 @@ def _with_network_of(config: Config, base: Path, named: dict[str, Any]) -> Confi
     saved = saved_config(base)
     whole = dataclasses.replace(config, strides=config.module_strides(), bins=config.module_bins())
     if config.training_mode == 2:  # the followers are the flags' own
+        kinds = saved.quantizer[:1] + config.module_quantizers()[1:]
         resolved = dataclasses.replace(
-            whole.with_network_of(saved, keep=("num_modules", "strides", "bins")),
+            whole.with_network_of(saved, keep=("num_modules", "strides", "bins", "quantizer")),
             strides=saved.module_strides()[:1] + whole.strides[1:],
             bins=saved.module_bins()[:1] + whole.bins[1:],
+            quantizer=kinds[:1] if len(set(kinds)) == 1 else kinds,
         )
     else:
         resolved = whole.with_network_of(saved)
-    before, after = whole.to_dict(), resolved.to_dict()
+    typed, before, after = config.to_dict(), whole.to_dict(), resolved.to_dict()
     for flag in named:
         if before[flag] != after[flag]:
-            log.info("--%s %s gives way to the saved model's %s", flag, *map(shown, (before[flag], after[flag])))
+            log.info("--%s %s gives way to the saved model's %s", flag, *map(shown, (typed[flag], after[flag])))
     return resolved
 
 

@@ -9,8 +9,10 @@ import tensorflow as tf
 
 import lpc_utilities as lpc
 from cmrl import Cascade, CascadeOutput, Stage
+from configs.config import Config
 from constants import FRAME_LENGTH, HOP, LPC_ORDER, OVERLAP, PRE_EMPHASIS
 from loss_terms_and_measures import assignment_entropy, mel_loss, quantisation_penalty, time_loss
+from nn_core_operator import Quantised
 from training.loudness import loudness_loss
 
 
@@ -42,7 +44,9 @@ def objective(output: CascadeOutput, cascade: Cascade, stage: Stage, tau: tf.Ten
     time, mel, loudness = _distortion(
         output, cascade, layer_loss=config.layer_loss if stage.name == "finetune" else 0.0
     )
-    penalties, entropies = zip(*[_code_terms(output, module, stage) for module in range(stage.depth)], strict=True)
+    penalties, entropies = zip(
+        *[_code_terms(output, module, stage, config) for module in range(stage.depth)], strict=True
+    )
     penalty, entropy = tf.add_n(penalties), tf.stack(entropies)
 
     time_weight, mel_weight, penalty_weight, _ = config.coefficients
@@ -100,18 +104,36 @@ def _de_emphasised(signals: tf.Tensor) -> tf.Tensor:
     return lpc.synthesis_filter(signals, tf.repeat(polynomial, tf.shape(signals)[0], axis=0))
 
 
-def _code_terms(output: CascadeOutput, module: int, stage: Stage) -> tuple[tf.Tensor, tf.Tensor]:
+class _Term(NamedTuple):
+    """Assignments that penalty and entropy are taken of, the latter perhaps laid out otherwise; symbols per frame."""
+
+    assignments: tf.Tensor
+    histograms_of: tf.Tensor
+    per_frame: float
+
+
+def _code_terms(output: CascadeOutput, module: int, stage: Stage, config: Config) -> tuple[tf.Tensor, tf.Tensor]:
     """Penalty and entropy of a module; the first stage's and finetuning's count LSFs by their number with the codes."""
-    quantised = [output.codes[module]]
-    if module == 0 and output.analysis.lsf is not None:
-        quantised.append(output.analysis.lsf)
-    trained = [each for each in quantised if each.assignments is not None]
-    if module not in stage.trained or not trained:
+    if module not in stage.trained:
         return tf.zeros([]), tf.zeros([])
-    counts = [float(each.symbols.shape[1] * each.symbols.shape[2]) for each in trained]
+    found = [_term(output.codes[module])]
+    if module == 0 and output.analysis.lsf is not None and stage.trains_front_end and config.lsf_terms:
+        found.append(_term(output.analysis.lsf, flat=config.lsf_histogram == "flat"))
+    terms = [term for term in found if term is not None]
+    if not terms:
+        return tf.zeros([]), tf.zeros([])
+    total = sum(term.per_frame for term in terms)
     return (
-        tf.add_n([n * quantisation_penalty(each.assignments) for n, each in zip(counts, trained, strict=True)])
-        / sum(counts),
-        tf.add_n([n * assignment_entropy(each.assignments) for n, each in zip(counts, trained, strict=True)])
-        / sum(counts),
+        tf.add_n([term.per_frame * quantisation_penalty(term.assignments) for term in terms]) / total,
+        tf.add_n([term.per_frame * assignment_entropy(term.histograms_of) for term in terms]) / total,
     )
+
+
+def _term(quantised: Quantised, *, flat: bool = False) -> _Term | None:
+    """A part's term, None where its decision was hard; `flat` puts all its channels into one histogram."""
+    assignments = quantised.assignments
+    if assignments is None:
+        return None
+    _, positions, channels, bins = assignments.shape
+    layout = tf.reshape(assignments, [-1, positions * channels, 1, bins]) if flat else assignments
+    return _Term(assignments, layout, float(positions * channels))

@@ -15,8 +15,13 @@ class FusedAdam(keras.optimizers.Adam):
     Its moments are where Keras keeps them, so that a checkpoint serves both.
     """
 
-    def __init__(self, learning_rate: float | keras.optimizers.schedules.LearningRateSchedule) -> None:
-        super().__init__(learning_rate)
+    def __init__(
+        self,
+        learning_rate: float | keras.optimizers.schedules.LearningRateSchedule,
+        epsilon: float = 1e-7,
+        beta_2: float = 0.999,
+    ) -> None:
+        super().__init__(learning_rate, beta_2=beta_2, epsilon=epsilon)
 
     def step(self, gradients: Sequence[tf.Tensor], variables: Sequence[keras.Variable]) -> None:
         """A step by gradients that all replicas have in common; Keras's own `apply` would add them up once more."""
@@ -47,6 +52,12 @@ class WeightAverage(tf.Module):
         decay = tf.minimum(self.decay, (1.0 + steps) / (10.0 + steps))
         for average, variable in zip(self.averages, self.sources, strict=True):
             average.assign(variable + decay * (average - variable))
+
+    def restart(self, variable: keras.Variable) -> None:
+        """Begins the average of one variable anew at its present value."""
+        for average, source in zip(self.averages, self.sources, strict=True):
+            if source is variable:
+                average.assign(variable)
 
     @contextmanager
     def applied(self) -> Iterator[None]:

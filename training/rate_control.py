@@ -17,15 +17,19 @@ COUNT_MEMORY = 0.95  # share of the symbol counts that survives a step: a window
 CONTROL_INTERVAL = 20  # steps between two moves of the closed loop, and between two readings of the losses
 LARGEST_RISE, LARGEST_FALL = 0.4, 1.0  # relative rate errors beyond which tau acts no harder, above and below target
 PROPORTIONAL_INTERVALS = 16.0  # the error acts at once as it would by itself in so many intervals: damps the loop
-ORIGINAL_TOLERANCE = 0.05  # bits a symbol above the target that the original tolerates with LPC
-ORIGINAL_RISE = 0.015
-ORIGINAL_FALL_WITH_LPC = 0.045
+# The original's rise of tau above the target, its fall below it, and the bits a symbol above it that it tolerates.
+ORIGINAL_STEPS_WITH_LPC = (0.015, 0.045, 0.05)
+ORIGINAL_STEPS_WITHOUT = (0.015, 0.015, 0.0)
 DEAD_BITS = 0.02  # bits a symbol below which a codec sends nothing
 LEAST_TARGET = 0.1  # bits a symbol that a codec aims at where LPC alone takes all of target_kbps
 
 
 class RateController(tf.Module):
-    """One tau for each module; the LSFs count with the first codec.
+    """One tau for each module; the LSFs count with the first codec, unless nothing but codes is to be paid for.
+
+    With a joint budget there is one weight T for the entropy of all that the stage uses, weighted by counts of symbols,
+    and one target. It is kept as the modules' shares of it, T times their share of the symbols, so that the objective
+    is the same sum, and finetuning may start from the greedy stages' taus, of which T is the sum.
 
     The rate is measured on hard symbols of the training batches, as entropy of their decaying counts, and corrected
     by what validation files really cost with the averaged weights. All state is in variables, for checkpoints.
@@ -40,11 +44,15 @@ class RateController(tf.Module):
         self.tau = tf.Variable(tf.fill([config.num_modules], float(config.coefficients[3])), trainable=False)
         self.integral = tf.Variable(self.tau)
         self.correction = tf.Variable(tf.ones([config.num_modules]), trainable=False)
+        self.is_joint = config.budget == "joint"
 
     def begin_from(self, taus: Sequence[float]) -> None:
         """Starts the first modules at the weights that steered them when they were last trained."""
         start = self.tau.numpy()
         start[: len(taus)] = taus
+        if self.is_joint:
+            depth = self.stage.depth
+            start[:depth] = start[:depth].sum() * self._shares()
         self.tau.assign(start)
         self.integral.assign(start)
 
@@ -65,7 +73,7 @@ class RateController(tf.Module):
         )
 
     def expected_module_bits(self) -> NDArray[np.float64]:
-        """Bits a frame of every module in use, corrected by validation; LSFs with the first."""
+        """Bits a frame of every module in use, corrected by validation; LSFs with the first, if counted."""
         return self._by_module(self.measured_bits()) * self.correction.numpy()[: self.stage.depth]
 
     def target_module_bits(self) -> NDArray[np.float64]:
@@ -79,12 +87,17 @@ class RateController(tf.Module):
         lpc = self._lpc_bits()
         codes = bits_per_frame(self.config.target_kbps) - GAIN_BITS_PER_FRAME - lpc
         target = np.maximum(codes / self.config.num_modules, LEAST_TARGET * symbols)
-        target[0] += lpc
+        target[0] += lpc if self.config.lsf_terms else 0.0
         return target
 
     def symbols_per_frame(self) -> NDArray[np.float64]:
         """Symbols a frame of every module in use; LSFs with the first."""
         return self._by_module(np.array([float(np.prod(part.shape)) for part in self.parts]))
+
+    def total_bits(self) -> tuple[float, float]:
+        """Bits a frame of LPC and codes together: expected, and wanted."""
+        uncounted = 0.0 if self.config.lsf_terms else self._lpc_bits()
+        return self.expected_module_bits().sum() + uncounted, self.target_module_bits().sum() + uncounted
 
     def validated(self, bits: Sequence[float]) -> None:
         """Learns from validation files what every part really costs, in bits a frame."""
@@ -94,12 +107,12 @@ class RateController(tf.Module):
         self.correction.assign(ratio)
 
     def steer(self) -> None:
-        """Closed loop: moves tau of the trained modules by the relative error of their rate."""
+        """Closed loop: moves tau of the trained modules by the relative error of their rate, or of the whole one."""
         if self.config.tau_controller != "closed_loop":
             return
-        target = self.target_module_bits()
+        found, target = self._budgets(self.expected_module_bits()), self._budgets(self.target_module_bits())
         # codes that start far above the target die of a tau that falls upon them at once
-        error = np.clip(self.expected_module_bits() / target - 1, -LARGEST_FALL, LARGEST_RISE)
+        error = self._weights() * np.clip(found / target - 1, -LARGEST_FALL, LARGEST_RISE)
         self._move(self.config.tau_step * error)
         self._set_tau(self.integral.numpy()[: self.stage.depth] + PROPORTIONAL_INTERVALS * self.config.tau_step * error)
 
@@ -107,11 +120,13 @@ class RateController(tf.Module):
         """The original's rule, once an epoch: small steps against the error, with a tolerance on the LPC path."""
         if self.config.tau_controller != "original":
             return
-        symbols = self.symbols_per_frame()
-        error = (self.expected_module_bits() - self.target_module_bits()) / symbols
-        tolerance = 0.0 if self.config.time_domain else ORIGINAL_TOLERANCE
-        fall = ORIGINAL_RISE if self.config.time_domain else ORIGINAL_FALL_WITH_LPC
-        self._move(np.where(error > tolerance, ORIGINAL_RISE, np.where(error < 0, -fall, 0.0)))
+        without = self.config.time_domain
+        rise, fall, tolerance = self.config.tau_epoch_steps or (
+            ORIGINAL_STEPS_WITHOUT if without else ORIGINAL_STEPS_WITH_LPC
+        )
+        symbols = self._budgets(self.symbols_per_frame())
+        error = (self._budgets(self.expected_module_bits()) - self._budgets(self.target_module_bits())) / symbols
+        self._move(self._weights() * np.where(error > tolerance, rise, np.where(error < 0, -fall, 0.0)))
         self._set_tau(self.integral.numpy()[: self.stage.depth])
 
     def dead_modules(self) -> list[int]:
@@ -131,12 +146,26 @@ class RateController(tf.Module):
         tau[trained] = values[trained]
         self.tau.assign(tau)
 
+    def _budgets(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """What is steered together, from values of the modules in use: each one's own, or all of them."""
+        return np.full_like(values, values.sum()) if self.is_joint else values
+
+    def _weights(self) -> NDArray[np.float64]:
+        """How a change of tau falls on the modules in use: whole on each, or T's by their shares."""
+        return self.stage.depth * self._shares() if self.is_joint else np.ones(self.stage.depth)
+
+    def _shares(self) -> NDArray[np.float64]:
+        """Each module's share of the symbols that are paid for."""
+        symbols = self.symbols_per_frame()
+        return symbols / symbols.sum()
+
     def _lpc_bits(self) -> float:
         return 0.0 if self.config.time_domain else float(self.measured_bits()[0])
 
     def _by_module(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         codes = values[-self.stage.depth :].copy()
-        codes[0] += values[: -self.stage.depth].sum()
+        if self.config.lsf_terms:
+            codes[0] += values[: -self.stage.depth].sum()
         return codes
 
 

@@ -78,7 +78,7 @@ class ValidationSet:
         return Validation(
             bits_per_frame=mean_bits,
             kbps=rates_by_depth(mean_bits, depth),
-            measures=[_means(scores) for scores in measured],
+            measures=[means(scores) for scores in measured],
             soft_hard_gaps=cascade.soft_hard_gaps(tf.constant(contexts), depth),
             signals=shown,
         )
@@ -109,7 +109,8 @@ def _spectrogram(signal: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.clip(1 + (decibels - decibels.max()) / SPECTROGRAM_RANGE_DB, 0, 1)[None, :, :, None].astype(np.float32)
 
 
-def _means(scores: list[dict[str, float]]) -> dict[str, float]:
+def means(scores: list[dict[str, float]]) -> dict[str, float]:
+    """The mean of each measure over files, nan left out."""
     names = scores[0] if scores else {}
     finite = {name: [each[name] for each in scores if np.isfinite(each[name])] for name in names}
     return {name: float(np.mean(values)) if values else float("nan") for name, values in finite.items()}

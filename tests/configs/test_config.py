@@ -173,7 +173,10 @@ def test_an_experiment_file_that_is_no_toml_is_named(tmp_path: Path) -> None:
         ("alpha_start", "300", "below 0"),
         ("seed", "-1", "at least 0"),
         ("folded_width", "0", "above 0"),
-        ("target_entropy_per_module", "1 2 3", "one number"),
+        ("target_entropy_per_module", "1 2 3", "each of 2 (--num_resnets) modules"),
+        ("quantizer", "vector cubic", "one of scalar, vector"),
+        ("quantizer", "", "one of scalar, vector"),
+        ("tau_epoch_steps", "0.1 0.1", "three numbers"),
         ("ema_decay", "1", "below 1"),
     ],
 )
@@ -212,6 +215,51 @@ def test_help_shows_every_flag_with_its_default_under_a_heading(
             assert f" {field.metadata['heading']}: --{flag_of(field)} " in text
     assert text.count("(default: ") == len(fields)
     assert "(default: '9 9 100 20 1 2')" in text
+
+
+def test_a_quantiser_for_each_module_or_one_for_all() -> None:
+    assert parsed("--quantizer", "vector scalar", "--num_resnets", "3").module_quantizers() == (
+        "vector",
+        "scalar",
+        "scalar",
+    )
+    assert parsed("--quantizer", "vector").module_quantizers() == ("vector", "vector")
+    assert parsed("--quantizer", "vector scalar").to_dict()["quantizer"] == "vector scalar"
+
+
+def test_one_kind_of_quantiser_is_written_as_models_always_had_it() -> None:
+    assert Config().to_dict()["quantizer"] == "scalar"
+    assert from_dict({"quantizer": "scalar"}, origin="an old model") == Config()
+    assert Config(quantizer="vector").quantizer == ("vector",)  # type: ignore[arg-type]
+
+
+# What the first implementation does in another way than the defaults; docs/original.md explains each.
+SWITCHES = """loss_domain residual high_pass gain tau_controller tau_epoch_steps layer_loss ema_decay clip_norm
+follower_pretrain_epochs gain_augmentation_db learning_rate_schedule codebook_learning_rate alpha_start lsf_alpha_start
+vector_alpha_start adam_epsilon steps_per_epoch lsf_histogram lsf_terms frozen_codecs quantizer quantizer_gradient
+vector_start budget"""
+
+
+@pytest.mark.parametrize("name", ["original_2020", "original_2021"])
+def test_the_original_s_configurations_name_every_switch(name: str) -> None:
+    named = read_experiment(config.QUICKSTART.parent / f"{name}.toml")
+    assert set(SWITCHES.split()) - set(named) == set()
+    readme = [word.removeprefix("--") for word in shlex.split(README_COMMAND)[::2]]
+    assert set(readme) - set(named) == {"base_model_id", "from_where_step"}
+
+
+def test_the_original_s_two_revisions_differ_in_what_changed_between_them() -> None:
+    values = [parsed("--config", name).to_dict() for name in ("original_2020", "original_2021")]
+    differing = {flag for flag in values[0] if values[0][flag] != values[1][flag]}
+    assert differing == {
+        "quantizer",
+        "alpha_start",
+        "vector_alpha_start",
+        "lsf_alpha_start",
+        "lsf_terms",
+        "tau_epoch_steps",
+        "time_domain_scale",
+    }
 
 
 def test_short_lists_go_on_with_their_last_value() -> None:

@@ -67,7 +67,17 @@ class TestMistakesOfTheUser:
     def test_a_stage_that_a_run_has_not(self, trained: Workplace, capsys: pytest.CaptureFixture[str]) -> None:
         greedy = trained.folders()[0].name
         message = refusal(trained.run(training_mode=0, base_model_id=greedy, from_where_step=2), capsys)
-        assert "it has first, follower_2" in message
+        assert f"it has first, follower_2; --training_mode 5 --base_model_id {greedy} finetunes it" in message
+
+    def test_a_finetuned_stage_where_nothing_is_finetuned(
+        self, trained: Workplace, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        place = Workplace(trained.root / "greedy_only")
+        shutil.copytree(trained.folders()[0], place.check / trained.folders()[0].name)
+        message = refusal(place.run(training_mode=0, from_where_step=2), capsys)
+        assert (
+            "expected a finetuned run (--from_where_step 2), which --training_mode 5 makes of a greedy one" in message
+        )
 
     def test_a_step_that_a_mode_has_not(self, trained: Workplace, capsys: pytest.CaptureFixture[str]) -> None:
         assert "found 3" in refusal(trained.run(training_mode=0, from_where_step=3), capsys)
@@ -179,6 +189,13 @@ def test_mode_two_adds_codecs_of_its_own_kind_to_a_saved_first_codec(
     assert network["the_strides"] == [2, 4]
     assert network["num_bins_for_follower"] == [32, 16]
     assert network["fold"] == 32
+
+
+def test_a_flag_that_gives_way_is_named_as_it_was_typed(trained: Workplace, capsys: pytest.CaptureFixture[str]) -> None:
+    assert trained.run(training_mode=5, bins=(8,), strides=(4,)) == 0
+    told = capsys.readouterr().err
+    assert "--num_bins_for_follower '8' gives way to the saved model's '32 32'" in told
+    assert "--the_strides '4' gives way to the saved model's '2 2'" in told
 
 
 @pytest.mark.parametrize(("mode", "expected"), [(1, ["first"]), (3, ["first", "follower_2"])])

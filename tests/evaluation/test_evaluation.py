@@ -168,6 +168,13 @@ def test_a_gap_between_ideal_code_length_and_payload_is_shown_in_red() -> None:
     assert honesty([sound]).startswith("rate honesty, depth 1: training's estimate 8.70 (information), ideal code")
 
 
+def test_an_estimate_far_above_the_ideal_code_length_is_flagged() -> None:
+    far = result("anna", payload_kbps=8.85)
+    far.training_kbps = 1.4 * far.ideal_kbps
+    assert "(40 % above the ideal: what tau steered by is not what these symbols cost)" in honesty([far])
+    assert "\033[31m40 % above the ideal" in honesty([far], colour=True)
+
+
 def test_the_csv_has_a_row_for_every_file_and_depth(evaluated: tuple[list[FileResult], Path]) -> None:
     results, folder = evaluated
     with (folder / "scores.csv").open(newline="") as file:

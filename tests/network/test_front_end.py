@@ -198,7 +198,7 @@ def test_is_cq_decides_whether_the_codebook_is_trained(gradient: str, alphas: in
 
 
 def test_in_the_time_domain_the_codecs_code_the_frame_itself(contexts: Array) -> None:
-    front_end = TimeDomainFrontEnd()
+    front_end = TimeDomainFrontEnd(Config())
     analysis = front_end(contexts)
     np.testing.assert_array_equal(analysis.frames, frames_of(contexts))
     np.testing.assert_array_equal(analysis.residual, frames_of(contexts))

@@ -150,9 +150,30 @@ def test_the_bypass_with_mu_law_hands_the_code_through_both_compandings(frames: 
     np.testing.assert_allclose(decoded, codec.decoder(codec.encoder(frames[..., None]))[..., 0], atol=1e-5)
 
 
-def test_a_vector_quantiser_knows_no_bypass(frames: Array) -> None:
+@pytest.mark.parametrize("gradient", ["straight_through", "soft"])
+def test_a_vector_quantiser_that_starts_on_the_grid_knows_no_bypass(gradient: str, frames: Array) -> None:
+    codec = tiny(quantizer="vector", vector_start="grid", quantizer_gradient=gradient)
+    np.testing.assert_array_equal(codec(frames, decision="bypass")[0], codec(frames, decision=gradient)[0])
+
+
+def test_a_vector_quantiser_that_starts_from_codes_is_bypassed_till_then(frames: Array) -> None:
     codec = tiny(quantizer="vector")
-    np.testing.assert_array_equal(codec(frames, decision="bypass")[0], codec(frames, decision="hard")[0])
+    np.testing.assert_allclose(
+        codec(frames, decision="bypass")[0], codec.decoder(codec.encoder(frames[..., None]))[..., 0], atol=1e-6
+    )
+
+
+def test_alpha_starts_by_kind_so_that_neighbours_lie_as_many_nats_apart(frames: Array) -> None:
+    scalar, vector = tiny(bins=(32,)), tiny(quantizer="vector")
+    assert (float(scalar.quantizer.alpha), float(vector.quantizer.alpha)) == pytest.approx((-50.0, -500.0))
+    nats = [50.0 * 2 / 31, 500.0 * 0.2 / 31]
+    assert nats == pytest.approx([3.2, 3.2], abs=0.05)
+
+
+def test_each_module_has_its_own_kind_of_quantiser() -> None:
+    config = dataclasses.replace(TINY, num_modules=3, quantizer=("vector", "scalar"), bins=(32,))
+    codebooks = [NeuralSpeechCodec(config, module).quantizer.codebook.shape for module in range(3)]
+    assert codebooks == [(1024, 2), (32,), (32,)]
 
 
 def test_res_scalar_scales_the_input_and_inversely_the_output(frames: Array) -> None:

@@ -66,6 +66,14 @@ def test_every_entropy_and_number_of_codecs_is_trained_finetuned_and_measured_on
     assert len(sweep.lines("report.py draw")) == 2
 
 
+def test_a_sweep_over_kbps_trains_each_rate(sweep: Sweep) -> None:
+    finished = sweep.run("--data_dir", "speech", "--kbps", "9 24", "--modules", "2", "--", "--config", "cq_24k")
+    assert finished.returncode == 0, finished.stderr
+    assert sum("--num_resnets 2 --target_kbps 9 --suffix _k9_m2" in line for line in sweep.lines("main.py")) == 1
+    assert len(sweep.lines("--target_kbps 24")) == 2
+    assert sweep.lines("--target_entropy") == []
+
+
 def test_given_models_are_measured_without_training(sweep: Sweep) -> None:
     finished = sweep.run("--data_dir", "speech", "--models", "2026a 2026b/first")
     assert finished.returncode == 0, finished.stderr
@@ -96,7 +104,7 @@ def test_a_training_that_failed_is_named_and_tried_again(sweep: Sweep) -> None:
     ("arguments", "message"),
     [
         (["--data_dir", "nowhere", "--models", "a"], "expected a folder of speech"),
-        (["--data_dir", "speech"], "expected --entropies to train for, or --models"),
+        (["--data_dir", "speech"], "expected --kbps or --entropies to train for, or --models"),
         (["--data_dir"], "expected a value behind --data_dir"),
         (["--bitrates", "9"], "found '--bitrates'"),
     ],

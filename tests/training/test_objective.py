@@ -222,3 +222,34 @@ def test_gradients_are_finite_for_silence(decision: str, changes: dict[str, Any]
     assert np.isfinite(losses.total)
     for gradient in tape.gradient(losses.total, variables):
         assert gradient is None or np.isfinite(tf.convert_to_tensor(gradient)).all()
+
+
+def test_lsfs_are_left_out_of_penalty_and_entropy_where_they_are_not_counted(contexts: Array) -> None:
+    output, losses = run(contexts, stage_of("first"), lsf_terms=False)
+    codes = output.codes[0].assignments
+    assert quantised_lsf(output).assignments is not None
+    assert float(losses.penalty) == pytest.approx(penalty(codes), rel=1e-3)
+    assert float(losses.entropies[0]) == pytest.approx(entropy(codes), rel=1e-3)
+
+
+def test_the_flat_histogram_puts_all_lsfs_together(contexts: Array) -> None:
+    output, losses = run(contexts, stage_of("first"), lsf_histogram="flat")
+    codes, lsf = output.codes[0].assignments, quantised_lsf(output).assignments
+    flat = entropy(np.reshape(lsf, (len(contexts), 16, 1, 256)))
+    assert flat > entropy(lsf) + 1
+    assert float(losses.entropies[0]) == pytest.approx((256 * entropy(codes) + 16 * flat) / 272, rel=1e-3)
+
+
+def test_soft_frozen_codecs_cost_a_follower_nothing(contexts: Array) -> None:
+    tf.keras.utils.set_random_seed(4)
+    cascade, stage = Cascade(TINY), stage_of("follower_2")
+    soft = objective(cascade.call(tf.constant(contexts), ["soft"] * 2, "soft"), cascade, stage, TAU, warm_up=False)
+    assert float(soft.entropies[0]) == 0
+
+
+def test_a_joint_budget_weighs_entropies_by_counts_of_symbols(contexts: Array) -> None:
+    """With taus as the controller keeps them, T times each module's share of the symbols."""
+    output, losses = run(contexts, stage_of("finetune"))
+    first, second, lsf = (each.assignments for each in (*output.codes, quantised_lsf(output)))
+    weighted = (256 * entropy(first) + 16 * entropy(lsf) + 256 * entropy(second)) / 528
+    assert np.dot(3.0 * np.array([272, 256]) / 528, losses.entropies) == pytest.approx(3.0 * weighted, rel=1e-3)

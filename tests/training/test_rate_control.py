@@ -274,3 +274,60 @@ def test_a_cascade_with_strides_of_its_own_counts_its_own_symbols() -> None:
     parts = [LPC, FIRST._replace(shape=(128, 1)), SECOND]
     control = RateController(config, stages_of(config)[-1], parts)
     np.testing.assert_array_equal(control.symbols_per_frame(), [128 + 16, 256])
+
+
+class TestJointBudget:
+    """One weight for all that a stage pays for, kept as the modules' shares of it."""
+
+    def test_modules_share_one_weight_by_their_symbols(self) -> None:
+        control = controller(mode=5, budget="joint")
+        observe_uniform(control, 4, 16, 2)
+        control.steer()
+        tau = control.tau.numpy()
+        assert tau[0] > 0
+        assert tau[0] / tau[1] == pytest.approx(272 / 256, rel=1e-5)
+
+    def test_only_the_sum_has_a_target(self) -> None:
+        control = controller(mode=5, budget="joint")  # 2 bits for each of 16 + 256 + 256 symbols
+        observe_uniform(control, 4, 8, 2)  # 16 x 2 + 256 x 3 + 256 x 1 bits are just that
+        control.steer()
+        np.testing.assert_allclose(control.tau.numpy(), [0, 0], atol=1e-6)
+        apart = controller(mode=5, budget="modules")
+        observe_uniform(apart, 4, 8, 2)
+        apart.steer()
+        assert apart.tau.numpy()[0] > 0 > apart.tau.numpy()[1]
+
+    def test_finetuning_starts_at_the_sum_of_the_greedy_taus(self) -> None:
+        control = controller(mode=5, budget="joint")
+        control.begin_from([3.0, 1.0])
+        np.testing.assert_allclose(control.tau.numpy(), [4 * 272 / 528, 4 * 256 / 528], rtol=1e-6)
+        np.testing.assert_allclose(control.integral.numpy(), control.tau.numpy())
+        again = controller(mode=5, budget="joint")
+        again.begin_from(control.tau.numpy().tolist())
+        np.testing.assert_allclose(again.tau.numpy(), control.tau.numpy(), rtol=1e-6)
+
+    def test_the_original_s_rule_moves_the_one_weight_once_an_epoch(self) -> None:
+        control = controller(mode=5, budget="joint", **ORIGINAL)
+        observe_uniform(control, 4, 8, 4)
+        control.end_epoch()
+        moved = control.tau.numpy() - 0.1
+        np.testing.assert_allclose(moved, 2 * 0.015 * np.array([272, 256]) / 528, rtol=1e-5)
+
+
+def test_the_steps_and_the_tolerance_of_the_original_are_a_flag() -> None:
+    for values, expected in ((8, 0.02), (2, -0.03), (4, 0.0)):
+        control = controller(**ORIGINAL, tau_epoch_steps=(0.02, 0.03, 0.5))
+        observe_uniform(control, values, values)
+        control.end_epoch()
+        assert float(control.tau[0]) - 0.1 == pytest.approx(expected, abs=1e-6)
+
+
+def test_lsfs_that_are_not_paid_for_have_no_part_in_the_target() -> None:
+    control = controller(lsf_terms=False)
+    observe_uniform(control, 16, 4)
+    np.testing.assert_allclose(control.target_module_bits(), [2.0 * 256])
+    np.testing.assert_allclose(control.expected_module_bits(), [2.0 * 256])
+    assert control.total_bits() == pytest.approx((2.0 * 256 + 64, 2.0 * 256 + 64))
+    all_parts = controller(lsf_terms=False, target_kbps=16.0)
+    observe_uniform(all_parts, 16, 4)
+    assert all_parts.target_module_bits()[0] + 64 + 6 / 16 == pytest.approx((480 - 64 - 6 / 16) / 2 + 64 + 6 / 16)

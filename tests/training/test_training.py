@@ -1,9 +1,10 @@
+import itertools
 import json
 import os
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import keras
 import numpy as np
@@ -24,6 +25,7 @@ from tests.helpers import tiny
 from tests.helpers.places import GOLDEN
 from tests.helpers.tiny import CORPUS, Workplace, wait_for
 from training import loop, modes
+from training.codebook_start import codes_of
 from training.loop import StageTrainer, Watch
 from training.optimisation import FusedAdam, WeightAverage
 from training.validation import ValidationSet
@@ -36,6 +38,11 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "gln": {"block": "gln", "shape": (3, 3, 8, 4, 1, 2), "end_kernel": 9},
     "bottleneck at stride 4": {"block": "bottleneck", "shape": (3, 3, 8, 4, 1, 2), "end_kernel": 9, "strides": (4,)},
     "vector quantiser": {"quantizer": "vector"},
+    "vectors on the original's grid, soft": {
+        "quantizer": "vector",
+        "vector_start": "grid",
+        "quantizer_gradient": "soft",
+    },
     "time domain": {"time_domain": True},
     "mu-law": {"mu_law": True},
     "whole frames": {"residual": "frame"},
@@ -78,7 +85,7 @@ def trainer_of(cache: Path, tmp_path: Path) -> Iterator[MakeTrainer]:
 def take_steps(trainer: StageTrainer, count: int | None = None) -> list[dict[str, float]]:
     """Trains and gives the losses of each step."""
     losses = []
-    for (epoch, contexts), _ in zip(trainer.batches(), range(count or trainer.total_steps), strict=False):
+    for epoch, contexts in itertools.islice(trainer.batches(), count or trainer.total_steps):
         terms = trainer.train_step(contexts, epoch)
         losses.append({name: float(getattr(terms, name)) for name in ("total", "time", "mel", "penalty")})
     return losses
@@ -161,7 +168,64 @@ class TestBfloat16:
             np.testing.assert_array_equal(found, expected)
 
 
+class TestVectorCodebooks:
+    OPTIONS: ClassVar[dict[str, Any]] = {"quantizer": ("vector",), "pretrain_epochs": 1, "epochs": 3}
+
+    def test_they_start_from_the_codes_at_the_end_of_the_warm_up(self, trainer_of: MakeTrainer) -> None:
+        trainer = trainer_of(**self.OPTIONS)
+        codebook = trainer.cascade.codecs[0].quantizer.codebook
+        grid = codebook.numpy()
+
+        take_steps(trainer, 3)
+        np.testing.assert_array_equal(codebook.numpy(), grid)
+        codes = codes_of(trainer.cascade, 0, list(trainer._epoch_batches(9, 0, 4)))
+        next(trainer.batches())
+
+        def error() -> float:
+            return float(np.linalg.norm(codes[:500, None] - codebook.numpy(), axis=-1).min(axis=1).mean())
+
+        near = error()
+        assert np.abs(codebook.numpy() - grid).max() > 0.1
+        codebook.assign(grid)
+        assert near < 0.2 * error()
+
+    def test_the_averaged_weights_start_there_with_them(self, trainer_of: MakeTrainer) -> None:
+        trainer = trainer_of(**self.OPTIONS)
+        take_steps(trainer, 3)
+        next(trainer.batches())
+        codebook = trainer.cascade.codecs[0].quantizer.codebook
+        started = codebook.numpy()
+        with trainer.average.applied():
+            np.testing.assert_array_equal(codebook.numpy(), started)
+
+    def test_a_run_that_goes_on_at_that_moment_starts_them_alike(self, trainer_of: MakeTrainer) -> None:
+        whole, halted = trainer_of(**self.OPTIONS), trainer_of(**self.OPTIONS)
+        expected = take_steps(whole, 6)[3:]
+        take_steps(halted, 3)
+        halted.save()
+        resumed = trainer_of(**self.OPTIONS)
+        assert resumed.resume() == 3
+        assert take_steps(resumed, 3) == expected
+
+    def test_finetuning_goes_on_with_trained_ones(self, trainer_of: MakeTrainer) -> None:
+        trainer = trainer_of(**self.OPTIONS, training_mode=5)
+        before = trainer.cascade.codecs[0].quantizer.codebook.numpy()
+        next(trainer.batches())
+        np.testing.assert_array_equal(trainer.cascade.codecs[0].quantizer.codebook.numpy(), before)
+
+    def test_a_follower_of_vectors_starts_from_what_the_first_codec_left(self, trainer_of: MakeTrainer) -> None:
+        trainer = trainer_of(stage=1, num_modules=2, quantizer=("scalar", "vector"), follower_pretrain_epochs=0)
+        before = trainer.cascade.codecs[1].quantizer.codebook.numpy()
+        take_steps(trainer, 1)
+        assert np.abs(trainer.cascade.codecs[1].quantizer.codebook.numpy() - before).max() > 0.01
+
+
 class TestWhatAStageTrains:
+    @pytest.mark.parametrize("frozen", ["hard", "soft"])
+    def test_followers_hear_frozen_codecs_as_the_flag_says(self, frozen: str, trainer_of: MakeTrainer) -> None:
+        trainer = trainer_of(stage=1, num_modules=2, frozen_codecs=frozen, quantizer_gradient="soft")
+        assert trainer._decisions(warm_up=False) == ([frozen, "soft"], frozen)
+
     def test_collaborative_quantisation_moves_the_lsf_codebook(self, trainer_of: MakeTrainer) -> None:
         trainer = trainer_of()
         codebook = trainer.cascade.front_end.quantizer.codebook
@@ -246,6 +310,36 @@ def test_a_run_exports_the_contexts_by_which_it_validates(tmp_path: Path) -> Non
     validation = ValidationSet(find_speech_of("val"), place.config())
     for name, bits in validation.score(model.cascade, model.tables, 1).bits_per_frame.items():
         assert exported[f"bits_{name.replace(' ', '_')}"] == pytest.approx(bits, rel=0.01)
+
+
+class TestExport:
+    def test_ctrl_c_leaves_its_line_in_the_journal(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        place = Workplace(tmp_path)
+
+        def interrupt(*_: Any) -> None:
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(loop, "save_model", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            place.train(training_mode=1, num_modules=1, time_domain=True, steps_per_epoch=1)
+        stopped = place.events(runs.find_run(place.folders()[0].name, place.check), "stopped")
+        assert [(line["step"], line["reason"]) for line in stopped] == [(1, "interrupted")]
+
+    def test_a_training_shorter_than_its_tables_spends_less_on_them(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        asked: list[float] = []
+
+        def record(trainer: StageTrainer, minutes: float) -> dict[str, Any]:
+            asked.append(minutes)
+            return {}
+
+        monkeypatch.setattr(StageTrainer, "context_tables", record)
+        for steps in (1, 2):  # of the two that tables are made of in tests
+            place = Workplace(tmp_path / str(steps))
+            options = {"num_modules": 1, "time_domain": True, "steps_per_epoch": steps, "context_minutes": 8.0}
+            place.train(training_mode=1, **options)
+        assert asked[1::2] == [4.0, 8.0]
 
 
 def find_speech_of(split: str) -> list[SpeechFile]:

@@ -1,0 +1,110 @@
+"""Flags of a command line that have no effect in the setting that the others make."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from configs.config import IGNORED, Config
+
+
+class _Idle(NamedTuple):
+    """Flags, the setting in which they do nothing, and why."""
+
+    flags: Sequence[str]
+    here: Callable[[Config], bool]
+    reason: str
+
+
+def _trains(*modes: int) -> Callable[[Config], bool]:
+    return lambda config: config.training_mode not in (0, *modes)
+
+
+RULES = (
+    _Idle(IGNORED, lambda config: True, "frames are 512 samples, as in the first implementation, which ignores it too"),
+    _Idle(("base_model_id", "from_where_step"), _trains(2, 5), "modes 1, 3 and 4 start afresh"),
+    _Idle(("from_where_step",), _trains(1, 3, 4, 5), "mode 2 starts from the first codec"),
+    _Idle(
+        ("learning_rate_tanh", "epoch_tanh", "pretrain_step"),
+        _trains(1, 3, 4),
+        "modes 2 and 5 train no first codec alone",
+    ),
+    _Idle(
+        ("learning_rate_greedy_followers", "epoch_greedy_followers", "follower_pretrain_epochs", "frozen_codecs"),
+        _trains(2, 3, 4, 5),
+        "mode 1 trains the first codec only",
+    ),
+    _Idle(("layer_loss",), _trains(5), "it is for finetuning, mode 5"),
+    _Idle(
+        (
+            "is_cq",
+            "residual",
+            "bandwidth_expansion",
+            "lsf_spacing",
+            "lsf_alpha_start",
+            "lsf_terms",
+            "lsf_histogram",
+            "loss_domain",
+        ),
+        lambda config: config.time_domain,
+        "there is no LPC with --is_pure_time_domain 1",
+    ),
+    _Idle(("time_domain_scale",), lambda config: not config.time_domain, "it is for --is_pure_time_domain 1"),
+    _Idle(("gated_kernel",), lambda config: config.block != "gln", "it is for --resnet_type gln"),
+    _Idle(
+        ("end_kernel",),
+        lambda config: config.block not in ("gln", "bottleneck"),
+        "it is for --resnet_type gln and bottleneck",
+    ),
+    _Idle(
+        ("fold", "folded_width", "folded_narrow", "folded_blocks", "folded_kernel"),
+        lambda config: config.block != "folded",
+        "they are for --resnet_type folded",
+    ),
+    _Idle(
+        ("alpha_start", "num_bins_for_follower"),
+        lambda config: "scalar" not in config.module_quantizers(),
+        "no quantiser is scalar",
+    ),
+    _Idle(
+        ("vector_alpha_start", "vector_start"),
+        lambda config: "vector" not in config.module_quantizers(),
+        "no quantiser is one of vectors",
+    ),
+    _Idle(
+        ("target_entropy", "target_entropy_per_module"), lambda config: config.target_kbps > 0, "--target_kbps is given"
+    ),
+    _Idle(
+        ("target_entropy",),
+        lambda config: bool(config.target_entropy_per_module),
+        "each module has a target of its own",
+    ),
+    _Idle(("tau_step",), lambda config: config.tau_controller != "closed_loop", "it is for the closed loop"),
+    _Idle(
+        ("tau_epoch_steps",), lambda config: config.tau_controller != "original", "it is for --tau_controller original"
+    ),
+    _Idle(("consecutive_frames",), lambda config: not config.loudness_weight, "--loudness_weight is 0"),
+    _Idle(
+        ("loss_after_de_emphasis",),
+        lambda config: not config.pre_emphasis or config.loss_domain == "residual",
+        "the losses compare no pre-emphasised speech",
+    ),
+)
+
+
+def flags_without_effect(arguments: Sequence[str], config: Config) -> list[str]:
+    """A phrase for each group of flags that a command line names in vain.
+
+    Args:
+        arguments: the command line without the program's name.
+        config: what it asks for.
+    """
+    named = {word.removeprefix("--").split("=")[0] for word in arguments if word.startswith("--")}
+    told: set[str] = set()
+    phrases = []
+    for rule in RULES:
+        idle = [flag for flag in rule.flags if flag in named - told] if rule.here(config) else []
+        if idle:
+            told |= set(idle)
+            phrases.append(f"{', '.join(f'--{flag}' for flag in idle)} ({rule.reason})")
+    return phrases

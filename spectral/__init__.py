@@ -1,0 +1,1 @@
+"""Neural codecs on the lapped spectrum of speech."""

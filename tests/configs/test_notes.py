@@ -1,0 +1,52 @@
+import pytest
+
+import main
+from configs.config import parse_flags
+from configs.notes import flags_without_effect
+from training import modes
+
+
+def phrases(*arguments: str) -> list[str]:
+    return flags_without_effect(arguments, parse_flags(arguments)[0])
+
+
+def test_the_window_size_of_old_command_lines_is_taken_and_said_to_do_nothing(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(modes, "train", lambda config, named: None)
+    assert main.main(["--window_size", "512", "--seed", "3"]) == 0
+    told = [line for line in capsys.readouterr().err.splitlines() if "without effect" in line]
+    assert len(told) == 1
+    assert "--window_size (frames are 512 samples" in told[0]
+
+
+def test_a_base_model_that_a_mode_does_not_read_is_told() -> None:
+    assert phrases("--training_mode", "4", "--base_model_id", "1", "--from_where_step", "2") == [
+        "--base_model_id, --from_where_step (modes 1, 3 and 4 start afresh)"
+    ]
+    assert phrases("--training_mode", "5", "--base_model_id", "1", "--from_where_step", "2") == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "flag"),
+    [
+        (("--is_pure_time_domain", "1", "--is_cq", "1"), "--is_cq"),
+        (("--resnet_type", "folded", "--end_kernel", "9"), "--end_kernel"),
+        (("--resnet_type", "gln", "--fold", "8"), "--fold"),
+        (("--quantizer", "vector", "--num_bins_for_follower", "16"), "--num_bins_for_follower"),
+        (("--vector_start", "grid"), "--vector_start"),
+        (("--target_kbps", "9", "--target_entropy", "2"), "--target_entropy"),
+        (("--tau_controller", "original", "--tau_step", "0.1"), "--tau_step"),
+        (("--time_domain_scale", "33"), "--time_domain_scale"),
+        (("--training_mode", "1", "--epoch_greedy_followers", "5"), "--epoch_greedy_followers"),
+        (("--layer_loss", "0"), "--layer_loss"),
+    ],
+)
+def test_a_flag_that_the_others_leave_without_effect_is_told_once(arguments: tuple[str, ...], flag: str) -> None:
+    told = phrases(*arguments)
+    assert len(told) == 1
+    assert told[0].startswith(f"{flag} (")
+
+
+def test_nothing_is_said_of_what_an_experiment_names() -> None:
+    assert phrases("--config", "cq_9k") == []

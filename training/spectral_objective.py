@@ -1,0 +1,141 @@
+"""What training of spectral cascades minimises: stretches of speech at random levels, offsets and group borders."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import tensorflow as tf
+
+import lpc_utilities as lpc
+from cmrl import Stage
+from configs.config import Config
+from constants import LPC_ORDER, PRE_EMPHASIS
+from loss_terms_and_measures import SQUARED_ERROR_FLOOR
+from spectral.cascade import SpectralBatch, SpectralCascade, SpectralOutput
+from spectral.envelope import SPECTRA_PER_FRAME
+from spectral.framing import warm_mask
+from training.loudness import loudness_losses
+from training.objective import Losses
+
+LEVEL_BLOCK = 5120  # samples, 0.32 s: the loudest such block of a stretch tells its level
+QUIETEST = 1e-3  # amplitude below which a stretch is not brought to unit level
+SOFTEST_DB, LOUDEST_DB = -8.0, 2.0  # of a stretch's loudest block, relative to the level that the group carries
+GROUP_FRAMES, GROUP_SHARES = (1, 2, 4, 8, 16), (0.1, 0.1, 0.15, 0.25, 0.4)  # group sizes that training draws
+LARGEST_OFFSET = 1.1  # of the logarithm of the step, both ways: from about 6 to about 32 kbps
+WIDENING_STEPS = 1000.0  # steps in which the range of offsets grows to its full width
+# Distortion grows with the step and bits fall: weights e^(k offset) of the loss and of its rate keep all rates alive.
+LOSS_SLOPE, RATE_SLOPE = -1.1, 2.3
+
+
+def stretch_samples(config: Config) -> int:
+    """Samples of a stretch of `consecutive_frames` frames of two spectra."""
+    return (SPECTRA_PER_FRAME * config.consecutive_frames + 1) * config.hop
+
+
+class Draw(NamedTuple):
+    """Random numbers of a step: of all stretches on all replicas, of which this one takes its own.
+
+    seed: int32 [2], of the step.
+    offset_range: float32 scalar, largest offset of the step, both ways.
+    first, total: number of this replica's first stretch, and of all stretches.
+    """
+
+    seed: tf.Tensor
+    offset_range: tf.Tensor
+    first: tf.Tensor | int
+    total: int
+
+
+def training_batch(stretches: tf.Tensor, config: Config, draw: Draw) -> SpectralBatch:
+    """Brings stretches of speech to a level, and draws offsets and group borders.
+
+    Args:
+        stretches: float32 [batch, stretch_samples], pre-emphasised where the configuration says so.
+        config: of the run.
+        draw: where random numbers come from.
+    """
+    spectra = stretches.shape[1] // config.hop - 1
+    own = slice(draw.first, draw.first + tf.shape(stretches)[0])
+    heard = as_heard(stretches, config)
+    blocks = heard[:, : heard.shape[1] // LEVEL_BLOCK * LEVEL_BLOCK]
+    power = tf.reduce_mean(tf.square(tf.reshape(blocks, [-1, heard.shape[1] // LEVEL_BLOCK, LEVEL_BLOCK])), -1)
+    level = tf.maximum(tf.sqrt(tf.reduce_max(power, 1, keepdims=True)), QUIETEST)
+    decibels = tf.random.stateless_uniform([draw.total, 1], draw.seed, SOFTEST_DB, LOUDEST_DB)[own]
+    offsets = draw.offset_range * tf.random.stateless_uniform([draw.total, 1], draw.seed + 1, -1.0, 1.0)[own]
+    shares = tf.math.log(tf.constant([GROUP_SHARES]))
+    sizes = tf.gather(GROUP_FRAMES, tf.random.stateless_categorical(shares, draw.total, draw.seed + 2)[0])[own]
+    places = tf.range(spectra) % (SPECTRA_PER_FRAME * sizes[:, None])
+    ones = tf.ones_like(places, tf.float32)
+    return SpectralBatch(stretches / level * 10.0 ** (decibels / 20), ones, offsets * ones, warm_mask(places))
+
+
+def as_heard(signals: tf.Tensor, config: Config) -> tf.Tensor:
+    """Signals [batch, multiple of 16] with the pre-emphasis undone."""
+    if not config.pre_emphasis:
+        return signals
+    polynomial = tf.constant([[1.0, -PRE_EMPHASIS] + [0.0] * (LPC_ORDER - 1)])
+    return lpc.synthesis_filter(signals, tf.repeat(polynomial, tf.shape(signals)[0], axis=0))
+
+
+def spectral_objective(
+    output: SpectralOutput,
+    batch: SpectralBatch,
+    cascade: SpectralCascade,
+    stage: Stage,
+    tau: tf.Tensor,
+    *,
+    warm_up: bool,
+) -> Losses:
+    """The losses of a batch in one stage.
+
+    Args:
+        output: the batch after the cascade.
+        batch: what was coded.
+        cascade: gives the configuration.
+        stage: says which depth is heard and whose bits are paid for.
+        tau: float32 [modules], weight of a module's bits, counted in bits for each symbol of the whole frame.
+        warm_up: quantisers are bypassed, so that bits do not count.
+    """
+    config = cascade.config
+    offset = batch.offsets[:, 0]
+    weight = tf.exp(LOSS_SLOPE * offset)
+    layer_loss = config.layer_loss if stage.name == "finetune" else 0.0
+    time, loudness = tf.unstack(_distortion(output, batch, config, weight, layer_loss))
+    bits = module_bits(output, stage.depth)
+    symbols = cascade.symbols_per_frame(stage.depth)
+    paid = tf.reduce_mean(weight * tf.exp(RATE_SLOPE * offset) * bits, 1) / sum(symbols)
+    total = config.coefficients[0] * time + config.loudness_weight * loudness
+    if not warm_up:
+        total += tf.reduce_sum(tf.gather(tau * tf.pad(paid, [[0, config.num_modules - stage.depth]]), stage.trained))
+    entropies = tf.reduce_mean(bits, 1) / tf.constant(symbols, tf.float32)
+    return Losses(total, time, tf.zeros([]), loudness, tf.zeros([]), entropies)
+
+
+def module_bits(output: SpectralOutput, depth: int) -> tf.Tensor:
+    """Bits a frame of every module for each signal, float32 [depth, batch]; LSFs and gains count with the first."""
+    lsf, gain, *codes = output.bits
+    frames = tf.cast(tf.shape(output.envelope.gains)[1] // SPECTRA_PER_FRAME, tf.float32)
+    return tf.stack([lsf + gain + codes[0], *codes[1:depth]]) / frames
+
+
+def _distortion(
+    output: SpectralOutput, batch: SpectralBatch, config: Config, weight: tf.Tensor, layer_loss: float
+) -> tf.Tensor:
+    """Time and loudness loss [2] at full depth, plus `layer_loss` times the mean over the shallower depths."""
+    inner = slice(config.hop, -config.hop)  # at both ends the overlap is missing
+    target = batch.signals[:, inner]
+    heard = as_heard(target, config)
+    losses = []
+    for signals in output.signals if layer_loss else output.signals[-1:]:
+        decoded = signals[:, inner]
+        both = [_time_losses(target, decoded, config.hop), loudness_losses(heard, as_heard(decoded, config))]
+        losses.append(tf.reduce_mean(weight * tf.stack(both), 1))
+    if len(losses) == 1:
+        return losses[0]
+    return losses[-1] + layer_loss * tf.add_n(losses[:-1]) / (len(losses) - 1)
+
+
+def _time_losses(target: tf.Tensor, decoded: tf.Tensor, hop: int) -> tf.Tensor:
+    """Mean over hops of the root mean squared error of each, float32 [batch]."""
+    squares = tf.square(tf.reshape(target - decoded, [-1, target.shape[1] // hop, hop]))
+    return tf.reduce_mean(tf.sqrt(tf.reduce_mean(squares, -1) + SQUARED_ERROR_FLOOR), 1)
