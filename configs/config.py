@@ -405,7 +405,7 @@ def from_dict(values: Mapping[str, Any], *, origin: str) -> Config:
 def read_experiment(path: Path) -> dict[str, Any]:
     """The options that an experiment file (TOML) names, by their flags' spelling."""
     try:
-        return tomllib.loads(path.read_text())
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         known = ", ".join(sorted(file.stem for file in QUICKSTART.parent.glob("*.toml")))
         raise UserError(f"no experiment file {path}; configs/ holds {known}") from None
