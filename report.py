@@ -21,7 +21,6 @@ from nsc.errors import UserError
 if TYPE_CHECKING:
     from comparison.coders import PeerCoder
 
-USER_ERROR, INTERRUPTED = 2, 130
 PEERS = (
     *(f"opus-{application}-cbr-{kbps}" for application in ("audio", "voip") for kbps in (9, 12, 16, 20, 24, 32)),
     "amr-wb-*",
@@ -196,16 +195,12 @@ def _peers(patterns: Sequence[str]) -> list[PeerCoder]:
 def main(arguments: Sequence[str]) -> int:
     """Runs what the command line asks for; returns the exit status."""
     console.show_own_lines()
-    try:
-        options = _parser().parse_args(list(arguments))
-        options.run(options)
-    except UserError as error:
-        print(f"report.py: {error}", file=sys.stderr)
-        return USER_ERROR
-    except KeyboardInterrupt:
-        print("report.py: stopped; the same command continues", file=sys.stderr)
-        return INTERRUPTED
-    return 0
+    return console.exit_status("report.py", lambda: _run(arguments), "stopped; the same command continues")
+
+
+def _run(arguments: Sequence[str]) -> None:
+    options = _parser().parse_args(list(arguments))
+    options.run(options)
 
 
 if __name__ == "__main__":

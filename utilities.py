@@ -1,11 +1,8 @@
 """Speech as samples, frames and gains, and the files that hold it, written whole or not at all."""
 
-import io
-import os
 from pathlib import Path
 
 import numpy as np
-import soundfile
 from numpy.typing import NDArray
 
 from constants import (
@@ -20,9 +17,12 @@ from constants import (
     PRE_EMPHASIS,
     SAMPLE_RATE,
 )
+from nsc.atomic import atomic_write as atomic_write
+from nsc.atomic import written_whole
 from nsc.console import log
 from nsc.errors import UserError
 from nsc.recording import open_recording
+from nsc.wav import write_wav
 
 FloatArray = NDArray[np.floating]
 
@@ -198,21 +198,5 @@ def to_int16(signal: FloatArray) -> NDArray[np.int16]:
 
 def save_speech(path: str | Path, signal: FloatArray) -> None:
     """Write samples [n] as a 16-bit mono WAV at 16 kHz, clipped to [-1, 1), creating folders on the way."""
-    wav = io.BytesIO()
-    soundfile.write(wav, to_int16(signal), SAMPLE_RATE, subtype="PCM_16", format="WAV")
-    atomic_write(path, wav.getvalue())
-
-
-def atomic_write(path: str | Path, data: bytes | str) -> None:
-    """Write bytes or UTF-8 text beside `path` and rename, so that the file is never half-written."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with beside.open("wb") as file:
-            file.write(data.encode() if isinstance(data, str) else data)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
+    with written_whole(path) as file:
+        write_wav(file, [signal])

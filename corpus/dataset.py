@@ -5,7 +5,6 @@ import itertools
 import json
 import os
 import re
-import shutil
 import weakref
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
@@ -34,6 +33,7 @@ from constants import (
 )
 from corpus.manifest import read_rows
 from corpus.walk import audio_paths
+from nsc.atomic import folder_written_whole
 from nsc.errors import UserError
 from utilities import (
     INT16_SCALE,
@@ -667,16 +667,8 @@ def _unusable(signal: NDArray[np.float32]) -> str:
 
 def _pack_into(folder: Path, files: Sequence[SpeechFile], gain_mode: str) -> None:
     """Write samples and index into a folder beside `folder` and rename it."""
-    beside = folder.with_name(f".{folder.name}.{os.getpid()}.part")
-    beside.mkdir(parents=True, exist_ok=True)
-    try:
-        _write_packed(beside, files, gain_mode)
-        beside.rename(folder)
-    except OSError:
-        if not folder.is_dir():  # otherwise another process was faster with the same files
-            raise
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
+    with folder_written_whole(folder) as unfinished:
+        _write_packed(unfinished, files, gain_mode)
 
 
 def _write_packed(folder: Path, files: Sequence[SpeechFile], gain_mode: str) -> None:

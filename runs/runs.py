@@ -17,6 +17,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal, TextIO
 
+from nsc.atomic import naming
 from nsc.console import log
 from nsc.errors import UserError
 from utilities import atomic_write
@@ -440,7 +441,7 @@ def _cut_torn_line(path: Path) -> None:
 
 def _append(path: Path, line: str) -> None:
     # Unbuffered: one line is one write call, which a kill cannot split.
-    with path.open("ab", buffering=0) as file:
+    with naming(path), path.open("ab", buffering=0) as file:
         file.write(line.encode(errors="backslashreplace") + b"\n")
 
 

@@ -1,0 +1,116 @@
+"""Files that are written whole or not at all."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO, Final
+
+PART: Final = ".part"  # suffix of what is not whole yet
+LEFT_SECONDS: Final = 60.0  # age from which on an unfinished file that nobody holds counts as left by a killed process
+LEFT_FOLDER_SECONDS: Final = 86_400.0  # the same for folders, which nobody can hold
+MOST_NAME: Final = 100  # characters of the file's own name in that of its unfinished one
+
+
+@contextmanager
+def written_whole(path: str | Path) -> Iterator[BinaryIO]:
+    """Opens a file alongside `path` for writing and renames it at the end, so that `path` is never half-written.
+
+    Folders on the way are created; after an exception `path` is what it was before. A link is followed, the mode of a
+    file that is there is kept. The unfinished file has a name that nobody can foresee, and is made, not opened.
+
+    Raises:
+        OSError: names `path`, whatever failed.
+    """
+    target = Path(os.path.realpath(path))
+    with naming(path):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _sweep(target)
+        unfinished = _unfinished_name(target)
+        descriptor = os.open(unfinished, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666)
+    try:
+        with naming(path), os.fdopen(descriptor, "wb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if target.exists():
+                os.fchmod(file.fileno(), target.stat().st_mode & 0o7777)
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+            os.replace(unfinished, target)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def atomic_write(path: str | Path, data: bytes | str) -> None:
+    """Writes bytes or UTF-8 text by `written_whole`."""
+    with written_whole(path) as file:
+        file.write(data.encode() if isinstance(data, str) else data)
+
+
+@contextmanager
+def naming(path: str | Path) -> Iterator[None]:
+    """What the system refuses inside is told with this path: a full disk names none, a renaming the unfinished file."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        if error.filename is None or str(error.filename).endswith(PART):
+            error.filename, error.filename2 = str(path), None
+        raise
+
+
+@contextmanager
+def folder_written_whole(folder: Path) -> Iterator[Path]:
+    """As `written_whole` for a folder that does not exist yet: gives the unfinished one, renamed at the end.
+
+    Another process that was faster with the same folder wins.
+    """
+    import shutil
+
+    with naming(folder):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        for left in folder.parent.glob(f".{folder.name[:MOST_NAME]}.*{PART}"):
+            if time.time() - left.stat().st_mtime > LEFT_FOLDER_SECONDS:
+                shutil.rmtree(left, ignore_errors=True)
+        unfinished = _unfinished_name(folder)
+        unfinished.mkdir()
+    try:
+        with naming(folder):
+            yield unfinished
+            try:
+                unfinished.rename(folder)
+            except OSError:
+                if not folder.is_dir():
+                    raise
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def _unfinished_name(target: Path) -> Path:
+    return target.with_name(f".{target.name[:MOST_NAME]}.{secrets.token_hex(8)}{PART}")
+
+
+def _sweep(target: Path) -> None:
+    """Removes what killed processes left of this file: old, and held by nobody."""
+    prefix = f".{target.name[:MOST_NAME]}."
+    with suppress(OSError):
+        for entry in os.scandir(target.parent):
+            if entry.name.startswith(prefix) and entry.name.endswith(PART) and entry.is_file(follow_symlinks=False):
+                _remove_if_left(Path(entry.path))
+
+
+def _remove_if_left(path: Path) -> None:
+    with suppress(OSError):
+        descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if time.time() - os.fstat(descriptor).st_mtime > LEFT_SECONDS:
+                path.unlink()
+        finally:
+            os.close(descriptor)
