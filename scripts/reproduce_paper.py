@@ -34,6 +34,7 @@ from comparison.published import PESQ_ON_TIMIT
 from configs.config import Config, parse_flags
 from constants import HOP, SAMPLE_RATE
 from corpus.dataset import TIMIT_FILE, SpeechFile, find_speech, is_packed
+from nsc.console import exit_status
 from nsc.errors import UserError
 from utilities import atomic_write
 
@@ -312,11 +313,7 @@ def main(arguments: Sequence[str]) -> int:
     if "--" in own:
         own, flags = own[: own.index("--")], own[own.index("--") + 1 :]
     options = parser().parse_args(own)
-    try:
-        return _run(options, flags)
-    except UserError as error:
-        print(f"reproduce_paper.sh: {error}", file=sys.stderr)
-        return 2
+    return exit_status("reproduce_paper.sh", lambda: _run(options, flags), "stopped; the same command continues")
 
 
 def _run(options: argparse.Namespace, flags: Sequence[str]) -> int:
