@@ -21,6 +21,7 @@ from nsc.errors import UserError
 
 LOWEST_RATE, HIGHEST_RATE = 4_000, 384_000  # Hz
 BLOCK_SECONDS = 20
+LARGEST_SAMPLE = 1e6  # full scale is 1: beyond, sums of channels would overflow
 HEADER_READ = 1024  # bytes in which a header tells what it is
 MOST_CHUNKS = 1000  # of a WAV file before its samples
 STREAMED_SIZE = 0x7FFF0000  # a WAV header that says this size or more was written before the end was known
@@ -44,6 +45,17 @@ class _Stream(soundfile.SoundFile):
     def seekable(self) -> bool:
         """Never: seeking fails where the header does not know the length."""
         return False
+
+
+class _Memory(io.BytesIO):
+    """Bytes in memory as a file, where seeking to a place that no file has, as lying headers ask, stays where it is."""
+
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        """The place after seeking."""
+        try:
+            return super().seek(offset, whence)
+        except (ValueError, OverflowError):
+            return self.tell()
 
 
 @dataclass
@@ -73,8 +85,6 @@ class Recording:
         """
         left = self.num_frames
         for block in _read_blocks(self._source, self.name):
-            if not np.isfinite(block).all():
-                raise UserError(f"{self.name}: expected finite samples, found NaN or infinity; leave the file out")
             mixed = block.mean(axis=1) if self._channel is None else block[:, self._channel]
             yield mixed[:left]
             left -= len(mixed)
@@ -138,13 +148,15 @@ def _read_blocks(source: Source, name: str) -> Iterator[NDArray[np.float32]]:
                 raise UserError(f"{name}: expected {expected}, found {found} ({error}); mend it") from None
             if not len(block):
                 return
+            if not np.isfinite(block).all():
+                raise UserError(f"{name}: expected finite samples, found NaN or infinity; leave the file out")
             found += len(block)
-            yield block
+            yield np.clip(block, -LARGEST_SAMPLE, LARGEST_SAMPLE, out=block)
 
 
 def _opened(source: Source) -> _Stream:
     # as bytes: names need not be UTF-8
-    return _Stream(io.BytesIO(source) if isinstance(source, bytes) else os.fsencode(source))
+    return _Stream(_Memory(source) if isinstance(source, bytes) else os.fsencode(source))
 
 
 def _is_trusted(file: soundfile.SoundFile) -> bool:

@@ -1,6 +1,7 @@
-"""Hostile input until something breaks: streams that lie under right checksums, over files of every model that ships.
+"""Hostile input until something breaks: files of every model that ships, models, audio headers; checksums are right.
 
 python scripts/fuzz.py --count 100000 --seed 7
+python scripts/fuzz.py --what models --count 1000
 """
 
 from __future__ import annotations
@@ -9,9 +10,10 @@ import argparse
 import resource
 import signal
 import sys
+import tempfile
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,11 +21,10 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
-from fuzzing.streams import LONGEST_BLOCK, SymbolDecoder, mutated, outcome
-from fuzzing.targets import files_of, shipped_targets
 from tqdm import tqdm
 
 from nsc.console import exit_status, show_own_lines
+from runs.runs import SHIPPED
 
 
 @dataclass
@@ -46,7 +47,7 @@ class Summary:
         ends = [f"  {count:9,} {name}" for name, count in self.outcomes.most_common()]
         memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         return [
-            f"{self.tried:,} streams in {self.seconds:.0f} s of processor time",
+            f"{self.tried:,} inputs in {self.seconds:.0f} s of processor time",
             *ends,
             f"slowest {1000 * self.slowest[0]:.0f} ms (trial {self.slowest[1]}), largest memory {memory:.0f} MB",
             f"{len(self.broken)} broken promises",
@@ -54,43 +55,70 @@ class Summary:
         ]
 
 
-def fuzz_streams(count: int, seed: int) -> Summary:
-    """Tries so many streams; the same seed tries the same ones, each decided by (seed, trial) alone."""
-    targets = shipped_targets()
-    files = files_of(targets, np.random.default_rng(seed))
-    decode, summary = SymbolDecoder(targets), Summary()
+Try = Callable[[np.random.Generator], str]  # tries one input and says how that ended
+
+
+def fuzz(attempt: Try, count: int, seed: int) -> Summary:
+    """Tries so many inputs; the same seed tries the same ones, each decided by (seed, trial) alone."""
+    summary = Summary()
     with suppress(KeyboardInterrupt):  # what was tried until then counts
-        for trial in tqdm(range(count), unit="stream", disable=None):
-            _try_stream(files, decode, (seed, trial), summary)
+        for trial in tqdm(range(count), disable=None):
+            start = time.process_time()
+            try:
+                summary.outcomes[attempt(np.random.default_rng((seed, trial)))] += 1
+            except Exception as error:  # whatever else comes out is what is looked for
+                summary.outcomes[f"broken: {type(error).__name__}"] += 1
+                summary.broken.append(f"seed {seed}, trial {trial}: {error!r}")
+            took = time.process_time() - start
+            summary.tried += 1
+            summary.seconds += took
+            summary.slowest = max(summary.slowest, (took, trial))
     return summary
 
 
-def _try_stream(files: Sequence[bytes], decode: SymbolDecoder, number: tuple[int, int], summary: Summary) -> None:
-    generator = np.random.default_rng(number)
-    data, start = mutated(files, generator), time.process_time()
-    try:
-        summary.outcomes[outcome(data, decode, int(generator.integers(1, LONGEST_BLOCK)))] += 1
-    except Exception as error:  # whatever else comes out is what is looked for
-        summary.outcomes[f"broken: {type(error).__name__}"] += 1
-        summary.broken.append(f"seed {number[0]}, trial {number[1]}: {error!r}")
-    took = time.process_time() - start
-    summary.tried += 1
-    summary.seconds += took
-    summary.slowest = max(summary.slowest, (took, number[1]))
+def streams(seed: int) -> Try:
+    """Files of every model that ships, to symbols."""
+    from fuzzing.streams import LONGEST_BLOCK, SymbolDecoder, mutated, outcome
+    from fuzzing.targets import files_of, shipped_targets
+
+    targets = shipped_targets()
+    files, decode = files_of(targets, np.random.default_rng(seed)), SymbolDecoder(targets)
+    return lambda generator: outcome(mutated(files, generator), decode, int(generator.integers(1, LONGEST_BLOCK)))
+
+
+def models(seed: int) -> Try:
+    """Saved models, to the loader."""
+    from fuzzing.models import MutatedModels, outcome
+
+    folder = next(path.parent for path in sorted(SHIPPED.glob("*/stages/*/model.json")))
+    mutations = MutatedModels(folder, Path(tempfile.mkdtemp()) / "model")
+    return lambda generator: outcome(mutations.make(generator))
+
+
+def sounds(seed: int) -> Try:
+    """Recordings of all containers, to samples."""
+    from fuzzing.sounds import mutated, outcome, recordings
+
+    files = recordings()
+    return lambda generator: outcome(mutated(files, generator))
+
+
+KINDS = {"streams": streams, "models": models, "sounds": sounds}
 
 
 def main(arguments: Sequence[str]) -> int:
     """Runs what the command line asks for; returns the exit status: 1 if a promise was broken."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--count", type=int, default=10_000, help="streams to try (default %(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="of the streams (default %(default)s)")
+    parser.add_argument("--what", choices=list(KINDS), default="streams", help="kind of input (default %(default)s)")
+    parser.add_argument("--count", type=int, default=10_000, help="inputs to try (default %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="of the inputs (default %(default)s)")
     options = parser.parse_args(list(arguments))
     show_own_lines()
     return exit_status("fuzz.py", lambda: _fuzz(options))
 
 
 def _fuzz(options: argparse.Namespace) -> int:
-    summary = fuzz_streams(options.count, options.seed)
+    summary = fuzz(KINDS[options.what](options.seed), options.count, options.seed)
     print("\n".join(summary.lines()))
     return 1 if summary.broken else 0
 

@@ -8,6 +8,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from fuzzing.choice import Generator, one_of
 from fuzzing.targets import Target
 from nsc import format as bitstream
 from nsc.format import HEADER_BYTES, MOST_MISSING, BitstreamError, DamagedError, Gap, Group, GroupReader, Header
@@ -17,7 +18,6 @@ EXTREMES = (0, 1, 2, 127, 128, 255, 256, 7679, 7680, 65_535, 1 << 24, 16_000 * 3
 MOST_EDITS = 4
 LONGEST_BLOCK = 400  # bytes that are given to a reader at a time
 
-Generator = np.random.Generator
 Parts = tuple[bytes, ...]
 
 
@@ -35,9 +35,9 @@ class Stream:
 
 def mutated(files: Sequence[bytes], generator: Generator) -> bytes:
     """One of the files, changed a few times; checksums are right except after one edit in eight, of raw bytes."""
-    stream = Stream(_one_of(files, generator))
+    stream = Stream(one_of(files, generator))
     for _ in range(int(generator.integers(1, MOST_EDITS + 1))):
-        edit = _one_of(EDITS, generator)
+        edit = one_of(EDITS, generator)
         edit(stream, files, generator)
     data = stream.sealed()
     return _raw_edit(data, generator) if generator.integers(8) == 0 else data
@@ -56,12 +56,12 @@ def _flip_payload(stream: Stream, files: Sequence[bytes], generator: Generator) 
 def _replace_payload(stream: Stream, files: Sequence[bytes], generator: Generator) -> None:
     size = int(generator.integers(0, 200))
     fills = (b"", b"\0" * size, b"\xff" * size, generator.bytes(size), generator.bytes(8 * size))
-    _change_part(stream, generator, lambda _: _one_of(fills, generator))
+    _change_part(stream, generator, lambda _: one_of(fills, generator))
 
 
 def _resize_payload(stream: Stream, files: Sequence[bytes], generator: Generator) -> None:
     size = int(generator.integers(1, 60))
-    _change_part(stream, generator, lambda part: _one_of((part[:-size], part[size:], part + bytes(size)), generator))
+    _change_part(stream, generator, lambda part: one_of((part[:-size], part[size:], part + bytes(size)), generator))
 
 
 def _change_part(stream: Stream, generator: Generator, change: Callable[[bytes], bytes]) -> None:
@@ -75,7 +75,7 @@ def _change_part(stream: Stream, generator: Generator, change: Callable[[bytes],
 
 def _splice(stream: Stream, files: Sequence[bytes], generator: Generator) -> None:
     """Groups of another file, perhaps of another model, in place of some."""
-    others = Stream(_one_of(files, generator)).groups
+    others = Stream(one_of(files, generator)).groups
     start, end = sorted(int(each) for each in generator.integers(0, len(stream.groups) + 1, 2))
     spans, parts = stream.header.spans, stream.header.parts
     fitting = [
@@ -93,8 +93,8 @@ def _reorder(stream: Stream, files: Sequence[bytes], generator: Generator) -> No
 def _repeat(stream: Stream, files: Sequence[bytes], generator: Generator) -> None:
     if stream.groups:
         first = int(generator.integers(256))
-        group = _one_of(stream.groups, generator)
-        step = int(_one_of((0, 1, 2, 127, 128, 255), generator))
+        group = one_of(stream.groups, generator)
+        step = int(one_of((0, 1, 2, 127, 128, 255), generator))
         times = range(int(generator.integers(1, 20)))
         stream.groups += [group._replace(number=(first + step * time) % 256) for time in times]
 
@@ -133,7 +133,7 @@ def _lie_in_header(stream: Stream, files: Sequence[bytes], generator: Generator)
     elif kind == 4:
         header = header._replace(has_lpc=not header.has_lpc)
     else:
-        header = header._replace(model=Stream(_one_of(files, generator)).header.model)
+        header = header._replace(model=Stream(one_of(files, generator)).header.model)
     # groups keep their own number of gains and parts: what the header says of them is the lie, or is made true
     if generator.integers(2) and header.spans and header.parts:
         stream.groups = [
@@ -147,7 +147,7 @@ def _lie_in_header(stream: Stream, files: Sequence[bytes], generator: Generator)
 
 def _length(generator: Generator) -> int:
     if generator.integers(2):
-        return int(_one_of(EXTREMES, generator))
+        return int(one_of(EXTREMES, generator))
     return int(generator.integers(0, 100_000))
 
 
@@ -224,6 +224,8 @@ class SymbolDecoder:
             raise DamagedError("too little of the speech is there")
         concealed = reader.missing
         for group in arrived:
+            if group.num_samples is not None:
+                total = number_of_frames(group.num_samples)
             count = header.group_frames if total is None else max(0, min(header.group_frames, total - frames))
             frames += count
             concealed += count < 1 or not self._group(target.digest, group.parts, count)
@@ -272,7 +274,3 @@ def outcome(data: bytes, decode: SymbolDecoder, block: int) -> str:
         return decode(data, block)
     except BitstreamError as error:
         return type(error).__name__
-
-
-def _one_of(choices: Sequence, generator: Generator):  # type: ignore[no-untyped-def, type-arg]
-    return choices[int(generator.integers(len(choices)))]

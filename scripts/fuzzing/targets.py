@@ -63,7 +63,8 @@ class Target:
         """A file of so many frames of symbols drawn by the model's own probabilities."""
         num_samples = frames * HOP - OVERLAP
         header = Header(self.digest, num_samples if known else None, self.layers, self.has_lpc, spans)
-        groups, left = [], frames
+        groups: list[Group] = []
+        left = frames
         while left > 0:
             count = min(left, header.group_frames)
             left -= count
