@@ -15,6 +15,8 @@ from constants import LPC_ORDER, LSF_CODEBOOK_SIZE
 from network.front_end import Analysis, LpcFrontEnd, TimeDomainFrontEnd
 from neural_speech_coding_module import NeuralSpeechCodec
 from nn_core_operator import Film, Quantised
+from nsc.coding.network import Part
+from nsc.format.version_1 import CODEC_PART, LPC_PART
 
 
 class CascadeOutput(NamedTuple):
@@ -39,14 +41,6 @@ class Symbols(NamedTuple):
 
     lsf: tf.Tensor | None
     codes: list[tf.Tensor]
-
-
-class Part(NamedTuple):
-    """A part of the rate: its name, its symbols of one frame as (positions, channels) and its alphabet."""
-
-    name: str
-    shape: tuple[int, int]
-    alphabet: int
 
 
 class Cascade(keras.Model):
@@ -103,9 +97,9 @@ class Cascade(keras.Model):
 
     def parts(self, depth: int | None = None) -> list[Part]:
         """The parts of the rate up to `depth` codecs, LPC first."""
-        lpc = [] if self.config.time_domain else [Part("lpc", (1, LPC_ORDER), LSF_CODEBOOK_SIZE)]
+        lpc = [] if self.config.time_domain else [Part(LPC_PART, (1, LPC_ORDER), LSF_CODEBOOK_SIZE)]
         return lpc + [
-            Part(f"codec {number}", codec.symbols_shape, codec.quantizer.codebook.shape[0])
+            Part(f"{CODEC_PART} {number}", codec.symbols_shape, codec.quantizer.codebook.shape[0])
             for number, codec in enumerate(self.codecs[:depth], start=1)
         ]
 

@@ -1,19 +1,52 @@
-"""Signal constants and initial codebooks, each with its unit and its reason."""
+"""Signal constants and initial codebooks, each with its unit and its reason.
+
+Those that the bitstream fixes live in the codec, `nsc`, and are imported here by name.
+"""
 
 from typing import Final
 
-# Framing. Every frame carries 480 new samples (30 ms) and cross-fades 32 samples with each neighbour.
-SAMPLE_RATE: Final = 16_000  # Hz
-FRAME_LENGTH: Final = 512  # samples
-OVERLAP: Final = 32  # samples shared by two neighbouring frames
-HOP: Final = FRAME_LENGTH - OVERLAP  # samples, 30 ms
-FRAMES_PER_GROUP: Final = 16  # frames that share one gain, 0.48 s
+from nsc.coding.filters import PRE_EMPHASIS
+from nsc.coding.gains import GAIN_DECAY_DB, GAIN_FLOOR_DB, GAIN_STEP_DB
+from nsc.constants import SAMPLE_RATE, TABLE_PRECISION_BITS
+from nsc.format.version_1 import (
+    FRAME_LENGTH,
+    FRAMES_PER_GROUP,
+    GAIN_LEVELS,
+    HOP,
+    LPC_CONTEXT,
+    LPC_ORDER,
+    LPC_WINDOW_LENGTH,
+    OVERLAP,
+)
 
-# Linear prediction. The analysis window reaches 256 samples beyond the frame on both sides.
-LPC_ORDER: Final = 16
-LPC_CONTEXT: Final = 256  # samples before and after the frame, each under a half Hann window
-LPC_WINDOW_LENGTH: Final = FRAME_LENGTH + 2 * LPC_CONTEXT  # samples
-PRE_EMPHASIS: Final = 0.68  # coefficient of 1 - 0.68 z^-1, as in AMR-WB
+__all__ = [
+    "ENVELOPE_POINTS",
+    "FRAMES_PER_GROUP",
+    "FRAME_LENGTH",
+    "GAIN_DECAY_DB",
+    "GAIN_FLOOR_DB",
+    "GAIN_LEVELS",
+    "GAIN_STEP_DB",
+    "HOP",
+    "LPC_CONTEXT",
+    "LPC_ORDER",
+    "LPC_WINDOW_LENGTH",
+    "LSF_CODEBOOK_SIZE",
+    "LSF_FIRST_LEVELS",
+    "LSF_LAST_LEVELS",
+    "LSF_LEVELS_PER_COEFFICIENT",
+    "MU",
+    "OVERLAP",
+    "PRE_EMPHASIS",
+    "SAMPLE_RATE",
+    "SCALAR_CODE_LIMIT",
+    "TABLE_PRECISION_BITS",
+    "VECTOR_CODEBOOK_LIMIT",
+    "VECTOR_CODEBOOK_SIDE",
+    "VECTOR_CODE_LENGTH",
+    "WHITE_NOISE_CORRECTION",
+]
+
 WHITE_NOISE_CORRECTION: Final = 1.0001  # factor on r[0], a noise floor 40 dB down: float32 Levinson needs it
 ENVELOPE_POINTS: Final = 32  # frequencies at which networks see the LPC envelope
 
@@ -29,18 +62,9 @@ LSF_LAST_LEVELS: Final = (
     2.0855, 2.2823, 2.4784, 2.5532, 2.6959, 2.8687, 3.0072, 3.1013,
 )  # radians  # fmt: skip
 
-# Gain: one index a group, uniform in decibels, so that 64 levels reach from digital silence to full scale.
-GAIN_STEP_DB: Final = 1.5
-GAIN_LEVELS: Final = 64
-GAIN_FLOOR_DB: Final = -90.0  # dB relative to full scale, the level of index 0
-GAIN_DECAY_DB: Final = 6.0  # largest fall of the gain from one group to the next: pauses stay quiet
-
 # Quantisers.
 SCALAR_CODE_LIMIT: Final = 1.0  # scalar codes leave a tanh
 VECTOR_CODE_LENGTH: Final = 2  # code values in one vector
 VECTOR_CODEBOOK_SIDE: Final = 32  # the initial vector codebook is a 32 x 32 grid
 VECTOR_CODEBOOK_LIMIT: Final = 0.1  # half the side of that grid
 MU: Final = 63.0  # mu-law companding of the code
-
-# Probability tables are integers that sum to a power of two, so that every machine decodes the same symbols.
-TABLE_PRECISION_BITS: Final = 16

@@ -11,41 +11,41 @@ import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
-from comparison.results import Recording, Store, faults
+from comparison.results import Store, faults
 from measures.measures import ALL_MEASURES
+from network.machine import import_tensorflow
 from nsc import console
+from nsc.console import Parser
 from nsc.errors import UserError
 
 if TYPE_CHECKING:
     from comparison.coders import PeerCoder
 
 PEERS = (
-    *(f"opus-{application}-cbr-{kbps}" for application in ("audio", "voip") for kbps in (9, 12, 16, 20, 24, 32)),
+    "opus-audio-*",
+    "opus-voip-*",
+    "opus-av-*-vbr-*",
     "amr-wb-*",
+    "lc3-*",
+    "lyra-*",
     "speex-[3579]",
     "g722",
 )
 FAULTS_NAMED = 20
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise UserError(f"{message}; --help shows how it is used")
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
-        prog="report.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
-    )
-    commands = parser.add_subparsers(dest="command", required=True, parser_class=_Parser)
+def _parser() -> Parser:
+    parser = Parser(prog="report.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True)
     _add_measure(commands.add_parser("measure", help="code, decode and score files"))
     _add_draw(commands.add_parser("draw", help="curves and tables of what was measured"))
     _add_page(commands.add_parser("page", help="curves, tables and a page to listen to"))
     _add_export(commands.add_parser("export", help="a listening test for webMUSHRA"))
     _add_ratings(commands.add_parser("ratings", help="what listeners of webMUSHRA said"))
     _add_bits(commands.add_parser("bits", help="where the bits of a file go"))
+    _add_spectrum(commands.add_parser("spectrum", help="where the noise of a codec is, by octave bands"))
     return parser
 
 
@@ -55,6 +55,15 @@ def _add_bits(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", required=True, help="run id or its beginning, id/stage, hash or folder")
     parser.add_argument("--check_dir", type=Path, default=Path("check"), help="folder of models (default check)")
     parser.add_argument("files", type=Path, nargs="+", help="speech: the first is drawn, bins are counted over all")
+
+
+def _add_spectrum(parser: argparse.ArgumentParser) -> None:
+    _add_output(parser)
+    parser.set_defaults(run=_spectrum)
+    parser.add_argument(
+        "--codecs", nargs="+", default=[], help="labels or names, or patterns of them (default: our models)"
+    )
+    parser.add_argument("--beside", default="opus-audio-*", help="codecs whose nearest rate is drawn alongside")
 
 
 def _add_export(parser: argparse.ArgumentParser) -> None:
@@ -98,6 +107,9 @@ def _add_measure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--peers", nargs="*", default=list(PEERS), help=f"names or patterns (default {' '.join(PEERS)})"
     )
+    parser.add_argument(
+        "--lyra_dir", type=Path, help="folder of Lyra V2's LiteRT files (default the environment's LYRA_DIR)"
+    )
     parser.add_argument("--measures", nargs="+", default=list(ALL_MEASURES), choices=list(ALL_MEASURES))
     parser.add_argument("--files_per_speaker", type=int, default=0, help="at most so many (default 0: all)")
     parser.add_argument("--losses", type=float, nargs="+", default=[0.0], help="per cent of lost groups (default 0)")
@@ -110,12 +122,15 @@ def _add_measure(parser: argparse.ArgumentParser) -> None:
 
 def _measure(options: argparse.Namespace) -> None:
     from comparison.compare import compare, limit_threads
+    from comparison.peers.lyra import use_folder
 
     limit_threads()
+    if options.lyra_dir:
+        use_folder(options.lyra_dir)
     peers = _peers(options.peers)
-    console.import_tensorflow()
+    import_tensorflow()
     from comparison.coders import model_coder
-    from comparison.speech import refuse_overlap, speech_to_test
+    from comparison.speech import recordings_of, refuse_overlap, speech_to_test
 
     losses = tuple(sorted({0.0, *(percent / 100 for percent in options.losses)}))
     models = [model_coder(name, options.check_dir, losses, options.burst) for name in options.models]
@@ -127,7 +142,7 @@ def _measure(options: argparse.Namespace) -> None:
     store = Store(options.output)
     results = compare(
         [*models, *peers],
-        [Recording(file.path, file.speaker) for file in files],
+        recordings_of(files, options.data_dir),
         store,
         corpus=options.data_dir.resolve(),
         cache_dir=options.cache_dir.resolve(),
@@ -170,14 +185,21 @@ def _ratings(options: argparse.Namespace) -> None:
 
 
 def _bits(options: argparse.Namespace) -> None:
-    console.import_tensorflow()
-    from codec import find_model
+    import_tensorflow()
     from comparison.bits import draw_bits
     from runs.saved_model import load_model
+    from runs.stages import find_model
 
     model = load_model(find_model(options.model, options.check_dir))
     for line in draw_bits(model, options.files, options.output / "plots"):
         console.log.info("%s", line)
+
+
+def _spectrum(options: argparse.Namespace) -> None:
+    from comparison.spectrum import draw_spectra
+
+    for path in draw_spectra(Store(options.output), options.codecs, options.beside):
+        console.log.info("%s", path)
 
 
 def _peers(patterns: Sequence[str]) -> list[PeerCoder]:
@@ -185,22 +207,21 @@ def _peers(patterns: Sequence[str]) -> list[PeerCoder]:
     from comparison import baselines
     from comparison.coders import PeerCoder
 
-    peers = baselines.find_peers(patterns)
-    for reason in dict.fromkeys(reason.partition(" needs ")[2] for reason in map(baselines.missing, peers) if reason):
-        names = ", ".join(peer.name for peer in peers if baselines.missing(peer).endswith(reason))
-        console.log.info("without %s: needs %s", names, reason)
-    return [PeerCoder(peer.name) for peer in peers if not baselines.missing(peer)]
+    able, lacking = baselines.usable(baselines.find_peers(patterns))
+    for need, names in lacking.items():
+        console.log.info("without %s: needs %s", ", ".join(names), need)
+    return [PeerCoder(peer.name) for peer in able]
 
 
 def main(arguments: Sequence[str]) -> int:
     """Runs what the command line asks for; returns the exit status."""
     console.show_own_lines()
-    return console.exit_status("report.py", lambda: _run(arguments), "stopped; the same command continues")
 
+    def work() -> None:
+        options = _parser().parse_args(list(arguments))
+        options.run(options)
 
-def _run(arguments: Sequence[str]) -> None:
-    options = _parser().parse_args(list(arguments))
-    options.run(options)
+    return console.exit_status("report.py", work, "stopped; the same command continues")
 
 
 if __name__ == "__main__":

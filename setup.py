@@ -1,35 +1,66 @@
-"""The project as a package: its modules, what it needs, and the one place that holds its version."""
+"""The codec as a package: `nsc` alone, with its command and the models that ship. The pipeline runs from the clone."""
 
+import re
 from pathlib import Path
 
 from setuptools import find_packages, setup
 
 ROOT = Path(__file__).resolve().parent
+MODEL_FILES = ["codec.json", "encoder.tflite", "decoder.tflite", "tables.npz", "README.md"]
+
+
+def version() -> str:
+    """As nsc/version.py says, which is not imported: its package's dependencies may not be there yet."""
+    [found] = re.findall(r'^__version__ = "(.+)"$', (ROOT / "nsc" / "version.py").read_text(), re.MULTILINE)
+    return found
+
 
 setup(
     name="neural-speech-coding",
-    version="0.1.0",
-    description="Collaborative quantization of speech: LPC with a learned codebook, cascaded neural codecs",
+    version=version(),
+    description="Neural speech codec: 16 kHz speech at 9 to 24 kbps, by collaborative quantization",
+    long_description=(ROOT / "README.md").read_text(),
+    long_description_content_type="text/markdown",
     license="MIT",
     license_files=["LICENSE"],
-    python_requires=">=3.11",
-    py_modules=sorted(path.stem for path in ROOT.glob("*.py") if path.stem != "setup"),
-    packages=find_packages(exclude=["tests", "tests.*"]),
-    package_data={"comparison": ["page/*"], "configs": ["*.toml"]},
+    classifiers=[
+        "Development Status :: 4 - Beta",
+        "Intended Audience :: Developers",
+        "Intended Audience :: Science/Research",
+        "Operating System :: OS Independent",
+        "Programming Language :: Python :: 3",
+        *(f"Programming Language :: Python :: 3.{minor}" for minor in range(10, 15)),
+        "Topic :: Multimedia :: Sound/Audio :: Speech",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+        "Typing :: Typed",
+    ],
+    python_requires=">=3.10",
+    packages=find_packages(include=["nsc", "nsc.*"]),
+    package_data={"nsc": ["py.typed", *(f"pretrained/*/{name}" for name in MODEL_FILES)]},
+    entry_points={"console_scripts": ["nsc = nsc.cli:main"]},
     install_requires=[
-        "tensorflow>=2.20,<2.22",  # a run continues bit for bit only on the release that began it
-        "tensorboard>=2.20,<2.22",  # TensorFlow 2.21 no longer brings it
-        "constriction>=0.5,<0.6",  # other releases may write other bytes
         "numpy>=2.0",
-        "scipy>=1.13",
         "soundfile>=0.13",
-        "pesq>=0.0.4",
-        "pystoi>=0.4.1",
-        "tabulate>=0.9",
-        "tqdm>=4.66",
+        "soxr>=0.5",
+        "constriction>=0.5,<0.6",  # other releases may write other bytes
+        "ai-edge-litert>=2.1,<3",
     ],
     extras_require={
+        "train": [  # used from the clone, by main.py and all that stands around the codec
+            "tensorflow>=2.20,<2.22",  # a run continues bit for bit only on the release that began it
+            "tensorboard>=2.20,<2.22",  # TensorFlow 2.21 no longer brings it
+            "scipy>=1.13",
+            "pesq>=0.0.4",
+            "pystoi>=0.4.1",
+            "tabulate>=0.9",
+            "tqdm>=4.66",
+            "av>=14",  # decodes the sample speech
+        ],
+        "report": ["matplotlib>=3.9", "jinja2>=3.1", "pyyaml>=6"],
+        # without the lattice its scores are those of an older mapping; speequal, its kin in C++, needs Bazel to install
+        "visqol": ["visqol-python[lattice]>=3.8,<4", "numba>=0.60"],
         "dev": [
+            "build>=1",
             "pytest>=8",
             "hypothesis>=6",
             "ruff>=0.17,<0.18",  # its formatting is checked, so every machine needs the same
@@ -38,11 +69,6 @@ setup(
             "types-tabulate",
             "types-tqdm",
         ],
-        "sample-speech": ["av>=14"],
-        # without the lattice its scores are those of an older mapping; speequal, its kin in C++, needs Bazel to install
-        "visqol": ["visqol-python[lattice]>=3.8,<4"],
-        "export": ["ai-edge-litert>=2,<3"],  # runs LiteRT graphs; writing them needs TensorFlow only
-        "report": ["matplotlib>=3.9", "jinja2>=3.1", "pyyaml>=6"],
         "browser": ["playwright>=1.48"],  # tests of the report's page
     },
 )

@@ -5,30 +5,42 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from constants import (
-    FRAME_LENGTH,
-    FRAMES_PER_GROUP,
-    GAIN_DECAY_DB,
-    GAIN_FLOOR_DB,
-    GAIN_LEVELS,
-    GAIN_STEP_DB,
-    HOP,
-    OVERLAP,
-    PRE_EMPHASIS,
-    SAMPLE_RATE,
-)
-from nsc.atomic import atomic_write as atomic_write
-from nsc.atomic import written_whole
+from constants import FRAME_LENGTH, HOP, OVERLAP, PRE_EMPHASIS, SAMPLE_RATE
+from nsc.atomic import atomic_write, written_whole
+from nsc.audio import INT16_SCALE, to_int16
+from nsc.coding.filters import HIGH_PASS_HZ
+from nsc.coding.gains import frame_gains, gains_of, group_level, group_levels, level_indices
 from nsc.console import log
 from nsc.errors import UserError
+from nsc.format.version_1 import GROUP_LENGTH, number_of_frames
 from nsc.recording import open_recording
 from nsc.wav import write_wav
 
-FloatArray = NDArray[np.floating]
+__all__ = [
+    "GROUP_LENGTH",
+    "HIGH_PASS_HZ",
+    "INT16_SCALE",
+    "atomic_write",
+    "crossfade_window",
+    "cut_frames",
+    "de_emphasise",
+    "frame_gains",
+    "gains_of",
+    "group_level",
+    "group_levels",
+    "high_pass",
+    "high_pass_sections",
+    "level_indices",
+    "load_speech",
+    "number_of_frames",
+    "overlap_add",
+    "pre_emphasise",
+    "resample",
+    "save_speech",
+    "to_int16",
+]
 
-GROUP_LENGTH = FRAMES_PER_GROUP * HOP  # samples that share one gain
-HIGH_PASS_HZ = 50.0  # AMR-WB removes what lies below 50 Hz
-INT16_SCALE = 32_768.0  # one 16-bit step is 1 / 32768 of full scale
+FloatArray = NDArray[np.floating]
 
 
 def crossfade_window() -> NDArray[np.float32]:
@@ -40,11 +52,6 @@ def crossfade_window() -> NDArray[np.float32]:
     # The complement, whose sum with the fade-in is 1 by construction; a mirror image would only round to it.
     window[-OVERLAP:] = 1 - fade_in
     return window
-
-
-def number_of_frames(num_samples: int) -> int:
-    """Count the frames, t covering [480 t - 32, 480 t + 480), that give each sample its full weight."""
-    return max(1, -(-(num_samples + OVERLAP) // HOP))
 
 
 def cut_frames(signal: FloatArray, context: int = 0) -> NDArray[np.float32]:
@@ -104,61 +111,6 @@ def high_pass_sections() -> NDArray[np.float64]:
     return butter(2, HIGH_PASS_HZ, "highpass", fs=SAMPLE_RATE, output="sos")
 
 
-def group_levels(signal: FloatArray, mode: str = "group") -> NDArray[np.uint8]:
-    """Gain index of each group of 16 frames, samples [7680 g, 7680 (g + 1)), from it and the past only.
-
-    Args:
-        signal: samples [n], full scale 1.
-        mode: 'group' takes each group's RMS, falling by at most GAIN_DECAY_DB a group so that a pause
-            stays quiet; 'utterance' takes the standard deviation of the whole signal for all groups.
-
-    Returns:
-        Indices [ceil(number_of_frames(n) / 16)] in steps of GAIN_STEP_DB above GAIN_FLOOR_DB.
-    """
-    num_groups = -(-number_of_frames(len(signal)) // FRAMES_PER_GROUP)
-    if mode == "utterance":
-        variance = float(np.var(signal, dtype=np.float64)) if len(signal) else 0.0
-        return level_indices(np.full(num_groups, _decibels(variance)))
-    if mode == "group":
-        return level_indices(_decaying_levels(np.split(signal, np.arange(1, num_groups) * GROUP_LENGTH)))
-    raise ValueError(f"gain mode must be 'group' or 'utterance', not {mode!r}")
-
-
-def level_indices(levels: NDArray[np.float64]) -> NDArray[np.uint8]:
-    """Gain index of each level in dB."""
-    steps = np.rint((levels - GAIN_FLOOR_DB) / GAIN_STEP_DB)
-    return np.clip(steps, 0, GAIN_LEVELS - 1).astype(np.uint8)
-
-
-def group_level(group: FloatArray, before: float) -> float:
-    """Level in dB of a group of samples, at most GAIN_DECAY_DB below the level before it (-inf at the start)."""
-    power = float(np.mean(np.square(group, dtype=np.float64))) if len(group) else 0.0
-    return max(_decibels(power), before - GAIN_DECAY_DB)
-
-
-def _decaying_levels(groups: list[FloatArray]) -> NDArray[np.float64]:
-    levels = np.empty(len(groups))
-    before = -np.inf
-    for g, group in enumerate(groups):
-        levels[g] = before = group_level(group, before)
-    return levels
-
-
-def _decibels(power: float) -> float:
-    return max(GAIN_FLOOR_DB, 10 * np.log10(power)) if power > 0 else GAIN_FLOOR_DB
-
-
-def gains_of(indices: NDArray[np.integer]) -> NDArray[np.float32]:
-    """Linear gain of each gain index, same shape: the amplitude that a frame is divided by before coding."""
-    levels = GAIN_FLOOR_DB + GAIN_STEP_DB * np.asarray(indices, np.float64)
-    return (10 ** (levels / 20)).astype(np.float32)
-
-
-def frame_gains(indices: NDArray[np.integer], num_frames: int) -> NDArray[np.float32]:
-    """Linear gain [num_frames] of each frame from the indices [ceil(num_frames / 16)] of its groups."""
-    return gains_of(np.repeat(indices, FRAMES_PER_GROUP)[:num_frames])
-
-
 def load_speech(path: str | Path) -> NDArray[np.float32]:
     """Read an audio file of any kind that `open_recording` takes as 16 kHz mono.
 
@@ -189,11 +141,6 @@ def resample(signal: NDArray[np.float32], rate: int) -> NDArray[np.float32]:
     divisor = np.gcd(rate, SAMPLE_RATE)
     resampled = resample_poly(signal.astype(np.float64), SAMPLE_RATE // divisor, rate // divisor)
     return resampled[: round(len(signal) * SAMPLE_RATE / rate)].astype(np.float32)
-
-
-def to_int16(signal: FloatArray) -> NDArray[np.int16]:
-    """Round samples to 16 bits, full scale 1, clipping to [-1, 1)."""
-    return np.clip(np.rint(signal * INT16_SCALE), -INT16_SCALE, INT16_SCALE - 1).astype(np.int16)
 
 
 def save_speech(path: str | Path, signal: FloatArray) -> None:

@@ -37,8 +37,8 @@ class Allocation(NamedTuple):
 def allocate(model: SavedModel, signal: Signal) -> Allocation:
     """Codes a signal [n] of 16 kHz with all layers and counts."""
     from network import feed_forward
+    from network.entropy_model import GAIN_BITS_PER_FRAME
     from nsc.entropy.context_model import frame_code_lengths, read_models
-    from nsc.entropy.entropy_model import GAIN_BITS_PER_FRAME
 
     cascade = model.cascade
     coded = feed_forward.encode(cascade, signal, len(cascade.codecs))

@@ -1,4 +1,4 @@
-"""What codes a signal for a comparison: a peer through ffmpeg, or one of our models through written .nsc files."""
+"""What codes a signal for a comparison: a peer, or one of our models through written .nsc files."""
 
 from __future__ import annotations
 
@@ -13,10 +13,13 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
+import nsc
 from comparison import baselines
 from comparison.results import Codec
+from constants import SAMPLE_RATE
 from nsc import format as bitstream
 from nsc.errors import UserError
+from nsc.format.channel import lose_groups
 from utilities import INT16_SCALE, atomic_write, to_int16
 
 if TYPE_CHECKING:
@@ -60,7 +63,7 @@ class Coder(Protocol):
 
 @dataclass(frozen=True)
 class PeerCoder:
-    """A classical codec by name."""
+    """Another codec by name."""
 
     name: str
     losses: tuple[float, ...] = (0.0,)
@@ -69,8 +72,17 @@ class PeerCoder:
     def codec(self) -> Codec:
         """See Coder."""
         peer = baselines.PEERS[self.name]
-        commands, versions = tuple(peer.commands()), baselines.versions()
-        return Codec(peer.name, peer.name, peer.family, "peer", peer.high_pass, "", commands, versions)
+        return Codec(
+            peer.name,
+            peer.name,
+            peer.family,
+            "peer",
+            peer.high_pass,
+            commands=tuple(peer.commands()),
+            versions=peer.versions(),
+            delay_ms=peer.delay_ms,
+            waveform=peer.waveform,
+        )
 
     def code(self, samples: Samples, cache_dir: Path) -> list[Version]:
         """See Coder."""
@@ -111,19 +123,15 @@ class ModelCoder:
         return versions
 
     def _whole_file(self, path: Path, samples: Samples) -> bytes:
-        import codec
-
         if not path.is_file():
             signal = np.divide(samples, INT16_SCALE, dtype=np.float32)
-            atomic_write(path, codec.encode(signal, load_alone(self.folder)))
+            atomic_write(path, nsc.encode(signal, load_alone(self.folder).codec))
         return path.read_bytes()
 
     def _decoded(self, data: bytes, loss: float, content: str) -> Samples:
-        import codec
-
         if loss:
-            data = bitstream.lose_groups(data, loss, self.burst, seed=int(content[:8], 16))
-        return to_int16(codec.decode(data, load_alone(self.folder)).signal)
+            data = lose_groups(data, loss, self.burst, seed=int(content[:8], 16))
+        return to_int16(nsc.decode(data, load_alone(self.folder).codec).signal)
 
 
 def _is_intact(path: Path, length: int) -> bool:
@@ -136,9 +144,9 @@ def _is_intact(path: Path, length: int) -> bool:
 @functools.cache
 def load_alone(folder: Path) -> SavedModel:
     """A model in a process that uses one thread, since each processor core has a process of its own."""
-    from nsc import console
+    from network.machine import import_tensorflow
 
-    console.import_tensorflow()
+    import_tensorflow()
     import tensorflow as tf
 
     from runs.saved_model import load_model
@@ -155,7 +163,7 @@ def model_coder(name: str, check_dir: Path, losses: tuple[float, ...] = (0.0,), 
     """The coder of a saved model.
 
     Args:
-        name: as `codec.find_model` takes it, with LABEL= before it or not; models of one label share a curve.
+        name: as `runs.stages.find_model` takes it, with LABEL= before it or not; models of one label share a curve.
         check_dir: folder of runs.
         losses: shares of groups to lose.
         burst: mean number of groups lost in a row.
@@ -163,9 +171,8 @@ def model_coder(name: str, check_dir: Path, losses: tuple[float, ...] = (0.0,), 
     Raises:
         UserError: there is no such model.
     """
-    from codec import find_model
     from runs.runs import SHIPPED
-    from runs.saved_model import DESCRIPTION
+    from runs.stages import DESCRIPTION, find_model
 
     label, equals, wanted = name.rpartition("=")
     if equals and not label:
@@ -181,5 +188,9 @@ def model_coder(name: str, check_dir: Path, losses: tuple[float, ...] = (0.0,), 
     if run.parent == SHIPPED:
         label = label or run.name
     family = label or f"{run.name.partition('_')[2] or 'model'} {folder.name} {digest}"
-    codec = Codec(digest, f"{family} {digest}" if label else family, family, "model", high_pass, origin)
+    from nsc.format.version_1 import delay_samples
+
+    delay_ms = 1000 * delay_samples() / SAMPLE_RATE
+    shown = f"{family} {digest}" if label else family
+    codec = Codec(digest, shown, family, "model", high_pass, origin, delay_ms=delay_ms)
     return ModelCoder(folder, codec, losses, burst)

@@ -25,7 +25,8 @@ from nsc.errors import UserError
 from utilities import INT16_SCALE, load_speech, to_int16
 
 POOLED_FROM = 8  # files: fewer are done sooner than worker processes start
-ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}  # each core has a process of its own
+# each core has a process of its own
+ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
 
 
 class Task:
@@ -73,7 +74,8 @@ class Task:
         return replace(self._blank(), error=" ".join(reason.split()))
 
     def _blank(self) -> Result:
-        return Result(self.coder.codec.name, 0, 0.0, str(self.corpus), self.file, self.recording.speaker)
+        recording = self.recording
+        return Result(self.coder.codec.name, 0, 0.0, str(self.corpus), self.file, recording.speaker, sex=recording.sex)
 
 
 @functools.lru_cache(maxsize=256)

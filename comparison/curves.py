@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 from scipy.interpolate import PchipInterpolator
@@ -27,6 +27,7 @@ class Measure:
 
 MEASURES = {
     "pesq_wb": Measure("PESQ-WB", 2),
+    "pesq_wb_padded": Measure("PESQ-WB padded", 2),
     "visqol": Measure("ViSQOL", 2),
     "stoi": Measure("STOI", 3),
     "si_sdr": Measure("SI-SDR dB", 1, waveform=True),
@@ -64,8 +65,14 @@ class Point:
         return measure in self.intervals and math.isfinite(self.intervals[measure].mean)
 
     def comparable(self, measure: str) -> bool:
-        """Whether the measure may stand beside that of other codecs: waveforms without their low end may not."""
-        return not (self.codec.high_pass and MEASURES[measure].waveform)
+        """Whether the measure may stand beside that of other codecs: others than the original's may not."""
+        other = self.codec.high_pass or not self.codec.waveform
+        return not (other and MEASURES[measure].waveform)
+
+    def part(self, belongs: Callable[[Result], bool]) -> Point | None:
+        """The point of some of its files; None where there are none."""
+        results = [result for result in self.results if belongs(result)]
+        return _point(self.codec, self.layer, results) if results else None
 
 
 Curves = dict[str, list[Point]]
@@ -89,9 +96,7 @@ def _point(codec: Codec, layer: int, results: Sequence[Result]) -> Point:
         name: mean_with_interval([result.measures.get(name, math.nan) for result in results], speakers)
         for name in names
     }
-    seconds = sum(result.seconds for result in results)
-    kbps = sum(result.bits for result in results) / seconds / 1000 if seconds else math.nan
-    return Point(codec, layer, kbps, tuple(results), intervals)
+    return Point(codec, layer, _kbps(results), tuple(results), intervals)
 
 
 def curves_of(points: Sequence[Point]) -> Curves:
@@ -105,25 +110,64 @@ def curves_of(points: Sequence[Point]) -> Curves:
     return {name: sorted(each, key=lambda point: point.kbps) for name, each in found.items()}
 
 
-def difference_at_equal_rate(point: Point, curve: Sequence[Point], measure: str) -> Interval | None:
-    """How much a point is above a curve at the point's rate, over speakers; None outside of the curve's rates.
+class Difference(NamedTuple):
+    """How much a codec is above another at equal rate: means over speakers, and the speaker for whom it is least."""
 
-    The curve is interpolated linearly between the two points about the rate, file by file.
+    everybody: Interval
+    women: Interval
+    men: Interval
+    worst: float
+
+
+def difference_at_equal_rate(point: Point, curve: Sequence[Point], measure: str) -> Difference | None:
+    """How much a point is above a curve at equal rate, in pairs of each speaker; None outside of the curve's rates.
+
+    Codecs of variable rate give each speaker another one. So the curve of each speaker, score over measured rate on the
+    files that all have, is interpolated linearly at the rate that the point took for this speaker. Speakers whose rate
+    the curve does not reach are left out and counted; where they are most, there is no difference.
     """
     if not all(each.comparable(measure) and each.has(measure) for each in (point, *curve)):
         return None
-    for below, above in pairwise(curve):
-        if below.kbps <= point.kbps <= above.kbps:
-            share = (point.kbps - below.kbps) / (above.kbps - below.kbps)
-            return _difference(point, below, above, share, measure)
-    return None
+    files = set.intersection(*({result.file for result in each.results} for each in (point, *curve)))
+    ours, *others = (_by_speaker(each, measure, files) for each in (point, *curve))
+    values = {
+        speaker: value - _interpolated([other[speaker] for other in others if speaker in other], kbps)
+        for speaker, (kbps, value) in ours.items()
+    }
+    sexes = {result.speaker: result.sex for result in point.results}
+    everybody, women, men = (
+        mean_with_interval([values[name] for name in names], names)
+        for names in (list(values), *([name for name in values if sexes[name] == sex] for sex in "FM"))
+    )
+    if everybody.speakers <= everybody.left_out:
+        return None
+    found = [value for value in values.values() if not math.isnan(value)]
+    return Difference(everybody, women, men, (max if MEASURES[measure].less_is_better else min)(found))
 
 
-def _difference(point: Point, below: Point, above: Point, share: float, measure: str) -> Interval:
-    low, high = ({each.file: each.measures[measure] for each in end.results} for end in (below, above))
-    common = [each for each in point.results if each.file in low and each.file in high]
-    values = [each.measures[measure] - (1 - share) * low[each.file] - share * high[each.file] for each in common]
-    return mean_with_interval(values, [each.speaker for each in common])
+def _by_speaker(point: Point, measure: str, files: Container[str]) -> dict[str, tuple[float, float]]:
+    """Kbps and mean of a measure of each speaker."""
+    groups: defaultdict[str, list[Result]] = defaultdict(list)
+    for result in point.results:
+        if result.file in files and math.isfinite(result.measures.get(measure, math.nan)):
+            groups[result.speaker].append(result)
+    return {
+        speaker: (_kbps(group), float(np.mean([result.measures[measure] for result in group])))
+        for speaker, group in groups.items()
+    }
+
+
+def _interpolated(line: Sequence[tuple[float, float]], kbps: float) -> float:
+    """The value at a rate between measured ones; nan outside of them."""
+    if not line:
+        return math.nan
+    rates, values = zip(*sorted(line), strict=True)
+    return float(np.interp(kbps, rates, values, left=math.nan, right=math.nan))
+
+
+def _kbps(results: Sequence[Result]) -> float:
+    seconds = sum(result.seconds for result in results)
+    return sum(result.bits for result in results) / seconds / 1000 if seconds else math.nan
 
 
 def bd_rate(curve: Sequence[Point], reference: Sequence[Point], measure: str) -> float | None:

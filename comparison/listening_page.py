@@ -7,8 +7,9 @@ import io
 import json
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fnmatch import fnmatch
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,11 +18,12 @@ import scipy.signal
 from numpy.typing import NDArray
 
 from comparison import plots, tables
-from comparison.curves import MEASURES, Point, points_of, shown_measures
+from comparison.curves import MEASURES, Curves, Point, curves_of, points_of, shown_measures
 from comparison.drawing import PLOTS, draw_all
 from comparison.results import Codec, Result, Store, faults
+from comparison.rows import SEXES, row_of
+from comparison.spectrum import draw_points, picture_name
 from constants import SAMPLE_RATE
-from measures.measures import Interval
 from nsc.errors import UserError
 from utilities import atomic_write, load_speech
 
@@ -32,6 +34,7 @@ PICTURE_BANDS = 128
 PICTURE_RANGE_DB = 80.0  # below the reference's loudest bin
 PICTURE_QUALITY = 70
 MOST_COLUMNS = 12  # unless the user names more
+MOST_SPECTRA = 2  # of other codecs, where there is no model of ours
 DEFAULT_COLUMNS = (
     *(f"opus-{application}-cbr-{kbps}" for kbps in (12, 16, 24) for application in ("audio", "voip")),
     "amr-wb-12.65",
@@ -71,15 +74,18 @@ def write_page(store: Store, patterns: Sequence[str] = (), num_files: int = 8, t
     files = choose_files(columns, num_files)
     measures = shown_measures(points)
     draw_all(store)
+    drawn = [column.point for column in columns if column.point]
+    draw_points([point for point in drawn if point.codec.kind == "model"] or drawn[:MOST_SPECTRA], points, store.output)
     listed = [_listed_file(store.output, number, name, columns, measures) for number, name in enumerate(files)]
     page = environment.get_template("index.html.jinja").render(
         title=title,
         summary=_summary(points),
         notes=tables.NOTES,
         style=(PARTS / "style.css").read_text(),
-        script=(PARTS / "player.js").read_text(),
+        script="\n".join((PARTS / name).read_text() for name in ("player.js", "chart.js")),
+        chart=chart_of(points, measures),
         plots=_inline_plots(store, measures),
-        scores=_score_rows(points, measures),
+        noise=_inline_spectra(store, columns),
         bits=[path.relative_to(store.output).as_posix() for path in sorted(store.output.glob(f"{PLOTS}/bits_*.png"))],
         measures=[{"name": name, "title": MEASURES[name].title} for name in measures],
         codecs=columns,
@@ -252,8 +258,15 @@ def _save_picture(path: Path, pixels: NDArray[np.uint8]) -> None:
 
 
 def _inline_plots(store: Store, measures: Sequence[str]) -> list[dict[str, str]]:
-    titles = {f"rate_{name}": f"{MEASURES[name].title} over kbps" for name in measures}
-    titles |= {f"loss_{name}": f"{MEASURES[name].title} over lost groups" for name in measures}
+    titles = {f"loss_{name}": f"{MEASURES[name].title} over lost groups" for name in measures}
+    return _inline(store, titles)
+
+
+def _inline_spectra(store: Store, columns: Sequence[Column]) -> list[dict[str, str]]:
+    return _inline(store, {picture_name(column.point): column.label for column in columns if column.point})
+
+
+def _inline(store: Store, titles: Mapping[str, str]) -> list[dict[str, str]]:
     paths = {stem: store.output / PLOTS / f"{stem}.svg" for stem in titles}
     return [
         {"title": titles[stem], "svg": _with_own_names(plots.as_inline(path.read_text()), stem)}
@@ -267,16 +280,76 @@ def _with_own_names(svg: str, stem: str) -> str:
     return re.sub(r'(id="|href="#|url\(#)', rf"\g<1>{stem}-", svg)
 
 
-def _score_rows(points: Sequence[Point], measures: Sequence[str]) -> dict[str, Any]:
-    rows = []
-    for point in points:
-        cells = [{"text": point.label, "value": point.label}, {"text": f"{point.kbps:.2f}", "value": point.kbps}]
-        for name in measures:
-            interval = point.intervals.get(name, Interval(math.nan, math.nan, 0, 0))
-            value = interval.mean if math.isfinite(interval.mean) else ""
-            cells.append({"text": tables.value_text(point, name), "value": value})
-        rows.append({"kind": point.codec.kind, "cells": cells})
-    return {"headings": ["codec", "kbps", *(MEASURES[name].title for name in measures)], "rows": rows}
+def chart_of(points: Sequence[Point], measures: Sequence[str]) -> dict[str, Any]:
+    """What the page's figure and table show: every codec's scores over all files, and over each group of them.
+
+    A group is a sex and a part of the corpus, `sex|part`, either of which may be empty for all.
+    """
+    curves = curves_of(points)
+    families = {id(point): name for name, curve in curves.items() for point in curve}
+    colours = plots.colours_of(curves)
+    parts = ["", *sorted({result.collection for point in points for result in point.results})]
+    sexes = [sex for sex in SEXES if any(result.sex == sex for point in points for result in point.results)]
+    groups = {
+        f"{sex}|{part}": [_group_row(point.part(partial(_belongs, sex, part)), measures) for point in points]
+        for sex in ["", *sexes]
+        for part in (parts if len(parts) > 2 else [""])
+    }
+    codecs = [
+        {"label": point.label, "family": families[id(point)], "kind": point.codec.kind, "delay": point.codec.delay_ms}
+        | {"fair": [name for name in measures if point.comparable(name)]}
+        for point in points
+    ]
+    return {
+        "measures": {name: {"title": MEASURES[name].title, "digits": MEASURES[name].digits} for name in measures},
+        "codecs": codecs,
+        "groups": groups,
+        "families": [
+            {"name": name, "colour": colours[name], "quiet": _has_better_twin(name, curves)} for name in curves
+        ],
+        "sexes": [{"value": sex, "name": SEXES[sex]} for sex in sexes],
+        "parts": parts[1:] if len(parts) > 2 else [],
+        "headings": ["codec", "kbps", "delay ms", *(MEASURES[name].title for name in measures), "worst", "flagged"],
+    }
+
+
+def _has_better_twin(family: str, curves: Curves) -> bool:
+    """Whether a curve is not shown at first: a constant rate where the variable one is there."""
+    return family.endswith(" CBR") and f"{family.removesuffix('CBR')}VBR" in curves
+
+
+def _belongs(sex: str, part: str, result: Result) -> bool:
+    return sex in ("", result.sex) and part in ("", result.collection)
+
+
+def _group_row(point: Point | None, measures: Sequence[str]) -> dict[str, Any] | None:
+    """Rate, scores and the table's cells of a codec over a group of files."""
+    if not point:
+        return None
+    row = row_of(point)
+    first = measures[0] if measures else ""
+    intervals = {name: row.scores[name] for name in measures if name in row.scores}
+    worst = row.worst.get(first, math.nan)
+    cells = [
+        (row.label, row.label),
+        (f"{row.kbps:.2f}", row.kbps),
+        (tables.delay_text(row), row.delay_ms or ""),
+        *((tables.value_text(row, name), intervals[name].mean if name in intervals else "") for name in measures),
+        (f"{worst:.{MEASURES[first].digits}f}" if math.isfinite(worst) else tables.NOTHING, worst),
+        (str(row.flagged), row.flagged),
+    ]
+    return {
+        "kbps": row.kbps,
+        "scores": {
+            name: [each.mean, each.half_width if math.isfinite(each.half_width) else 0]
+            for name, each in intervals.items()
+            if math.isfinite(each.mean)
+        },
+        "cells": [
+            {"text": text, "value": value if not isinstance(value, float) or math.isfinite(value) else ""}
+            for text, value in cells
+        ],
+    }
 
 
 def _summary(points: Sequence[Point]) -> str:

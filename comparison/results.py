@@ -17,6 +17,10 @@ from nsc.errors import UserError
 from utilities import atomic_write
 
 FOLDER = "results"
+PESQ_PAIR = ("pesq_wb", "pesq_wb_padded")
+PESQ_TOLERANCE = 0.3  # by which PESQ of one file may differ, plain and padded
+MISALIGNED = f"whose PESQ differs by more than {PESQ_TOLERANCE} with silence around"
+
 
 Record = TypeVar("Record", bound="Codec | Result")
 
@@ -26,6 +30,7 @@ class Recording(NamedTuple):
 
     path: Path
     speaker: str
+    sex: str = ""
 
 
 @dataclass(frozen=True)
@@ -41,6 +46,8 @@ class Codec:
         origin: run and stage of a model.
         commands: exact command lines of a peer.
         versions: of the programs that coded.
+        delay_ms: algorithmic delay in a conversation, 0 where it is not known.
+        waveform: the decoder follows the waveform, so that waveform measures mean something.
     """
 
     name: str
@@ -51,6 +58,8 @@ class Codec:
     origin: str = ""
     commands: tuple[str, ...] = ()
     versions: dict[str, str] = field(default_factory=dict)
+    delay_ms: float = 0.0
+    waveform: bool = True
 
 
 @dataclass(frozen=True)
@@ -71,6 +80,7 @@ class Result:
         measures: value of each measure, nan where it failed.
         failures: why a measure has no value.
         error: why the file could not be coded at all.
+        sex: of the speaker, F or M; empty where the corpus does not say.
     """
 
     codec: str
@@ -86,11 +96,24 @@ class Result:
     measures: dict[str, float] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
     error: str = ""
+    sex: str = ""
+
+    @property
+    def collection(self) -> str:
+        """The part of the corpus that the file belongs to: its uppermost folder, or else the corpus itself."""
+        parts = Path(self.file).parts
+        return parts[0] if len(parts) > 2 else Path(self.corpus).name
 
     @property
     def kbps(self) -> float:
         """1000 bits a second."""
         return self.bits / self.seconds / 1000 if self.seconds else math.nan
+
+    @property
+    def misaligned(self) -> bool:
+        """Whether PESQ says something else of this file when silence is put around it: its alignment misfired."""
+        plain, padded = (self.measures.get(name, math.nan) for name in PESQ_PAIR)
+        return abs(plain - padded) > PESQ_TOLERANCE
 
     @property
     def place(self) -> tuple[str, int, float, str, str]:
@@ -109,7 +132,7 @@ def _parsed(line: str) -> Result | None:
     try:
         values = json.loads(line)
         values["measures"] = {name: math.nan if each is None else each for name, each in values["measures"].items()}
-        return _of_right_types(Result, {each.name: values[each.name] for each in fields(Result)})
+        return _of_right_types(Result, {each.name: values[each.name] for each in fields(Result) if each.name in values})
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
 
@@ -227,4 +250,8 @@ def faults(results: Iterable[Result]) -> list[str]:
             found.setdefault(f"not coded by {result.codec}", []).append(f"{result.file}: {result.error}")
         for name, reason in result.failures.items():
             found.setdefault(f"without {name}", []).append(f"{result.codec}, {result.file}: {reason}")
+        if result.misaligned:
+            plain, padded = (result.measures[name] for name in PESQ_PAIR)
+            text = f"{result.codec}, {result.file}: {plain:.2f} plain, {padded:.2f} padded"
+            found.setdefault(MISALIGNED, []).append(text)
     return [f"{len(lines)} files {what}, such as {lines[0]}" for what, lines in sorted(found.items())]

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import csv
+import re
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
 from comparison.coders import ModelCoder
-from corpus.dataset import SpeechFile, find_test_speech
+from comparison.results import Recording
+from corpus.dataset import MANIFEST, SpeechFile, find_test_speech
 from nsc.console import log
 from nsc.errors import UserError
 from runs.runs import find_run
 from training.modes import SPLITS, heard_among
+
+TIMIT_SPEAKER = re.compile(r"([FM])[A-Z]{3}\d", re.IGNORECASE)
 
 
 def speech_to_test(data_dir: Path, files_per_speaker: int = 0) -> list[SpeechFile]:
@@ -29,6 +34,26 @@ def speech_to_test(data_dir: Path, files_per_speaker: int = 0) -> list[SpeechFil
         by_speaker[file.speaker].append(file)
     chosen = [file for files in by_speaker.values() for file in _spread(files, files_per_speaker)]
     return sorted(chosen, key=lambda file: file.path)
+
+
+def recordings_of(files: Sequence[SpeechFile], data_dir: Path) -> list[Recording]:
+    """Recordings with the sex of their speakers, where a manifest's column `sex` or a TIMIT speaker's name says it."""
+    listed = _listed_sexes(data_dir / MANIFEST)
+    return [Recording(file.path, file.speaker, listed.get(file.path) or _timit_sex(file.speaker)) for file in files]
+
+
+def _listed_sexes(manifest: Path) -> dict[Path, str]:
+    if not manifest.is_file():
+        return {}
+    with manifest.open(newline="", encoding="utf-8-sig") as file:
+        return {
+            manifest.parent / row["path"]: (row.get("sex") or "").strip().upper()[:1] for row in csv.DictReader(file)
+        }
+
+
+def _timit_sex(speaker: str) -> str:
+    found = TIMIT_SPEAKER.fullmatch(speaker)
+    return found[1].upper() if found else ""
 
 
 def _spread(files: Sequence[SpeechFile], count: int) -> Sequence[SpeechFile]:

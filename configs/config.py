@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NoReturn, get_type_hints
 
 from constants import FRAME_LENGTH, FRAMES_PER_GROUP, LSF_CODEBOOK_SIZE
+from nsc.console import Parser
 from nsc.errors import UserError
 
 PROGRAM = "main.py"
@@ -231,6 +232,9 @@ class Config:
         heading="Losses and rate",
     )
     loudness_weight: float = option(0.0, "weight of the loss on loudness in Bark bands; 0: none, as the original")
+    level_weight: float = option(
+        0.0, "weight of the loss on the levels of octave bands, squared decibels; 0: none (spectral)"
+    )
     consecutive_frames: int = option(
         1,
         "neighbouring frames that a batch holds at a time: one signal for spectral networks and the loss on loudness",
@@ -444,7 +448,7 @@ def _experiment_path(name: str) -> Path:
     return QUICKSTART.parent / f"{path.name}.toml"
 
 
-class _Parser(argparse.ArgumentParser):
+class _Parser(Parser):
     """Mistakes become a UserError that names the nearest known flag."""
 
     def error(self, message: str) -> NoReturn:
@@ -460,7 +464,6 @@ def _parser() -> argparse.ArgumentParser:
         usage=f"{PROGRAM} [--config FILE] [--FLAG VALUE ...]",
         description="Train, finetune and evaluate collaborative quantization. Without any flag: the quick start.",
         argument_default=argparse.SUPPRESS,
-        allow_abbrev=False,
     )
     parser.add_argument("--config", metavar="FILE", help="experiment file, or its name in configs/; flags win over it")
     group: argparse._ActionsContainer = parser

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from configs.config import IGNORED, Config
+from configs.config import IGNORED, SPECTRAL, Config
 
 
 class _Idle(NamedTuple):
@@ -57,7 +57,27 @@ RULES = (
         "it is for --resnet_type gln and bottleneck",
     ),
     _Idle(
-        ("fold", "folded_width", "folded_narrow", "folded_blocks", "folded_kernel"),
+        ("fold",),
+        lambda config: config.block not in ("folded", SPECTRAL),
+        "it is for --resnet_type folded and spectral",
+    ),
+    _Idle(
+        (
+            "hop",
+            "mdct_window",
+            "spectral_width",
+            "spectral_narrow",
+            "spectral_blocks",
+            "look_ahead",
+            "step_power",
+            "step_start",
+            "rate_range",
+        ),
+        lambda config: config.block != SPECTRAL,
+        "it is for --resnet_type spectral",
+    ),
+    _Idle(
+        ("folded_width", "folded_narrow", "folded_blocks", "folded_kernel"),
         lambda config: config.block != "folded",
         "they are for --resnet_type folded",
     ),

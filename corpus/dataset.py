@@ -9,7 +9,7 @@ import weakref
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -439,7 +439,8 @@ class PackedCorpus:
         """
         folder = Path(cache_dir) / _packed_name(files, gain_mode)
         if not folder.is_dir():
-            _pack_into(folder, files, gain_mode)
+            with suppress(FileExistsError):  # another process was faster
+                _pack_into(folder, files, gain_mode)
         return cls(folder)
 
     def read_ahead(self) -> None:

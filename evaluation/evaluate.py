@@ -18,15 +18,16 @@ from numpy.typing import NDArray
 from tabulate import tabulate
 from tqdm import tqdm
 
-import codec
+import nsc
 from constants import SAMPLE_RATE
 from corpus.dataset import SpeechFile
 from evaluation.honesty import TrainingEstimate, gap, honesty_line
 from measures.measures import MEASURES, mean_with_interval, score_files
+from network.entropy_model import paper_style_kbps
 from nsc import format as bitstream
-from nsc.coding.streaming import file_symbols
+from nsc.coding.cascade import file_symbols
+from nsc.coding.interface import Signal
 from nsc.entropy.context_model import Symbols, frame_code_lengths, read_models
-from nsc.entropy.entropy_model import paper_style_kbps
 from nsc.errors import UserError
 from runs.saved_model import SavedModel
 from utilities import atomic_write, load_speech, number_of_frames, save_speech
@@ -86,7 +87,7 @@ def evaluate(model: SavedModel, files: Sequence[SpeechFile], folder: Path) -> li
         UserError: none of the files can be used.
     """
     results: list[FileResult] = []
-    references: list[codec.Signal] = []
+    references: list[Signal] = []
     left_out: list[str] = []
     coder, estimate = _FileCoder(model, folder), TrainingEstimate(model.cascade)
     for file, name in tqdm(list(zip(files, output_names(files), strict=True)), "coding", unit="file", disable=None):
@@ -112,7 +113,7 @@ def evaluate(model: SavedModel, files: Sequence[SpeechFile], folder: Path) -> li
     return results
 
 
-def _load_measurable(path: Path) -> codec.Signal:
+def _load_measurable(path: Path) -> Signal:
     signal = load_speech(path)
     if len(signal) < SHORTEST:
         seconds = SHORTEST / SAMPLE_RATE
@@ -145,10 +146,10 @@ class _FileCoder:
         self._models = read_models(model.tables)
         self._folder = folder
 
-    def code(self, file: SpeechFile, name: str, signal: codec.Signal) -> list[FileResult]:
+    def code(self, file: SpeechFile, name: str, signal: Signal) -> list[FileResult]:
         """Results of every depth, without scores."""
-        data = codec.encode(signal, self._model)
-        symbols = file_symbols(data, self._model)
+        data = nsc.encode(signal, self._model.codec)
+        symbols = file_symbols(data, self._model.codec)
         lengths = frame_code_lengths(self._models, symbols)
         seconds = len(signal) / SAMPLE_RATE
         results = []
@@ -164,7 +165,7 @@ class _FileCoder:
         """Writes an .nsc file and beside it the speech decoded from it; returns the former's path."""
         written = str(Path(output).with_suffix(bitstream.SUFFIX))
         atomic_write(self._folder / written, data)
-        save_speech(self._folder / output, codec.decode(data, self._model).signal)
+        save_speech(self._folder / output, nsc.decode(data, self._model.codec).signal)
         return written
 
 
@@ -172,7 +173,7 @@ def _rates(
     data: bytes, symbols: Mapping[str, Symbols], lengths: Mapping[str, NDArray[np.float64]], seconds: float
 ) -> dict[str, Any]:
     """All that a result says of rates, from an .nsc file and what is known of its symbols at full depth."""
-    byte_counts = {name: size for name, size in codec.info(data).bytes.items() if name != "damaged"}
+    byte_counts = {name: size for name, size in nsc.info(data).bytes.items() if name != "damaged"}
     parts = [name for name in symbols if name in byte_counts]
     bits = {name: float(lengths[name].mean()) for name in parts}
     return {

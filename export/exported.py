@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from constants import FRAMES_PER_GROUP, OVERLAP
-from export.graphs import DESCRIPTION, INPUT_LENGTH, PAST
+from export.device import DESCRIPTION, INPUT_LENGTH, PAST
 from network.feed_forward import Coded, Signal
 from nsc.errors import UserError
+from nsc.trained.litert import load_runner
 from utilities import GROUP_LENGTH, group_levels, number_of_frames
 
 Arrays = dict[str, NDArray[Any]]
@@ -21,7 +22,7 @@ Runner = Callable[[Arrays], Arrays]
 
 
 class Exported:
-    """Encoder and decoder from a folder that `export.graphs.export_model` wrote."""
+    """Encoder and decoder from a folder that `export.device.export_model` wrote."""
 
     def __init__(self, folder: Path, threads: int = 1) -> None:
         """Loads both graphs.
@@ -36,7 +37,7 @@ class Exported:
         try:
             self.description: dict[str, Any] = json.loads((folder / DESCRIPTION).read_text())
         except (OSError, ValueError) as error:
-            raise UserError(f"{folder} holds no readable export ({error}); write it with codec.py export") from None
+            raise UserError(f"{folder} holds no readable export ({error}); write it with python -m export") from None
         self._runners = {name: _runner(folder, self.description, name, threads) for name in ("encoder", "decoder")}
         self._inputs = {name: self.description[name]["inputs"] for name in self._runners}
         self._parts = {port["name"]: port["part"] for port in self._inputs["decoder"] if "part" in port}
@@ -90,9 +91,5 @@ def _runner(folder: Path, description: dict[str, Any], graph: str, threads: int)
             return {name: np.asarray(value) for name, value in outputs.items()}
 
         return run_saved
-    try:
-        from ai_edge_litert.interpreter import Interpreter
-    except ImportError:
-        raise UserError("running LiteRT graphs needs ai-edge-litert; pip install -e '.[export]'") from None
-    run = Interpreter(path, num_threads=threads).get_signature_runner(signature)
+    run = load_runner(Path(path).read_bytes(), threads)
     return lambda inputs: run(**inputs)

@@ -9,10 +9,10 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from cmrl import Cascade, Symbols
+from cmrl import Cascade
 from configs.config import Config
 from constants import LPC_CONTEXT
-from nsc.entropy.entropy_model import symbols_by_part
+from network.keras_network import symbols_by_part, symbols_of_parts
 from utilities import (
     cut_frames,
     de_emphasise,
@@ -75,7 +75,11 @@ def encode(cascade: Cascade, signal: Signal, depth: int) -> Coded:
 def decode(cascade: Cascade, coded: Coded) -> list[Signal]:
     """The decoded signal [num_samples] at every depth, from what is sent and nothing else."""
     padded = [_padded_batches(values) for values in coded.symbols.values()]
-    batches = [cascade.decode(_as_symbols(cascade, arrays)) for arrays in zip(*padded, strict=True)]
+    time_domain = cascade.config.time_domain
+    batches = [
+        cascade.decode(symbols_of_parts(list(map(tf.constant, arrays)), time_domain=time_domain))
+        for arrays in zip(*padded, strict=True)
+    ]
     return [restore(np.concatenate(depth), coded, cascade.config) for depth in zip(*batches, strict=True)]
 
 
@@ -85,11 +89,6 @@ def restore(frames: NDArray[np.float32], coded: Coded, config: Config) -> Signal
     levelled = frames[:count] * frame_gains(coded.gain_indices, count)[:, None]
     signal = overlap_add(levelled, coded.num_samples)
     return de_emphasise(signal) if config.pre_emphasis else signal
-
-
-def _as_symbols(cascade: Cascade, arrays: tuple[NDArray[np.int32], ...]) -> Symbols:
-    tensors = [tf.constant(array) for array in arrays]
-    return Symbols(None, tensors) if cascade.config.time_domain else Symbols(tensors[0], tensors[1:])
 
 
 def _padded_batches(array: NDArray) -> Iterator[NDArray]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import secrets
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -67,12 +69,15 @@ def naming(path: str | Path) -> Iterator[None]:
 
 @contextmanager
 def folder_written_whole(folder: Path) -> Iterator[Path]:
-    """As `written_whole` for a folder that does not exist yet: gives the unfinished one, renamed at the end.
+    """Gives an empty folder alongside `folder`, which must not exist, and renames it at the end.
 
     Another process that was faster with the same folder wins.
-    """
-    import shutil
 
+    Raises:
+        FileExistsError: `folder` is there already.
+    """
+    if folder.exists():
+        raise FileExistsError(errno.EEXIST, "it exists already", str(folder))
     with naming(folder):
         folder.parent.mkdir(parents=True, exist_ok=True)
         for left in folder.parent.glob(f".{folder.name[:MOST_NAME]}.*{PART}"):

@@ -1,7 +1,8 @@
-"""The terminal: the program's own lines, without TensorFlow's start-up notes."""
+"""The terminal: the program's own lines, exit statuses, and a parser whose complaints are one line."""
 
 from __future__ import annotations
 
+import argparse
 import errno
 import logging
 import os
@@ -9,7 +10,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from typing import BinaryIO, Final
+from typing import BinaryIO, Final, NoReturn
 
 from nsc.atomic import naming
 from nsc.errors import UserError
@@ -43,7 +44,6 @@ def show_own_lines() -> None:
     log.propagate = False
     if sys.stdout and hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="backslashreplace")  # names of files are any bytes
-    logging.getLogger("absl").setLevel(logging.ERROR)
 
 
 def exit_status(program: str, work: Callable[[], int | None], interrupted: str = "") -> int:
@@ -147,34 +147,15 @@ def standard_output() -> BinaryIO:
     return sys.stdout.buffer
 
 
-def import_tensorflow() -> None:
-    """Imports TensorFlow, which takes seconds, without its notes about CUDA and oneDNN.
-
-    Its mistakes reach Python as exceptions, so that none of them is lost.
-    """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    with _native_notes_hidden(), _without("matplotlib"):
-        import tensorflow  # noqa: F401
-
-
 @contextmanager
-def _without(module: str) -> Iterator[None]:
-    """Hides a module that others import where it is there: Keras would draw pictures and takes half a second to."""
-    if module in sys.modules:
+def native_notes_hidden() -> Iterator[None]:
+    """Points file descriptor 2 nowhere: native libraries announce their devices there, whatever Python says."""
+    try:
+        sys.stderr.flush()
+        kept = os.dup(2)
+    except (OSError, AttributeError, ValueError):  # there is no standard error
         yield
         return
-    sys.modules[module] = None  # type: ignore[assignment]
-    try:
-        yield
-    finally:
-        del sys.modules[module]
-
-
-@contextmanager
-def _native_notes_hidden() -> Iterator[None]:
-    """Points file descriptor 2 nowhere: what is printed during the import ignores TF_CPP_MIN_LOG_LEVEL."""
-    sys.stderr.flush()
-    kept = os.dup(2)
     try:
         with open(os.devnull, "wb") as nowhere:
             os.dup2(nowhere.fileno(), 2)
@@ -182,3 +163,14 @@ def _native_notes_hidden() -> Iterator[None]:
     finally:
         os.dup2(kept, 2)
         os.close(kept)
+
+
+class Parser(argparse.ArgumentParser):
+    """Raises UserError where argparse would print its usage and exit; never guesses abbreviated flags."""
+
+    def __init__(self, **options: object) -> None:
+        super().__init__(allow_abbrev=False, **options)  # type: ignore[arg-type]
+
+    def error(self, message: str) -> NoReturn:
+        """Raises UserError."""
+        raise UserError(f"{message}; --help shows how it is used")

@@ -9,7 +9,7 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from constants import SAMPLE_RATE
+from nsc.constants import SAMPLE_RATE
 
 FULL_SCALE = 32_768.0  # one 16-bit step is 1 / 32768 of full scale
 HEADER = struct.Struct("<4sI4s4sIHHIIHH4sI")

@@ -20,10 +20,11 @@ from typing import Any, Literal, TextIO
 from nsc.atomic import naming
 from nsc.console import log
 from nsc.errors import UserError
+from nsc.trained.find import PRETRAINED
 from utilities import atomic_write
 
 PACKAGE = "neural-speech-coding"
-SHIPPED = Path(__file__).resolve().parents[1] / "pretrained"  # models that come with the project, as finished runs
+SHIPPED = PRETRAINED  # models that come with the project, as finished runs
 STATE = "state.json"
 LOCK = "lock"
 RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_+-]*(\.[A-Za-z0-9_+-]+)*")  # names no other folder

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import io
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import keras
 import numpy as np
@@ -19,25 +20,46 @@ from cmrl import Cascade
 from configs.bounds import check_bounds, check_weights
 from configs.config import Config, from_dict
 from network.cascades import cascade_of
+from network.entropy_model import Tables
+from network.keras_network import KerasNetwork, settings_of
+from nsc.coding.cascade import CascadeModel
 from nsc.entropy.check import check_tables
-from nsc.entropy.entropy_model import Tables
+from nsc.entropy.spectral_coder import SpectralCoder
 from nsc.errors import UserError
+from nsc.spectral.model import SpectralModel
 from runs.model_file import check_shapes, read_arrays, read_description, sizes_by_layer
+from runs.stages import ARRAYS, DESCRIPTION, STAGES
+from spectral.cascade import SpectralCascade
+from spectral.serving import coding_model
 from utilities import atomic_write
 
-ARRAYS, DESCRIPTION = "model.npz", "model.json"
-STAGES = "stages"
 TABLE_PREFIX = "table/"
 LARGE_WEIGHT = 1024  # numbers in an array that half precision makes worth while: no bias, no codebook
 
 
-class SavedModel(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class SavedModel:
     """A loaded model: the cascade, its tables, the stage it comes from and the hash of its contents."""
 
-    cascade: Cascade
+    cascade: Any  # a Cascade or a SpectralCascade, see `network.cascades`
     tables: Tables
     stage: str
     digest: str
+
+    @functools.cached_property
+    def codec(self) -> CascadeModel:
+        """A model of frames of samples as `nsc` codes with it, its network computed by Keras."""
+        return CascadeModel(self.digest, settings_of(self.cascade), self.tables, KerasNetwork(self.cascade))
+
+    @functools.cached_property
+    def spectral_codec(self) -> SpectralModel:
+        """A model of the lapped spectrum as `nsc` codes with it."""
+        return coding_model(self.cascade, SpectralCoder.read(self.tables), self.digest)
+
+    @property
+    def coding(self) -> CascadeModel | SpectralModel:
+        """The model as `nsc` codes with it, of whichever kind it is."""
+        return self.spectral_codec if isinstance(self.cascade, SpectralCascade) else self.codec
 
 
 def save_model(
@@ -105,10 +127,24 @@ def load_model(folder: Path) -> SavedModel:
         cascade = cascade_of(_checked_config(description, weights))
         variables = _named_variables(cascade, len(cascade.codecs))
         check_shapes(weights, {name: tuple(variable.shape) for name, variable in variables.items()})
-        parts = cascade.parts()
-        check_tables(tables, {part.name: part.shape for part in parts}, {part.name: part.alphabet for part in parts})
+        _check_tables(cascade, tables)
     assign_weights(cascade, weights)
     return SavedModel(cascade, tables, description["stage"], description["sha256"][:8])
+
+
+def _check_tables(cascade: Cascade | SpectralCascade, tables: Tables) -> None:
+    """Raises UserError where tables are not those of a coder of the cascade's symbols."""
+    if isinstance(cascade, SpectralCascade):
+        coder = SpectralCoder.read(tables)
+        found = len(coder.codecs), len(coder.codecs[0].offsets)
+        if found != (len(cascade.codecs), cascade.hop):
+            raise UserError(
+                f"expected a coder of {len(cascade.codecs)} codecs and {cascade.hop} bins, found one of {found[0]} and"
+                f" {found[1]}"
+            )
+        return
+    parts = cascade.parts()
+    check_tables(tables, {part.name: part.shape for part in parts}, {part.name: part.alphabet for part in parts})
 
 
 def saved_config(folder: Path) -> Config:
@@ -126,12 +162,6 @@ def saved_taus(folder: Path) -> list[float]:
 def saved_weights(folder: Path) -> dict[str, NDArray[Any]]:
     """The arrays of a stage's folder, hash-checked."""
     return _read(folder)[0]
-
-
-def stage_folders(run_folder: Path) -> dict[str, Path]:
-    """The finished stages of a run by name, in the order in which they were trained."""
-    names = {path.parent.name: path.parent for path in (run_folder / STAGES).glob(f"*/{DESCRIPTION}")}
-    return {name: names[name] for name in sorted(names, key=_stage_order)}
 
 
 def weights_of(cascade: Cascade, depth: int) -> dict[str, NDArray[np.float32]]:
@@ -159,11 +189,6 @@ def assign_weights(cascade: Cascade, arrays: dict[str, NDArray[Any]]) -> None:
 def _named_variables(cascade: Cascade, depth: int) -> dict[str, keras.Variable]:
     layers = cascade.saved_layers(depth)
     return {f"{layer.name}/{number:03d}": variable for layer in layers for number, variable in enumerate(layer.weights)}
-
-
-def _stage_order(name: str) -> tuple[int, int, str]:
-    # the tenth follower comes after the ninth
-    return ({"first": 0, "finetune": 2}.get(name, 1), len(name), name)
 
 
 def _digest(arrays: dict[str, NDArray[Any]], description: dict[str, Any]) -> str:

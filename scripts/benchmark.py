@@ -30,16 +30,17 @@ from speed import work
 from speed.memory import peak_of_training
 from speed.turns import Timing, take_turns
 
-import codec
 from configs.config import from_dict, read_experiment
 from constants import SAMPLE_RATE
 from corpus.dataset import PackedCorpus, SpeechFile, find_speech
 from network.feed_forward import NETWORK_BATCH
+from network.machine import prepare_machine
 from nsc.console import exit_status
+from nsc.trained.find import DEFAULT_MODEL
 from runs.runs import environment
 from runs.saved_model import load_model
+from runs.stages import find_model
 from training.loop import StageTrainer
-from training.modes import prepare_machine
 from utilities import atomic_write, load_speech
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -229,15 +230,15 @@ def pipeline_row(memory: Timing, corpus: Timing) -> Row:
 
 
 def _coding_rows(corpus: PackedCorpus, gated: StageTrainer, scratch: Path, turns: int) -> Iterator[Row]:
-    model = load_model(codec.find_model("", Path("check")))
+    model = load_model(find_model("", Path("check")))
     files = corpus.files("test")
     signal = work.speech_of(files, CODED_SECONDS)
     encode, decode = work.file_coding(model, signal)
     seconds = {
         f"symbols and back, gln, batches of {NETWORK_BATCH} frames": CODED_SECONDS,
-        f"to a file, {codec.DEFAULT_MODEL}": CODED_SECONDS,
-        f"from a file, {codec.DEFAULT_MODEL}": CODED_SECONDS,
-        f"evaluation with all measures, {codec.DEFAULT_MODEL}": _duration(files[:EVALUATED_FILES]),
+        f"to a file, {DEFAULT_MODEL}": CODED_SECONDS,
+        f"from a file, {DEFAULT_MODEL}": CODED_SECONDS,
+        f"evaluation with all measures, {DEFAULT_MODEL}": _duration(files[:EVALUATED_FILES]),
     }
     works = [work.symbols_and_back(gated.cascade, signal), encode, decode]
     works.append(work.evaluation_of(model, files[:EVALUATED_FILES], scratch / "evaluated"))

@@ -25,18 +25,18 @@ from numpy.typing import NDArray
 from speed.turns import Work, take_turns
 from tabulate import tabulate
 
-import codec
+import nsc
 from cmrl import Cascade
 from configs.config import Config
 from constants import FRAMES_PER_GROUP, SAMPLE_RATE
 from network import feed_forward
+from network.entropy_model import count_symbols, integer_tables
+from network.machine import prepare_machine
 from nsc import format as bitstream
-from nsc.coding.streaming import network_frames, network_symbols, symbol_coder
+from nsc.coding.network import network_frames, network_symbols
 from nsc.entropy.context_model import whole_groups
-from nsc.entropy.entropy_model import count_symbols, integer_tables
 from runs.saved_model import SavedModel, load_model, save_model
 from training.context_fit import fit_models
-from training.modes import prepare_machine
 from utilities import load_speech
 
 CLIPS = Path(__file__).resolve().parent.parent / "tests" / "data"
@@ -71,17 +71,18 @@ def best(work: Work, turns: int) -> tuple[float, float]:
 
 def rows_of(name: str, model: SavedModel, signal: Signal, turns: int) -> list[list[object]]:
     """Lines of the table for one model."""
-    cascade, layers = model.cascade, len(model.cascade.codecs)
-    data = codec.encode(signal, model)
+    cascade, served = model.cascade, model.codec
+    network, parts = served.network, served.settings.parts
+    data = nsc.encode(signal, served)
     groups = bitstream.read_contents(data).groups[:-1]
     contexts = feed_forward.prepare(signal, cascade.config).contexts
-    coder = symbol_coder(model, layers)
+    coder = served.symbol_coder(served.depth)
     symbols = [coder.decode(group.parts, FRAMES_PER_GROUP) for group in groups]
     works: dict[str, tuple[Work, Work]] = {
-        "all": (lambda: codec.encode(signal, model), lambda: codec.decode(data, model)),
+        "all": (lambda: nsc.encode(signal, served), lambda: nsc.decode(data, served)),
         "LPC and network": (
-            lambda: network_symbols(cascade, contexts, layers),
-            lambda: [network_frames(cascade, each) for each in symbols],
+            lambda: network_symbols(network, contexts, parts),
+            lambda: [network_frames(network, each) for each in symbols],
         ),
         "entropy coder": (
             lambda: [coder.encode(each) for each in symbols],

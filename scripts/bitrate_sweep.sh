@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Rate-distortion curves of this codec beside others: trains models over bitrates or target entropies and numbers of
-# codecs, or takes given ones, scores each through written files on test speakers, and draws curves, tables and the page.
+# codecs, or takes given ones, scores each through written files on test speakers, and draws curves and tables.
 #
 #   scripts/bitrate_sweep.sh --data_dir SPEECH --kbps "9 16 24" --modules "1 2" [--output sweep] [-- FLAGS]
 #   scripts/bitrate_sweep.sh --data_dir SPEECH --entropies "1.6 2.2 2.8" [--output sweep] [-- FLAGS]
@@ -38,7 +38,7 @@ while (($#)); do
     esac
 done
 [[ -d "$data_dir" ]] || stop "expected a folder of speech behind --data_dir, found '$data_dir'"
-[[ -n "$models" || -n "$kbps$entropies" ]] || stop "expected --kbps or --entropies to train for, or --models, found none"
+[[ -n "$models$kbps$entropies" ]] || stop "expected --kbps or --entropies to train for, or --models, found none"
 data_dir="$(realpath "$data_dir")" output="$(realpath -m "$output")"
 
 if [[ -z "${SWEEP_PYTHON:-}" ]]; then
@@ -86,7 +86,8 @@ for count in ${modules:-1}; do
         train_point "k$rate" "$count" --target_kbps "$rate" || postponed+=("k${rate}_m$count")
     done
     for entropy in $entropies; do
-        train_point "e$entropy" "$count" --target_entropy "$entropy" --target_kbps 0 || postponed+=("e${entropy}_m$count")
+        train_point "e$entropy" "$count" --target_entropy "$entropy" --target_kbps 0 ||
+            postponed+=("e${entropy}_m$count")
     done
 done
 measured=()

@@ -24,18 +24,18 @@ import numpy as np
 import tensorflow as tf
 from tabulate import tabulate
 
-from codec import find_model
 from constants import SAMPLE_RATE
 from corpus.dataset import find_test_speech
+from export.device import export_model
 from export.exported import Exported
-from export.graphs import export_model
 from measures.measures import pesq_wb
 from network import feed_forward
 from network.feed_forward import Coded, Signal
+from network.machine import prepare_machine
 from nsc import console
-from nsc.coding.streaming import network_frames, network_symbols
+from nsc.coding.network import network_frames, network_symbols
 from runs.saved_model import SavedModel, load_model
-from training.modes import prepare_machine
+from runs.stages import find_model
 from utilities import load_speech
 
 # (encoder, decoder); symbols know no format, so that the two may differ
@@ -66,15 +66,15 @@ class Timed(NamedTuple):
 
 def library(model: SavedModel, model_folder: Path) -> Way:
     """The library's network in batches of one span, as in a stream."""
-    cascade = model.cascade
+    cascade, network = model.cascade, model.codec.network
 
     def encode(signal: Signal) -> Coded:
         prepared = feed_forward.prepare(signal, cascade.config)
-        symbols = network_symbols(cascade, prepared.contexts, len(cascade.codecs))
+        symbols = network_symbols(network, prepared.contexts, model.codec.settings.parts)
         return Coded(symbols, prepared.gain_indices, len(signal))
 
     def decode(coded: Coded) -> Signal:
-        return feed_forward.restore(network_frames(cascade, coded.symbols), coded, cascade.config)
+        return feed_forward.restore(network_frames(network, coded.symbols), coded, cascade.config)
 
     size = sum(file.stat().st_size for file in model_folder.iterdir())
     return Way(encode, decode, (size, size))
@@ -141,7 +141,7 @@ def test_speech(data_dir: str, count: int) -> list[Signal]:
 def main() -> int:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default="", help="run id, hash or folder of a model, as codec.py takes it")
+    parser.add_argument("--model", default="", help="run id, hash or folder of a model, such as cq-24k")
     parser.add_argument("--check_dir", type=Path, default=Path("check"), help="folder of runs (default check)")
     parser.add_argument("--data_dir", required=True, help="speech with test speakers")
     parser.add_argument("--files", type=int, default=10, help="test speakers (default 10)")

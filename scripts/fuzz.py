@@ -77,13 +77,13 @@ def fuzz(attempt: Try, count: int, seed: int) -> Summary:
 
 
 def streams(seed: int) -> Try:
-    """Files of every model that ships, to symbols."""
-    from fuzzing.streams import LONGEST_BLOCK, SymbolDecoder, mutated, outcome
+    """Files of every cascade that ships, through the decoder."""
+    from fuzzing.streams import LONGEST_BLOCK, mutated, outcome
     from fuzzing.targets import files_of, shipped_targets
 
-    targets = shipped_targets()
-    files, decode = files_of(targets, np.random.default_rng(seed)), SymbolDecoder(targets)
-    return lambda generator: outcome(mutated(files, generator), decode, int(generator.integers(1, LONGEST_BLOCK)))
+    models = shipped_targets()
+    files, by_hash = files_of(models, np.random.default_rng(seed)), {model.digest: model for model in models}
+    return lambda generator: outcome(mutated(files, generator), by_hash, int(generator.integers(1, LONGEST_BLOCK)))
 
 
 def models(seed: int) -> Try:

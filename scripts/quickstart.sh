@@ -8,8 +8,8 @@ bash scripts/get_sample_speech.sh
 # a file of a voice that no model has heard, with the best of the models that ship
 sample="data/sample_speech/$(awk -F, '$3 == "test" { print $1; exit }' data/sample_speech/manifest.csv)"
 mkdir -p end2end_performance
-python codec.py "$sample" end2end_performance/sample.nsc
-python codec.py end2end_performance/sample.nsc end2end_performance/sample.wav
+python -m nsc encode "$sample" end2end_performance/sample.nsc --force
+python -m nsc decode end2end_performance/sample.nsc end2end_performance/sample.wav --force
 echo "quickstart: $sample, decoded: $root/end2end_performance/sample.wav"
 
 for mode in 4 5 0; do # a cascade of its own, its finetuning, its evaluation

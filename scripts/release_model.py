@@ -1,4 +1,4 @@
-"""Makes a model that ships out of a finished run: pretrained/NAME, without checkpoints and absolute paths.
+"""Makes a model that ships out of a finished run: nsc/pretrained/NAME, without checkpoints and absolute paths.
 
 python scripts/release_model.py RUN_ID --name cq-16k
 python scripts/score_pretrained.py cq-16k --data_dir ../shared/speech --write    then writes its card
@@ -21,11 +21,12 @@ from corpus.dataset import is_packed
 from nsc.console import exit_status
 from nsc.errors import UserError
 from runs.runs import SHIPPED, Journal, Run, find_run
-from runs.saved_model import release_model, saved_config, stage_folders
+from runs.saved_model import release_model, saved_config
+from runs.stages import stage_folders
 from training.modes import BASE, CONFIG, ENVIRONMENT, SPLITS
 from utilities import atomic_write
 
-ROOT = SHIPPED.parent
+ROOT = SHIPPED.parents[1]
 JOURNAL, HISTORY = "journal.jsonl", "history.json"
 KEPT_EVENTS = ("run", "stage", "resumed", "validated", "exported", "finished")
 

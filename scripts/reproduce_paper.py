@@ -26,15 +26,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import numpy as np
 import soundfile
 from tabulate import tabulate
-from timit_split import write_manifest
 
 from comparison.claims import TAKEN
 from comparison.plots import matplotlib_figure
 from comparison.published import PESQ_ON_TIMIT
 from configs.config import Config, parse_flags
 from constants import HOP, SAMPLE_RATE
-from corpus.dataset import TIMIT_FILE, SpeechFile, find_speech, is_packed
-from nsc.console import exit_status
+from network.machine import import_tensorflow
+from nsc import console
 from nsc.errors import UserError
 from utilities import atomic_write
 
@@ -167,18 +166,18 @@ class Reproduction:
         return found[-1] if found else None
 
 
-def estimated_hours(config: Config, training_frames: int, speed: float) -> float:
+def estimated_hours(config: Config, frames: int, speed: float) -> float:
     """Hours that the stages of a configuration take.
 
     Args:
         config: as training would have it.
-        training_frames: of the corpus, whose pass is an epoch where no steps say otherwise.
+        frames: of the corpus's training speech, whose pass is an epoch where no steps say otherwise.
         speed: multiply-adds a second of large matrix products on this machine.
     """
     from cmrl import Cascade, multiply_adds, stages_of
 
     cascade = Cascade(config)
-    steps = config.steps_per_epoch or max(1, training_frames // config.batch_size)
+    steps = config.steps_per_epoch or max(1, frames // config.batch_size)
     work = 0.0
     for stage in stages_of(config):
         frozen = multiply_adds(cascade, stage.depth - len(stage.trained))
@@ -201,17 +200,19 @@ def measured_speed(seconds: float = 0.5) -> float:
     return count * side**3 / (time.perf_counter() - start)
 
 
-def frames_of(files: Sequence[SpeechFile]) -> int:
-    """Frames of the training speech."""
+def training_frames(data_dir: Path) -> int:
+    """Frames of a corpus's training speech; 0 of a packed one, whose steps per epoch flags have to tell."""
+    from corpus.dataset import find_speech, is_packed
+
     seconds = 0.0
-    for file in files:
+    for file in [] if is_packed(data_dir) else find_speech(data_dir):
         if file.split == "train":
             known = soundfile.info(file.path)
             seconds += known.frames / known.samplerate
     return int(seconds * SAMPLE_RATE / HOP)
 
 
-def dry_run(work: Sequence[Experiment], reproduction: Reproduction, training_frames: int) -> str:
+def dry_run(work: Sequence[Experiment], reproduction: Reproduction, frames: int) -> str:
     """The runs with their commands and an estimate of hours, as text."""
     speed, rows, total = measured_speed(), [], 0.0
     for experiment in work:
@@ -220,7 +221,7 @@ def dry_run(work: Sequence[Experiment], reproduction: Reproduction, training_fra
         if experiment.modules > 1:
             trainings.append((FINETUNED, reproduction.finetuning_flags(experiment, "ID")))
         for stage, flags in trainings:
-            hours = estimated_hours(parse_flags(flags)[0], training_frames, speed)
+            hours = estimated_hours(parse_flags(flags)[0], frames, speed)
             total += hours
             rows.append([experiment.suffix[1:], stage, f"{hours:.1f}", f"main.py {shlex.join(flags)}"])
     table = tabulate(rows, headers=["model", "stage", "hours", "command"], tablefmt="plain", disable_numparse=True)
@@ -284,6 +285,10 @@ def _best(rows: Sequence[Row], measure: str) -> list[tuple[float, float]]:
 
 def corpus_of(data_dir: Path, output: Path) -> Path:
     """The folder to train on: a TIMIT tree's own manifest of 300 and 50 speakers, or the folder itself."""
+    from timit_split import write_manifest
+
+    from corpus.dataset import TIMIT_FILE, find_speech, is_packed
+
     if is_packed(data_dir) or (data_dir / "manifest.csv").is_file():
         return data_dir
     files = find_speech(data_dir)
@@ -313,10 +318,13 @@ def main(arguments: Sequence[str]) -> int:
     if "--" in own:
         own, flags = own[: own.index("--")], own[own.index("--") + 1 :]
     options = parser().parse_args(own)
-    return exit_status("reproduce_paper.sh", lambda: _run(options, flags), "stopped; the same command continues")
+    return console.exit_status(
+        "reproduce_paper.sh", lambda: _run(options, flags), "stopped; the same command continues"
+    )
 
 
 def _run(options: argparse.Namespace, flags: Sequence[str]) -> int:
+    import_tensorflow()
     output = options.output.resolve()
     data_dir = corpus_of(options.data_dir.resolve(), output)
     work = experiments(options.methods, options.strides, options.kbps)
@@ -324,8 +332,7 @@ def _run(options: argparse.Namespace, flags: Sequence[str]) -> int:
     for experiment in work:
         parse_flags(reproduction.greedy_flags(experiment))  # a mistake shows before the first training
     if options.dry_run:
-        frames = 0 if is_packed(data_dir) else frames_of(find_speech(data_dir))
-        print(dry_run(work, reproduction, frames))
+        print(dry_run(work, reproduction, training_frames(data_dir)))
         return 0
     for experiment in work:
         reproduction.rows(experiment)

@@ -38,14 +38,15 @@ from measures.measures import mean_with_interval, score_files
 from nsc.console import exit_status
 from nsc.errors import UserError
 from runs.runs import SHIPPED, Journal, Run, find_run
-from runs.saved_model import SavedModel, load_model, stage_folders
+from runs.saved_model import SavedModel, load_model
+from runs.stages import stage_folders
 from training.modes import CONFIG, ENVIRONMENT, SPLITS, heard_among
 from utilities import atomic_write, load_speech, resample, save_speech, to_int16
 
 Signal = NDArray[np.float32]
 Scores = dict[str, dict[str, Any]]
 
-ROOT = SHIPPED.parent
+ROOT = SHIPPED.parents[1]
 CARD, SCORES, NOTES = "README.md", "scores.json", "notes.md"  # notes are written by hand
 TEST, OTHER = "test speakers", "other corpus"
 LEAST = "opus-audio-cbr-6"
@@ -178,7 +179,7 @@ def card(run: Run, model: SavedModel, scores: Scores) -> str:
     return f"""# {run.id}
 
 {scores[TEST]["kbps"]:.2f} kbps of files, {count_parameters(model.cascade, len(model.cascade.codecs)):,} parameters,
-model {model.digest}, stage {model.stage}. `python codec.py speech.wav speech.nsc --model {run.id}` codes with it.
+model {model.digest}, stage {model.stage}. `nsc speech.wav speech.nsc --model {run.id}` codes with it.
 
 Trained on {len(heard):,} files of {len({row["speaker"] for row in heard})} speakers (the research corpus: LibriSpeech,
 speechocean762, AN4 and Picovoice recordings, 164 minutes in its training split), {steps:,} steps of

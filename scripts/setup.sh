@@ -22,8 +22,8 @@ check_python() {
 install() {
     echo "setup: installing into $environment (once; TensorFlow is large, allow some minutes)"
     "$1" -m venv "$environment"
-    # The compat mode puts the folder itself on the path, so that a new module needs no new installation.
-    local extras="dev,sample-speech,report,visqol,export"
+    # The compat mode puts the folder itself on the path: the pipeline is imported from the clone, never installed.
+    local extras="train,dev,report,visqol"
     # the browser of the machine tests the report; without one its driver of 165 MB would be of no use
     ! command -v chromium >/dev/null || extras+=",browser"
     "$environment/bin/python" -m pip install --quiet --disable-pip-version-check \
@@ -39,7 +39,7 @@ explain_failure() {
 
 # An installation serves until the lists of dependencies, the interpreter or the folder change.
 fingerprint() {
-    { cat "$root/setup.py" "$root/pyproject.toml"; "$1" -V; echo "$root"; } | cksum
+    { cat "$root/setup.py" "$root/pyproject.toml" "$root/nsc/version.py"; "$1" -V; echo "$root"; } | cksum
 }
 
 set_up() {

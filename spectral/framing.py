@@ -7,18 +7,13 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from configs.config import Config
+from nsc.format.version_2 import number_of_frames
+from nsc.spectral.levels import group_level_indices
 from spectral.cascade import SpectralBatch
 from spectral.envelope import SPECTRA_PER_FRAME
-from spectral.levels import group_level_indices
 from utilities import de_emphasise, gains_of, pre_emphasise
 
 Signal = NDArray[np.float32]
-
-
-def frames_of_signal(num_samples: int, hop: int) -> int:
-    """Frames that give each sample of a signal its full weight; the first spectrum begins a hop before the signal."""
-    spectra = -(-max(num_samples, 1) // hop) + 1
-    return -(-spectra // SPECTRA_PER_FRAME)
 
 
 def group_places(spectra: int, group_spectra: int) -> NDArray[np.int64]:
@@ -34,7 +29,7 @@ def warm_mask(places: NDArray[np.integer] | tf.Tensor) -> tf.Tensor:
 def file_batch(signal: Signal, config: Config, offset: float, frames_per_group: int) -> SpectralBatch:
     """A whole signal [n] of 16 kHz, full scale 1, as a batch of one."""
     hop = config.hop
-    frames = frames_of_signal(len(signal), hop)
+    frames = number_of_frames(len(signal), hop)
     spectra = SPECTRA_PER_FRAME * frames
     padded = np.zeros((spectra + 1) * hop, np.float32)
     padded[hop : hop + len(signal)] = pre_emphasise(signal) if config.pre_emphasis else signal

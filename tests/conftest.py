@@ -50,6 +50,16 @@ def coding_model(tmp_path_factory: pytest.TempPathFactory, speech_signals: list[
     return make_model(tmp_path_factory.mktemp("check") / "tiny", speech_signals)
 
 
+@pytest.fixture(scope="session")
+def codec_folder(tmp_path_factory: pytest.TempPathFactory, coding_model: "SavedModel") -> Path:
+    """The same cascade as `nsc` loads it, called tiny."""
+    from export.codec_folder import export_codec
+
+    folder = tmp_path_factory.mktemp("models") / "tiny"
+    export_codec(coding_model, folder)
+    return folder
+
+
 @pytest.fixture
 def real_speech(speech_folder: Path) -> NDArray[np.float32]:
     """One clip of 3.0 s, full scale 1."""

@@ -18,7 +18,8 @@ from corpus.dataset import Corpus
 from network.cascades import cascade_of
 from nsc.errors import UserError
 from runs.runs import Journal, Run
-from runs.saved_model import STAGES, assign_weights, save_model, saved_taus, saved_weights, stage_folders
+from runs.saved_model import assign_weights, save_model, saved_taus, saved_weights
+from runs.stages import STAGES, stage_folders
 from training.distribute import Cluster
 from training.objective import Losses
 from training.rate_control import CONTROL_INTERVAL
@@ -29,6 +30,7 @@ from training.validation import Validation, ValidationSet, write_tensorboard
 TABLE_STEPS = 200  # training batches whose symbols make the exported tables
 VALIDATION_TABLE_STEPS = 20
 VALIDATION_CONTEXTS = 0.2  # of context_minutes: tells the rate to a per cent or so
+LEAST_MINUTES = 1.0  # of them, where there are so many: from less, rates look higher than they will be, and tau errs
 DEATH_INTERVALS = 10  # readings in a row without any entropy after which a codec counts as dead
 
 
@@ -95,6 +97,7 @@ class Training:
         with trainer.average.applied():
             # a training of fewer steps than that is not to spend longer on its tables
             share = min(1.0, trainer.total_steps / TABLE_STEPS)
+            trainer.prepare_export(share * self.config.context_minutes)
             tables = trainer.tables(max(VALIDATION_TABLE_STEPS, round(share * TABLE_STEPS)))
             tables |= trainer.context_tables(share * self.config.context_minutes)
             scores = validation.score(cascade, tables, stage.depth)
@@ -141,7 +144,7 @@ class Training:
     def _scores(self, trainer: StageTrainer, validation: ValidationSet, epoch: int) -> Validation:
         with trainer.average.applied():
             tables = trainer.tables(VALIDATION_TABLE_STEPS)
-            tables |= trainer.context_tables(VALIDATION_CONTEXTS * self.config.context_minutes)
+            tables |= trainer.context_tables(validation_minutes(self.config.context_minutes))
             scores = validation.score(trainer.cascade, tables, trainer.stage.depth)
         self._note("validated", stage=trainer.stage.name, epoch=epoch + 1, **scores.flat())
         if self.config.tensorboard:
@@ -203,6 +206,11 @@ class Watch:
                 f"the codes of codec {dead[0] + 1} have collapsed to one value by step {step}, so it sends nothing and"
                 " would not recover; try a lower learning rate, a smaller tau_step or a higher target"
             )
+
+
+def validation_minutes(context_minutes: float) -> float:
+    """Minutes of training speech from which a validation's contexts come."""
+    return max(VALIDATION_CONTEXTS * context_minutes, min(context_minutes, LEAST_MINUTES))
 
 
 def _kept_checkpoint(trainer: StageTrainer) -> str:

@@ -9,8 +9,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import tensorflow as tf
-
 from configs.config import Config, from_dict, shown
 from corpus.dataset import Corpus, SpeechFile, find_speech, find_test_speech, recordings_of
 from corpus.shards import open_corpus
@@ -18,7 +16,8 @@ from evaluation.evaluate import FileResult, evaluate, honesty, table
 from nsc.console import log
 from nsc.errors import UserError
 from runs.runs import Journal, Run, changed_environment, environment, find_or_create_run, find_run
-from runs.saved_model import load_model, saved_config, stage_folders
+from runs.saved_model import load_model, saved_config
+from runs.stages import stage_folders
 from training.distribute import Cluster, join_cluster
 from training.loop import Training
 from training.same_speech import check_same_samples
@@ -29,16 +28,6 @@ FIRST, FINETUNE = "first", "finetune"
 # from_where_step counts differently in the two modes that read it; 0 is the latest stage.
 GREEDY = {0: 1, 5: 2}
 FINETUNED = {0: 2, 5: 3}
-
-
-def prepare_machine(threads: int, *, deterministic: bool = False) -> None:
-    """Sets thread counts and determinism and lets a GPU's memory grow; before TensorFlow's first operation."""
-    if deterministic:
-        tf.config.experimental.enable_op_determinism()
-    if threads:
-        tf.config.threading.set_intra_op_parallelism_threads(threads)
-    for gpu in tf.config.list_physical_devices("GPU"):
-        tf.config.experimental.set_memory_growth(gpu, True)
 
 
 def train(config: Config, named: dict[str, Any]) -> Run:

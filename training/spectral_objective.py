@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from itertools import pairwise
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -9,19 +11,21 @@ import tensorflow as tf
 import lpc_utilities as lpc
 from cmrl import Stage
 from configs.config import Config
-from constants import LPC_ORDER, PRE_EMPHASIS
+from constants import LPC_ORDER, PRE_EMPHASIS, SAMPLE_RATE
 from loss_terms_and_measures import SQUARED_ERROR_FLOOR
 from spectral.cascade import SpectralBatch, SpectralCascade, SpectralOutput
 from spectral.envelope import SPECTRA_PER_FRAME
 from spectral.framing import warm_mask
+from spectral.training_symbols import GROUP_FRAMES, GROUP_SHARES
+from spectral.transform import mdct
 from training.loudness import loudness_losses
 from training.objective import Losses
 
 LEVEL_BLOCK = 5120  # samples, 0.32 s: the loudest such block of a stretch tells its level
 QUIETEST = 1e-3  # amplitude below which a stretch is not brought to unit level
 SOFTEST_DB, LOUDEST_DB = -8.0, 2.0  # of a stretch's loudest block, relative to the level that the group carries
-GROUP_FRAMES, GROUP_SHARES = (1, 2, 4, 8, 16), (0.1, 0.1, 0.15, 0.25, 0.4)  # group sizes that training draws
-LARGEST_OFFSET = 1.1  # of the logarithm of the step, both ways: from about 6 to about 32 kbps
+BAND_EDGES = (50, 125, 250, 500, 1000, 2000, 4000, 8000)  # Hz, of the loss on levels
+LEVEL_FLOOR = 1e-7  # power of a band that counts as none: 70 dB under unit level
 WIDENING_STEPS = 1000.0  # steps in which the range of offsets grows to its full width
 # Distortion grows with the step and bits fall: weights e^(k offset) of the loss and of its rate keep all rates alive.
 LOSS_SLOPE, RATE_SLOPE = -1.1, 2.3
@@ -100,11 +104,11 @@ def spectral_objective(
     offset = batch.offsets[:, 0]
     weight = tf.exp(LOSS_SLOPE * offset)
     layer_loss = config.layer_loss if stage.name == "finetune" else 0.0
-    time, loudness = tf.unstack(_distortion(output, batch, config, weight, layer_loss))
+    time, loudness, level = tf.unstack(_distortion(output, batch, config, weight, layer_loss))
     bits = module_bits(output, stage.depth)
     symbols = cascade.symbols_per_frame(stage.depth)
     paid = tf.reduce_mean(weight * tf.exp(RATE_SLOPE * offset) * bits, 1) / sum(symbols)
-    total = config.coefficients[0] * time + config.loudness_weight * loudness
+    total = config.coefficients[0] * time + config.loudness_weight * loudness + config.level_weight * level
     if not warm_up:
         total += tf.reduce_sum(tf.gather(tau * tf.pad(paid, [[0, config.num_modules - stage.depth]]), stage.trained))
     entropies = tf.reduce_mean(bits, 1) / tf.constant(symbols, tf.float32)
@@ -121,15 +125,19 @@ def module_bits(output: SpectralOutput, depth: int) -> tf.Tensor:
 def _distortion(
     output: SpectralOutput, batch: SpectralBatch, config: Config, weight: tf.Tensor, layer_loss: float
 ) -> tf.Tensor:
-    """Time and loudness loss [2] at full depth, plus `layer_loss` times the mean over the shallower depths."""
+    """Time, loudness and level loss [3] at full depth, plus `layer_loss` times the mean over the shallower depths."""
     inner = slice(config.hop, -config.hop)  # at both ends the overlap is missing
     target = batch.signals[:, inner]
     heard = as_heard(target, config)
     losses = []
     for signals in output.signals if layer_loss else output.signals[-1:]:
         decoded = signals[:, inner]
-        both = [_time_losses(target, decoded, config.hop), loudness_losses(heard, as_heard(decoded, config))]
-        losses.append(tf.reduce_mean(weight * tf.stack(both), 1))
+        terms = [
+            _time_losses(target, decoded, config.hop),
+            loudness_losses(heard, as_heard(decoded, config)),
+            _level_losses(target, decoded, config) if config.level_weight else tf.zeros_like(weight),
+        ]
+        losses.append(tf.reduce_mean(weight * tf.stack(terms), 1))
     if len(losses) == 1:
         return losses[0]
     return losses[-1] + layer_loss * tf.add_n(losses[:-1]) / (len(losses) - 1)
@@ -139,3 +147,17 @@ def _time_losses(target: tf.Tensor, decoded: tf.Tensor, hop: int) -> tf.Tensor:
     """Mean over hops of the root mean squared error of each, float32 [batch]."""
     squares = tf.square(tf.reshape(target - decoded, [-1, target.shape[1] // hop, hop]))
     return tf.reduce_mean(tf.sqrt(tf.reduce_mean(squares, -1) + SQUARED_ERROR_FLOOR), 1)
+
+
+def _level_losses(target: tf.Tensor, decoded: tf.Tensor, config: Config) -> tf.Tensor:
+    """Squared difference of the levels of octave bands over a whole stretch, mean over bands, dB^2, float32 [batch].
+
+    Where bits are few, an error that is as small as can be is one of too little energy, which other losses forgive.
+    """
+    edges = [round(hertz * 2 * config.hop / SAMPLE_RATE) for hertz in BAND_EDGES]
+    levels = []
+    for signals in (target, decoded):
+        power = tf.reduce_mean(tf.square(mdct(signals, config.mdct_window, config.hop)), 1)
+        bands = [tf.reduce_mean(power[:, low:high], 1) for low, high in pairwise(edges)]
+        levels.append(tf.math.log(tf.stack(bands, 1) + LEVEL_FLOOR) * (10 / math.log(10)))
+    return tf.reduce_mean(tf.square(levels[1] - levels[0]), 1)

@@ -8,15 +8,20 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from constants import SAMPLE_RATE
 from measures.measures import score
+from network.entropy_model import Tables
 from nn_core_operator import networks_compute_in
-from nsc.entropy.entropy_model import Tables
+from nsc.coding.whole import decode, encode
+from nsc.entropy.spectral_coder import SpectralCoder
+from nsc.format import truncate
+from nsc.spectral.file import file_code_lengths
 from spectral.cascade import SpectralCascade
-from spectral.envelope import SPECTRA_PER_FRAME
-from spectral.framing import file_batch, signal_of
+from spectral.serving import coding_model
+from spectral.tables import SampleGroups
+from spectral.training_symbols import TRAINED_OFFSET, coder_of, fitted_rates, training_symbols
 from training.objective import Losses
 from training.spectral_objective import (
-    LARGEST_OFFSET,
     WIDENING_STEPS,
     Draw,
     spectral_objective,
@@ -27,7 +32,8 @@ from training.spectral_rate import SpectralRateController
 from training.stage_trainer import StageTrainer
 from training.validation import Validation, ValidationSet, means
 
-VALIDATION_GROUP = 16  # frames
+NO_DIGEST = "00000000"  # of a model that is not saved
+RATE_FIT_STEPS = 400
 
 
 class SpectralStageTrainer(StageTrainer):
@@ -41,8 +47,17 @@ class SpectralStageTrainer(StageTrainer):
         return {}
 
     def context_tables(self, minutes: float) -> Tables:
-        """The context coder of the trained rate."""
-        return {}
+        """The context coder, its tables counted on so many minutes of training files."""
+        return coder_of(self.cascade, self.stage.depth, self._symbols(minutes)).arrays()
+
+    def prepare_export(self, minutes: float) -> None:
+        """Fits the rate networks once more: while all else moved, they lagged behind it."""
+        steps = min(RATE_FIT_STEPS, self.total_steps)
+        fitted_rates(self.cascade, self._symbols(minutes), steps, self.config.seed)
+
+    def _symbols(self, minutes: float) -> list[SampleGroups]:
+        paths = [file.path for file in self.corpus.files("train")]
+        return training_symbols(self.cascade, self.stage.depth, paths, minutes, self.config.seed)
 
     def readings(self) -> dict[str, float]:
         """What bar and journal show: kbps of every part, target and tau."""
@@ -71,7 +86,7 @@ class SpectralStageTrainer(StageTrainer):
 
     def _offset_range(self) -> tf.Tensor:
         """Fresh networks learn one rate first; later stages begin with all of them."""
-        most = LARGEST_OFFSET if self.config.rate_range else 0.0
+        most = TRAINED_OFFSET if self.config.rate_range else 0.0
         if self.stage.name == "finetune":
             return tf.constant(most)
         return most * tf.minimum(1.0, tf.cast(self.step, tf.float32) / WIDENING_STEPS)
@@ -88,36 +103,32 @@ class SpectralStageTrainer(StageTrainer):
 
 
 class SpectralValidationSet(ValidationSet):
-    """A few files of validation speakers, coded whole."""
+    """A few files of validation speakers, coded and decoded as files."""
 
     def score(self, cascade: Any, tables: Tables, depth: int) -> Validation:
-        """Scores the first `depth` codecs at the middle rate."""
+        """Scores the first `depth` codecs at the model's own offset."""
+        coder = SpectralCoder.read(tables)
+        model = coding_model(cascade, coder, NO_DIGEST)
         names = [part.name for part in cascade.parts(depth)]
-        bits = np.zeros(len(names))
-        frames = 0
+        bits, sizes = np.zeros(len(names)), np.zeros(depth)
+        frames = samples = 0
         measured: list[list[dict[str, float]]] = [[] for _ in range(depth)]
         shown: list[NDArray[np.float32]] = []
         for signal in self.signals:
-            batch = file_batch(signal, cascade.config, 0.0, VALIDATION_GROUP)
-            output = _coded(cascade, batch, depth)
-            decoded = [signal_of(each.numpy()[0], len(signal), cascade.config) for each in output[0]]
-            bits += np.array(output[1])
-            frames += batch.levels.shape[1] // SPECTRA_PER_FRAME
+            data = encode(signal, model)
+            decoded = [decode(data, model, layers).signal for layers in range(1, depth + 1)]
+            found = file_code_lengths(data, coder)
+            bits += [found[name] for name in names]
+            sizes += [len(truncate(data, layers)) for layers in range(1, depth + 1)]
+            frames += model.settings.frames_of(len(signal))
+            samples += len(signal)
             for each, scores in zip(decoded, measured, strict=True):
                 scores.append(score(signal, each).values)
             shown = shown or [signal, *decoded]
-        mean_bits = bits / frames
-        side, codes = mean_bits[:-depth].sum(), np.cumsum(mean_bits[-depth:])
         return Validation(
-            bits_per_frame=dict(zip(names, mean_bits.tolist(), strict=True)),
-            kbps=((side + codes) * cascade.frames_per_second / 1000).tolist(),
+            bits_per_frame=dict(zip(names, (bits / frames).tolist(), strict=True)),
+            kbps=(8 * sizes * SAMPLE_RATE / 1000 / samples).tolist(),
             measures=[means(scores) for scores in measured],
             soft_hard_gaps={},
             signals=shown,
         )
-
-
-@tf.function(reduce_retracing=True, autograph=False)
-def _coded(cascade: SpectralCascade, batch: Any, depth: int) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
-    output = cascade.call(batch, ["hard"] * depth, "hard")
-    return output.signals, [bits[0] for bits in output.bits]

@@ -13,8 +13,9 @@ import tensorflow as tf
 from cmrl import Cascade, Stage
 from configs.config import Config
 from corpus.dataset import Corpus, naming_faults, steps_in_epoch, training_batches
+from network.entropy_model import Tables, count_symbols, integer_tables, kilobits_per_second
+from network.keras_network import symbols_by_part
 from nn_core_operator import networks_compute_in
-from nsc.entropy.entropy_model import Tables, count_symbols, integer_tables, kilobits_per_second, symbols_by_part
 from training.checkpoints import Checkpoints
 from training.codebook_start import codes_of, k_means
 from training.context_fit import fit_models, training_symbols
@@ -152,6 +153,9 @@ class StageTrainer:
         symbols = training_symbols(self.cascade, self.stage.depth, paths, minutes, self.config.seed)
         models = fit_models(self.cascade, self.stage.depth, symbols)
         return {key: array for name, model in models.items() for key, array in model.arrays(name).items()}
+
+    def prepare_export(self, minutes: float) -> None:
+        """What is left to do, with so many minutes of training files, when the stage is trained: nothing."""
 
     def _epoch_batches(
         self, epoch: int, first: int, end: int, *, augmented: bool = True, share: tuple[int, int] = (0, 1)

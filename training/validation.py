@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +16,8 @@ from constants import SAMPLE_RATE
 from corpus.dataset import SpeechFile
 from measures.measures import score
 from network import feed_forward
+from network.entropy_model import GAIN_BITS_PER_FRAME, Tables, kilobits_per_second
 from nsc.entropy.context_model import frame_code_lengths, read_models
-from nsc.entropy.entropy_model import GAIN_BITS_PER_FRAME, Tables, kilobits_per_second
 from utilities import load_speech
 
 LONGEST = 6 * SAMPLE_RATE  # samples of a file that validation listens to
@@ -33,6 +33,7 @@ class Validation:
     measures: mean of each measure at every depth, nan left out.
     soft_hard_gaps: RMS of soft mixture less hard decision of each part's values.
     signals: reference of the first file and its decoded signal at every depth, for TensorBoard.
+    entries_used: how many entries of each codec's codebook these files use at all.
     """
 
     bits_per_frame: dict[str, float]
@@ -40,6 +41,7 @@ class Validation:
     measures: list[dict[str, float]]
     soft_hard_gaps: dict[str, float]
     signals: list[NDArray[np.float32]]
+    entries_used: dict[str, int] = field(default_factory=dict)
 
     def flat(self) -> dict[str, float]:
         """One value a name, for the journal: pesq_wb at the deepest depth and pesq_wb_depth_1 ... before it."""
@@ -49,7 +51,8 @@ class Validation:
             values |= {f"kbps{end}": kbps} | {name + end: value for name, value in measures.items()}
         bits = {f"bits {name}": value for name, value in self.bits_per_frame.items()}
         gaps = {f"gap {name}": value for name, value in self.soft_hard_gaps.items()}
-        return values | {name.replace(" ", "_"): value for name, value in (bits | gaps).items()}
+        used = {f"used {name}": float(count) for name, count in self.entries_used.items()}
+        return values | {name.replace(" ", "_"): value for name, value in (bits | gaps | used).items()}
 
 
 class ValidationSet:
@@ -65,11 +68,14 @@ class ValidationSet:
         bits: dict[str, list[NDArray[np.float64]]] = {name: [] for name in models}
         measured: list[list[dict[str, float]]] = [[] for _ in range(depth)]
         shown: list[NDArray[np.float32]] = []
+        used: dict[str, set[int]] = {part.name: set() for part in cascade.parts(depth)[-depth:]}
         for signal in self.signals:
             coded = feed_forward.encode(cascade, signal, depth)
             decoded = feed_forward.decode(cascade, coded)
             for name, values in frame_code_lengths(models, coded.symbols).items():
                 bits[name].append(values)
+            for name, entries in used.items():
+                entries |= set(np.unique(coded.symbols[name]).tolist())
             for each, scores in zip(decoded, measured, strict=True):
                 scores.append(score(signal, each).values)
             shown = shown or [signal, *decoded]
@@ -81,6 +87,7 @@ class ValidationSet:
             measures=[means(scores) for scores in measured],
             soft_hard_gaps=cascade.soft_hard_gaps(tf.constant(contexts), depth),
             signals=shown,
+            entries_used={name: len(entries) for name, entries in used.items()},
         )
 
 

@@ -132,12 +132,7 @@ document.querySelectorAll(".cell").forEach((cell) => {
   cell.addEventListener("click", () => player.choose(Number(cell.closest("tr").dataset.file), Number(cell.dataset.codec)));
 });
 element("measure").addEventListener("change", showScores);
-element("picture").addEventListener("change", () => { // the space bar stops and goes on, also where a cell has the focus
-document.addEventListener("keyup", (event) => {
-  if (event.key === " " && event.target.closest(".cell") && player.file !== null) event.preventDefault();
-});
-
-element("files").dataset.picture = element("picture").value; });
+element("picture").addEventListener("change", () => { element("files").dataset.picture = element("picture").value; });
 element("loop").addEventListener("change", () => { if (player.playing) player.start(); });
 element("play").addEventListener("click", () => player.playing ? player.stop() : player.start());
 element("place").addEventListener("input", () => {

@@ -1,1 +1,1 @@
-"""Speech to symbols and groups, and back."""
+"""Speech to .nsc streams and back: encoder, decoder, and what they see of a model (`interface`)."""

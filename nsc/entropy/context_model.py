@@ -15,7 +15,8 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
-from constants import FRAMES_PER_GROUP, TABLE_PRECISION_BITS
+from nsc.constants import TABLE_PRECISION_BITS
+from nsc.format.version_1 import FRAMES_PER_GROUP
 
 Symbols = NDArray[np.int32]
 Integers = NDArray[np.int64]

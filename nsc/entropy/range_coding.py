@@ -36,7 +36,7 @@ class RangeEncoder:
         words, (lower, width) = self._coder.pos()
         sealed = self._coder.get_compressed().astype(">u4").tobytes()
         length = WORD_BYTES * words + STATE_BITS // 8
-        point = int.from_bytes(sealed.ljust(length, b"\0"))
+        point = int.from_bytes(sealed.ljust(length, b"\0"), "big")
         # `lower` has no carry in it yet; the sealed point, less than a width above, tells the whole number
         start = point - (point - lower) % (1 << STATE_BITS)
         for kept in range(length + 1):
@@ -45,7 +45,7 @@ class RangeEncoder:
             if shortest >= start + width:
                 break
             point = shortest
-        return point.to_bytes(length).rstrip(b"\0")
+        return point.to_bytes(length, "big").rstrip(b"\0")
 
 
 class RangeDecoder:

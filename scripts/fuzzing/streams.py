@@ -1,32 +1,33 @@
-"""Streams that lie under right checksums, decoded to symbols."""
+"""Streams that lie under right checksums, decoded to the symbols and through the decoder, without a network."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import lru_cache
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fuzzing.choice import Generator, one_of
-from fuzzing.targets import Target
+from fuzzing.targets import BrokenPromiseError, Target
 from nsc import format as bitstream
-from nsc.format import HEADER_BYTES, MOST_MISSING, BitstreamError, DamagedError, Gap, Group, GroupReader, Header
-from utilities import number_of_frames
+from nsc.coding.decoder import Decoder
+from nsc.coding.interface import Signal
+from nsc.constants import SAMPLE_RATE
+from nsc.format import MOST_MISSING, BitstreamError, Info
+from nsc.format.version_1 import Header
 
 EXTREMES = (0, 1, 2, 127, 128, 255, 256, 7679, 7680, 65_535, 1 << 24, 16_000 * 3600, 0xFFFFFFFE)
 MOST_EDITS = 4
-LONGEST_BLOCK = 400  # bytes that are given to a reader at a time
-
-Parts = tuple[bytes, ...]
+LONGEST_BLOCK = 400  # bytes that are given to a decoder at a time
+SMALLEST_GROUP = 7  # bytes
 
 
 class Stream:
     """A file in its parts, to be changed and sealed again."""
 
     def __init__(self, data: bytes) -> None:
-        self.header, groups, *_ = bitstream.read_contents(data)
-        self.groups = list(groups)
+        header, groups, *_ = bitstream.read_contents(data)
+        assert isinstance(header, Header)
+        self.header, self.groups = header, list(groups)
 
     def sealed(self) -> bytes:
         """The bytes, all checksums right."""
@@ -77,9 +78,9 @@ def _splice(stream: Stream, files: Sequence[bytes], generator: Generator) -> Non
     """Groups of another file, perhaps of another model, in place of some."""
     others = Stream(one_of(files, generator)).groups
     start, end = sorted(int(each) for each in generator.integers(0, len(stream.groups) + 1, 2))
-    spans, parts = stream.header.spans, stream.header.parts
+    spans, parts = stream.header.spans, len(stream.header.part_names)
     fitting = [
-        group._replace(gains=(group.gains * spans)[:spans], parts=(group.parts * parts)[:parts]) for group in others
+        group._replace(side=(group.side * spans)[:spans], parts=(group.parts * parts)[:parts]) for group in others
     ]
     stream.groups[start:end] = fitting[: int(generator.integers(0, len(fitting) + 1))]
 
@@ -109,7 +110,7 @@ def _regain(stream: Stream, files: Sequence[bytes], generator: Generator) -> Non
     if stream.groups:
         place = int(generator.integers(len(stream.groups)))
         gains = tuple(int(each) for each in generator.integers(0, 128, stream.header.spans))
-        stream.groups[place] = stream.groups[place]._replace(gains=gains)
+        stream.groups[place] = stream.groups[place]._replace(side=gains)
 
 
 def _claim_end(stream: Stream, files: Sequence[bytes], generator: Generator) -> None:
@@ -135,11 +136,10 @@ def _lie_in_header(stream: Stream, files: Sequence[bytes], generator: Generator)
     else:
         header = header._replace(model=Stream(one_of(files, generator)).header.model)
     # groups keep their own number of gains and parts: what the header says of them is the lie, or is made true
-    if generator.integers(2) and header.spans and header.parts:
+    parts = len(header.part_names)
+    if generator.integers(2) and header.spans and parts:
         stream.groups = [
-            group._replace(
-                gains=(group.gains * header.spans)[: header.spans], parts=(group.parts * header.parts)[: header.parts]
-            )
+            group._replace(side=(group.side * header.spans)[: header.spans], parts=(group.parts * parts)[:parts])
             for group in stream.groups
         ]
     stream.header = header
@@ -184,93 +184,49 @@ EDITS: tuple[Callable[[Stream, Sequence[bytes], Generator], None], ...] = (
 )
 
 
-class BrokenPromiseError(AssertionError):
-    """A promise that was not kept."""
+def outcome(data: bytes, targets: Mapping[str, Target], block: int) -> str:
+    """Decodes a file given in blocks of so many bytes, and checks what is promised.
 
+    Returns:
+        How it ended: "whole", "concealed", or the type of its error.
 
-class SymbolDecoder:
-    """Does all that a decoder does up to the symbols, and checks its promises on the way."""
-
-    def __init__(self, targets: Sequence[Target]) -> None:
-        self._targets = {target.digest: target for target in targets}
-        self._group = lru_cache(maxsize=4096)(self._decoded)
-
-    def __call__(self, data: bytes, block: int) -> str:
-        """Decodes a file given in blocks of so many bytes.
-
-        Returns:
-            How it ended: 'whole', 'concealed'.
-
-        Raises:
-            BitstreamError: as a decoder does.
-            BrokenPromiseError: a promise was not kept.
-        """
-        contents = bitstream.read_contents(data)
-        header, target = contents.header, self._target(contents.header)
-        reader, shown, frames = GroupReader(header), 0, 0
-        total = None if header.num_samples is None else number_of_frames(header.num_samples)
-        arrived: list[Group] = []
-        for found in self._in_blocks(reader, data[HEADER_BYTES:], block):
-            for each in found:
-                shown += each.groups if isinstance(each, Gap) else 1
-                arrived += [] if isinstance(each, Gap) else [each]
-                if shown > (MOST_MISSING + 1) * len(arrived) + MOST_MISSING and reader.arrived < len(arrived):
-                    raise BrokenPromiseError(f"{shown} groups for {len(arrived)} that arrived")
-        if arrived != contents.groups or reader.damaged_bytes != contents.damaged_bytes:
-            raise BrokenPromiseError("other groups in blocks than in one piece")
-        if sum(len(bitstream.pack_group(each)) for each in arrived) + reader.damaged_bytes + HEADER_BYTES != len(data):
-            raise BrokenPromiseError("bytes that are neither groups nor damage")
-        if reader.too_little_arrived or not arrived:
-            raise DamagedError("too little of the speech is there")
-        concealed = reader.missing
-        for group in arrived:
-            if group.num_samples is not None:
-                total = number_of_frames(group.num_samples)
-            count = header.group_frames if total is None else max(0, min(header.group_frames, total - frames))
-            frames += count
-            concealed += count < 1 or not self._group(target.digest, group.parts, count)
-        if concealed > (MOST_MISSING + 1) * len(arrived):
-            raise BrokenPromiseError(f"{concealed} groups made up for {len(arrived)} that arrived")
-        return "concealed" if concealed or reader.damaged_bytes else "whole"
-
-    def _target(self, header: Header) -> Target:
-        target = self._targets.get(header.model)
-        if target is None or header.has_lpc != target.has_lpc or header.layers > target.layers:
-            raise bitstream.WrongModelError("the parts of another model")
-        return target
-
-    @staticmethod
-    def _in_blocks(reader: GroupReader, data: bytes, block: int) -> Iterator[list[Group | Gap]]:
-        for start in range(0, len(data), block):
-            found = reader.write(data[start : start + block])
-            if reader.too_little_arrived and found:
-                raise BrokenPromiseError("a gap that too few groups bear out")
-            yield found
-        yield reader.finish()
-
-    def _decoded(self, digest: str, parts: Parts, count: int) -> bool:
-        """Whether a group's bytes are symbols; checks that these belong to their alphabets."""
-        target = self._targets[digest]
-        try:
-            symbols = target.coder.decode(parts, count)
-        except ValueError:
-            return False
-        check_symbols(symbols, target, count)
-        return True
-
-
-def check_symbols(symbols: Mapping[str, NDArray[np.int32]], target: Target, count: int) -> None:
-    """Raises BrokenPromiseError where symbols are not so many of their alphabets."""
-    for name, values in symbols.items():
-        if values.shape != (count, *target.shapes[name]):
-            raise BrokenPromiseError(f"{name} has shape {values.shape}")
-        if values.size and not 0 <= values.min() <= values.max() < target.alphabets[name]:
-            raise BrokenPromiseError(f"{name} has symbols from {values.min()} to {values.max()}")
-
-
-def outcome(data: bytes, decode: SymbolDecoder, block: int) -> str:
-    """How decoding ended: its result or the type of its error."""
+    Raises:
+        BrokenPromiseError: a promise was not kept.
+    """
     try:
-        return decode(data, block)
+        found = bitstream.info(data)
+        model = targets.get(found.header.model)
+        if model is None:
+            raise bitstream.WrongModelError("a file of another model")
+        return _decoded(data, found, model, block)
     except BitstreamError as error:
+        if "\n" in str(error):
+            raise BrokenPromiseError(f"no line: {error}") from None
         return type(error).__name__
+
+
+def _decoded(data: bytes, found: Info, model: Target, block: int) -> str:
+    if sum(found.bytes.values()) != len(data):
+        raise BrokenPromiseError("bytes that are neither groups nor damage")
+    decoder, given, received = Decoder(model), 0, 0
+    most = (MOST_MISSING + 1) * found.header.group_samples
+    for start in range(0, len(data), block):
+        received += len(data[start : start + block])
+        for piece in decoder.pieces(data[start : start + block]):
+            given += _checked(piece, found.header.group_samples)
+        if given > most * (received // SMALLEST_GROUP):
+            raise BrokenPromiseError(f"{given} samples for {received} bytes")
+    given += sum(_checked(piece, found.header.group_samples) for piece in decoder.last_pieces())
+    damage = decoder.damage
+    expected = None if found.seconds is None else round(found.seconds * SAMPLE_RATE)
+    if expected not in (None, given) or (expected is None) != damage.end_missing:
+        raise BrokenPromiseError(f"info says {expected} samples, decoding gives {given}")
+    if damage.damaged_bytes != found.bytes["damaged"] or len(damage.lost) < found.missing:
+        raise BrokenPromiseError(f"info says {found.missing} groups missing, decoding {len(damage.lost)}")
+    return "concealed" if damage else "whole"
+
+
+def _checked(piece: Signal, most: int) -> int:
+    if len(piece) > most or not np.isfinite(piece).all():
+        raise BrokenPromiseError(f"{len(piece)} samples in a group of {most}")
+    return len(piece)

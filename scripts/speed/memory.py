@@ -30,8 +30,8 @@ def _train(packed: Path, scratch: Path, options: dict[str, Any]) -> float:
     import tensorflow as tf
 
     from corpus.dataset import PackedCorpus
+    from network.machine import prepare_machine
     from speed.work import trainers_of, training_step
-    from training.modes import prepare_machine
 
     prepare_machine(0)
     [trainer] = trainers_of(PackedCorpus(packed), scratch, ["first"], **options).values()

@@ -12,8 +12,8 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-import codec
 import lpc_utilities as lpc
+import nsc
 from cmrl import Cascade, Stage, multiply_adds, stages_of
 from configs.config import Config
 from constants import LPC_CONTEXT, SAMPLE_RATE
@@ -197,8 +197,8 @@ def symbols_and_back(cascade: Cascade, signal: NDArray[np.float32]) -> Work:
 
 def file_coding(model: SavedModel, signal: NDArray[np.float32]) -> tuple[Work, Work]:
     """A signal to the bytes of an .nsc file, and these bytes to a signal."""
-    data = codec.encode(signal, model)
-    return lambda: codec.encode(signal, model), lambda: codec.decode(data, model)
+    data = nsc.encode(signal, model.codec)
+    return lambda: nsc.encode(signal, model.codec), lambda: nsc.decode(data, model.codec)
 
 
 def evaluation_of(model: SavedModel, files: Sequence[SpeechFile], folder: Path) -> Work:

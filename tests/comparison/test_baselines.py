@@ -1,6 +1,7 @@
-"""Classical codecs: what their bits and delays must be, and what happens where they are missing or fail."""
+"""Other codecs: what their bits and delays must be, and what happens where they are missing or fail."""
 
 import stat
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -8,18 +9,12 @@ import pytest
 from numpy.typing import NDArray
 
 from comparison import baselines
-from comparison.baselines import (
-    PEERS,
-    Peer,
-    PeerError,
-    amr_wb_bits,
-    code,
-    code_cached,
-    find_delay,
-    find_peers,
-    ogg_packet_bits,
-)
-from measures.measures import pesq_wb
+from comparison.baselines import PEERS, PeerError, code, code_cached, find_peers
+from comparison.peers import ffmpeg as ffmpeg_peers
+from comparison.peers import lc3, lyra
+from comparison.peers.ffmpeg import amr_wb_bits, ogg_packet_bits
+from comparison.peers.peer import Peer, find_delay
+from measures.measures import pesq_wb, stoi
 from nsc.errors import UserError
 
 Samples = NDArray[np.int16]
@@ -43,8 +38,8 @@ def frames_of(samples: Samples) -> int:
 
 def test_every_family_of_the_literature_has_its_rates() -> None:
     assert len(find_peers(["amr-wb-*"])) == 9
-    assert len(find_peers(["opus-*"])) == 2 * 2 * 7
-    assert {"speex-5", "g722", "pcm16", "opus-voip-vbr-9"} <= set(PEERS)
+    assert len(find_peers(["opus-audio-*", "opus-voip-*"])) == 2 * 2 * 7
+    assert {"speex-5", "g722", "pcm16", "opus-voip-vbr-9", "lc3-16", "lyra-3.2", "opus-av-audio-vbr-6"} <= set(PEERS)
 
 
 def test_an_unknown_codec_is_named_with_the_known_ones() -> None:
@@ -72,12 +67,52 @@ def test_opus_at_a_constant_rate_costs_that_rate_without_its_container(samples: 
     assert 0 <= coded.bits / 320 - frames_of(samples) <= 2
 
 
+def test_a_current_opus_costs_its_rate_too(samples: Samples) -> None:
+    coded = code(installed("opus-av-audio-cbr-16"), samples)
+    assert coded.bits % 320 == 0
+    assert 0 <= coded.bits / 320 - frames_of(samples) <= 2
+
+
+def test_lc3_costs_its_rate_in_frames_of_10_ms(samples: Samples) -> None:
+    coded = code(installed("lc3-16"), samples)
+    assert coded.bits % 160 == 0
+    assert 0 <= coded.bits / 160 - -(-len(samples) // 160) <= 2
+
+
+def test_lc3_frames_are_counted_by_their_lengths_without_the_header() -> None:
+    frames = b"".join(struct.pack("<H", size) + bytes(size) for size in (20, 40))
+    assert lc3.packet_bits(struct.pack("<HH", lc3.MAGIC, 18) + bytes(14) + frames) == 8 * 60
+    with pytest.raises(PeerError, match="expected an LC3 file"):
+        lc3.packet_bits(b"RIFF")
+
+
+@pytest.mark.parametrize("kbps", ["3.2", "9.2"])
+def test_lyra_costs_4_bits_per_quantiser_in_every_frame_and_sounds_like_the_original(
+    samples: Samples, kbps: str
+) -> None:
+    coded = code(installed(f"lyra-{kbps}"), samples)
+    assert coded.bits == frames_of(samples) * 4 * lyra.QUANTIZERS[kbps]
+    assert len(coded.decoded) == len(samples)
+    assert stoi(samples.astype(float), coded.decoded.astype(float)) > 0.8
+
+
+def test_lyra_without_its_files_says_where_they_come_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(lyra.FOLDER_VARIABLE, raising=False)
+    assert "--lyra_dir or LYRA_DIR; they are in https://github.com/google/lyra" in PEERS["lyra-6"].missing()
+    monkeypatch.setenv(lyra.FOLDER_VARIABLE, str(tmp_path))
+    assert f"{tmp_path} without soundstream_encoder.tflite" in PEERS["lyra-6"].missing()
+
+
+def test_every_codec_of_a_conversation_has_its_delay_on_record() -> None:
+    assert [name for name, peer in PEERS.items() if not peer.delay_ms] == ["pcm16"]
+
+
 def test_g722_costs_64_kbps(samples: Samples) -> None:
     assert code(installed("g722"), samples).bits == pytest.approx(4 * len(samples), abs=100)
 
 
 @pytest.mark.parametrize(
-    ("name", "delay"), [("opus-audio-cbr-24", 0), ("amr-wb-23.85", 95), ("speex-8", 223), ("g722", 22)]
+    ("name", "delay"), [("opus-audio-cbr-24", 0), ("amr-wb-23.85", 95), ("speex-8", 223), ("g722", 22), ("lc3-32", 0)]
 )
 def test_decoded_speech_is_as_long_as_the_original_and_aligned_with_it(
     speech_clips: list[Samples], name: str, delay: int
@@ -125,7 +160,8 @@ def test_amr_wb_frames_without_speech_count_nothing() -> None:
 def test_command_lines_and_versions_are_on_record() -> None:
     commands = PEERS["opus-voip-vbr-12"].commands()
     assert all(word in commands[0] for word in ("libopus", "-b:a 12k", "-vbr on", "-application voip", "20"))
-    assert installed("g722") and baselines.versions()["ffmpeg"].startswith("ffmpeg version")
+    assert "-compression_level 10" in commands[0]
+    assert installed("g722").versions()["ffmpeg"].startswith("ffmpeg version")
 
 
 def test_a_decoded_file_is_made_once_for_the_same_content(
@@ -154,7 +190,7 @@ def test_other_content_has_a_cache_of_its_own(samples: Samples, tmp_path: Path) 
 def ffmpeg(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A place for a program that stands in for ffmpeg."""
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-    baselines._coders.cache_clear()
+    ffmpeg_peers.coders.cache_clear()
     return tmp_path / "ffmpeg"
 
 
@@ -170,17 +206,20 @@ def test_a_codec_that_is_not_built_in_is_named_with_the_command_that_installs_it
     assert baselines.missing(PEERS["opus-voip-vbr-9"]) == ""
     with pytest.raises(PeerError, match=r"encoder libspeex and decoder libspeex, found none: apt-get install ffmpeg"):
         code(PEERS["speex-3"], samples)
-    baselines._coders.cache_clear()
+    ffmpeg_peers.coders.cache_clear()
 
 
-def test_without_ffmpeg_only_uncompressed_speech_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_any_program_only_uncompressed_speech_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert [name for name, peer in PEERS.items() if not baselines.missing(peer)] == ["pcm16"]
-    assert baselines.INSTALL in baselines.missing(PEERS["g722"])
+    monkeypatch.delenv(lyra.FOLDER_VARIABLE, raising=False)
+    usable, lacking = baselines.usable([peer for name, peer in PEERS.items() if not name.startswith("opus-av-")])
+    assert [peer.name for peer in usable] == ["pcm16"]
+    assert {"g722", "amr-wb-6.6"} <= set(lacking[f"ffmpeg, found none: {ffmpeg_peers.INSTALL}"])
+    assert "apt-get install liblc3-tools" in PEERS["lc3-16"].missing()
 
 
 def test_a_codec_that_crashes_says_so_in_one_line(ffmpeg: Path, samples: Samples) -> None:
     stand_in(ffmpeg, 'case "$*" in *coders) echo " A....D g722";; *) echo first >&2; echo no memory >&2; exit 3;; esac')
     with pytest.raises(PeerError, match=r"^g722: ffmpeg failed with status 3 \(no memory\)$"):
         code(PEERS["g722"], samples)
-    baselines._coders.cache_clear()
+    ffmpeg_peers.coders.cache_clear()

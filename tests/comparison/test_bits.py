@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-import codec
+import nsc
 import report
 from comparison.bits import _bin_lines, allocate, codebooks
 from runs.saved_model import SavedModel, save_model
@@ -22,7 +22,7 @@ def test_bits_a_frame_of_all_parts_add_up_to_the_payload_of_the_file(
 ) -> None:
     signal = speech_signals[0]
     bits = allocate(coding_model, signal).bits
-    sizes = codec.info(codec.encode(signal, coding_model)).bytes
+    sizes = nsc.info(nsc.encode(signal, coding_model.codec)).bytes
     assert list(bits) == ["gain", "lpc", "codec 1", "codec 2"]
     for name in ("lpc", "codec 1", "codec 2"):
         # a group's part ends on a whole byte, and a few more come with the coder's end

@@ -19,12 +19,13 @@ import pytest
 import soundfile
 from numpy.typing import NDArray
 
-import codec
+import nsc
 import report
-from comparison import baselines, claims, coders
+from comparison import claims, coders
 from comparison.claims import claim
 from comparison.coders import ModelCoder, PeerCoder, Version, model_coder
 from comparison.compare import compare
+from comparison.peers import ffmpeg
 from comparison.results import Recording, Result, Store, faults
 from nsc import format as bitstream
 from runs.saved_model import SavedModel, save_model
@@ -57,7 +58,7 @@ def test_our_rate_is_all_bytes_of_the_written_file_at_every_layer(
     coding_model: SavedModel, model_folder: Path, check_dir: Path, tmp_path: Path, speech_clips: list[NDArray[np.int16]]
 ) -> None:
     results = run(model_coder(f"{model_folder}", check_dir), CLIPS[:1], tmp_path)
-    whole = codec.encode(np.divide(speech_clips[0], INT16_SCALE, dtype=np.float32), coding_model)
+    whole = nsc.encode(np.divide(speech_clips[0], INT16_SCALE, dtype=np.float32), coding_model.codec)
 
     assert [result.layer for result in results] == [1, 2]
     for result in results:
@@ -65,7 +66,7 @@ def test_our_rate_is_all_bytes_of_the_written_file_at_every_layer(
         assert result.bits == 8 * len(data)
         assert result.kbps == pytest.approx(8 * len(data) / (len(speech_clips[0]) / 16_000) / 1000)
         assert np.array_equal(
-            soundfile.read(result.decoded, dtype="int16")[0], to_int16(codec.decode(data, coding_model)[0])
+            soundfile.read(result.decoded, dtype="int16")[0], to_int16(nsc.decode(data, coding_model.codec)[0])
         )
         noise = soundfile.read(result.decoded)[0] - speech_clips[0] / INT16_SCALE
         snr = 10 * np.log10(np.sum((speech_clips[0] / INT16_SCALE) ** 2) / np.sum(noise**2))
@@ -270,7 +271,7 @@ def test_peers_that_are_not_installed_are_named_and_the_rest_goes_on(
     monkeypatch.setenv("PATH", str(tmp_path))
     assert measure(tmp_path, "--peers", "g722", "pcm16", "speex-3", "--files_per_speaker", "1") == 0
     lines = [line for line in capsys.readouterr().err.splitlines() if "without" in line]
-    assert lines == [f"without speex-3, g722: needs ffmpeg, found none: {baselines.INSTALL}"]
+    assert lines == [f"without speex-3, g722: needs ffmpeg, found none: {ffmpeg.INSTALL}"]
     assert {each.codec for each in Store(tmp_path / "report").all()} == {"pcm16"}
 
 

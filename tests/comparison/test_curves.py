@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,7 @@ import report
 from comparison import plots
 from comparison.curves import Point, bd_rate, curves_of, difference_at_equal_rate, points_of
 from comparison.results import Codec, Result, Store
+from comparison.rows import Row, row_of
 from comparison.tables import document, interval_text
 from measures.measures import Interval
 
@@ -79,9 +82,52 @@ def test_the_difference_at_equal_rate_is_that_to_the_line_between_the_nearest_ra
     (ours,) = curve("ours", lambda _: 3.0, [20], kind="model")
     found = difference_at_equal_rate(ours, peer, "pesq_wb")
     assert found is not None
-    assert found.mean == pytest.approx(3.0 - 2.0)
-    assert found.half_width == pytest.approx(0)  # all speakers differ alike, so that the pairs agree
+    assert found.everybody.mean == pytest.approx(3.0 - 2.0)
+    assert found.everybody.half_width == pytest.approx(0)  # all speakers differ alike, so that the pairs agree
     assert difference_at_equal_rate(ours, peer[:2], "pesq_wb") is None
+
+
+def test_a_codec_of_variable_rate_is_compared_at_the_rate_that_each_speaker_took() -> None:
+    peer = curve("peer", lambda kbps: kbps / 10, [8, 16, 32])
+    results = results_of("ours", 20, 3.0)
+    rates = dict(zip(SPEAKERS, (12.0, 20.0, 40.0), strict=True))  # the last is beyond the peer's rates
+    sexes = dict(zip(SPEAKERS, "MFF", strict=True))
+    results = [
+        replace(each, bits=round(1000 * rates[each.speaker] * each.seconds), sex=sexes[each.speaker])
+        for each in results
+    ]
+    (ours,) = points_of([codec("ours", kind="model")], results)
+    found = difference_at_equal_rate(ours, peer, "pesq_wb")
+    assert found is not None
+    assert found.everybody.mean == pytest.approx(((3.0 - 1.2) + (3.0 - 2.0)) / 2)
+    assert (found.everybody.speakers, found.everybody.left_out) == (2, 1)
+    assert found.men.mean == pytest.approx(3.0 - 1.2)
+    assert found.women.mean == found.worst == pytest.approx(3.0 - 2.0)
+
+
+def test_only_files_that_all_have_are_compared() -> None:
+    peer = curve("peer", lambda kbps: kbps / 10, [8, 32])
+    extra = replace(results_of("ours", 20, 9.0)[0], file="more.wav")
+    (ours,) = points_of([codec("ours", kind="model")], [*results_of("ours", 20, 3.0), extra])
+    found = difference_at_equal_rate(ours, peer, "pesq_wb")
+    assert found is not None
+    assert found.everybody.mean == pytest.approx(1.0)
+
+
+def test_a_row_has_women_men_the_worst_file_and_files_on_which_pesq_misfired() -> None:
+    sexes = dict(zip(SPEAKERS, "FMM", strict=True))
+    results = [replace(each, sex=sexes[each.speaker]) for each in results_of("a", 10, 3.0)]
+    padded = [each.measures["pesq_wb"] + 0.4 * (each.sex == "F") for each in results]
+    results = [
+        replace(each, measures=each.measures | {"pesq_wb_padded": value})
+        for each, value in zip(results, padded, strict=True)
+    ]
+    row = row_of(*points_of([codec("a")], results))
+    assert row.by_sex["F"]["pesq_wb"].mean == pytest.approx(2.9)
+    assert row.by_sex["M"]["pesq_wb"].mean == pytest.approx(3.05)
+    assert row.worst["pesq_wb"] == pytest.approx(2.9) and row.worst["lsd"] == pytest.approx(3.0)
+    assert row.flagged == 1
+    assert Row.from_entry(json.loads(json.dumps(row.entry()))).entry() == row.entry()
 
 
 def test_waveform_measures_of_a_codec_with_a_high_pass_are_not_compared() -> None:

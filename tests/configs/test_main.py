@@ -1,5 +1,6 @@
 import json
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -13,8 +14,9 @@ import main
 from nsc.errors import UserError
 from runs import runs
 from runs.runs import Run
-from runs.saved_model import stage_folders
-from tests.helpers.tiny import CORPUS, ROOT, Workplace, wait_for
+from runs.stages import stage_folders
+from tests.helpers.readme import README_COMMAND
+from tests.helpers.tiny import CORPUS, ROOT, Workplace, eager_and_short, wait_for
 from training import modes
 
 
@@ -196,6 +198,29 @@ def test_a_flag_that_gives_way_is_named_as_it_was_typed(trained: Workplace, caps
     told = capsys.readouterr().err
     assert "--num_bins_for_follower '8' gives way to the saved model's '32 32'" in told
     assert "--the_strides '4' gives way to the saved model's '2 2'" in told
+
+
+def test_the_command_of_the_first_readme_runs_and_its_evaluation_finds_the_model(
+    place: Workplace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Networks, losses, suffix and all are the README's; only its 300 epochs of TIMIT are cut to three steps."""
+    short = "--window_size 512 --batch_size 2 --steps_per_epoch 1 --epoch_tanh 1 --epoch_greedy_followers '1 1'"
+    places = (
+        f"--check_dir {place.check} --doc_dir {place.doc} --output_dir {place.output} --cache_dir {place.root}/packed"
+    )
+    quick = f"--data_dir {CORPUS} --context_minutes 0 --validation_files 1 --tensorboard 0 --max_files 1"
+    common = shlex.split(f"{places} {quick}")
+
+    with eager_and_short():
+        assert main.main([*shlex.split(README_COMMAND), *shlex.split(short), *common]) == 0
+        assert main.main(["--training_mode", "0", *common]) == 0
+
+    (folder,) = place.folders()
+    assert folder.name.endswith("_greedy_all_follower_all")
+    printed = capsys.readouterr()
+    assert printed.err.count("without effect here: --window_size") == 1
+    assert re.search(r"depth +kbps +paper-style +PESQ-WB", printed.out)
+    assert list((place.output / folder.name.split("_")[0] / "follower_2" / "depth_2").rglob("*.nsc"))
 
 
 @pytest.mark.parametrize(("mode", "expected"), [(1, ["first"]), (3, ["first", "follower_2"])])

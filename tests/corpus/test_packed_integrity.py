@@ -53,9 +53,13 @@ def test_samples_that_are_cut_while_they_are_open_are_told(copy: Path) -> None:
 
 
 def test_a_recording_is_checked_once(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    corpus, asked = PackedCorpus(copy), []
-    pread = os.pread
-    monkeypatch.setattr(os, "pread", lambda *arguments: asked.append(arguments) or pread(*arguments))
+    corpus, asked, pread = PackedCorpus(copy), [], os.pread
+
+    def counted(*arguments: int) -> bytes:
+        asked.append(arguments)
+        return pread(*arguments)
+
+    monkeypatch.setattr(os, "pread", counted)
     read_all(corpus)
     read_all(corpus)
     assert len(asked) == len(find_speech(Path(__file__).parents[1] / "data"))

@@ -10,15 +10,16 @@ import pytest
 import scipy.stats
 import soundfile
 
-import codec
+import nsc
 from corpus.dataset import SpeechFile
 from evaluation.evaluate import FileResult, evaluate, honesty, output_names, summary, table
 from loss_terms_and_measures import assignment_entropy
 from measures import measures
 from network import feed_forward
-from nsc.coding.streaming import file_symbols
+from nsc.coding.cascade import file_symbols
 from nsc.errors import UserError
-from runs.saved_model import SavedModel, load_model, stage_folders
+from runs.saved_model import SavedModel, load_model
+from runs.stages import stage_folders
 from tests.helpers import tiny
 from tests.helpers.tiny import CORPUS, Workplace
 from utilities import load_speech, number_of_frames
@@ -109,7 +110,7 @@ def test_scores_are_those_of_speech_decoded_from_the_written_file(
 ) -> None:
     results, folder = evaluated
     for each in results[:2]:
-        decoded, damage = codec.decode((folder / each.written).read_bytes(), model)
+        decoded, damage = nsc.decode((folder / each.written).read_bytes(), model.codec)
         kept, _ = soundfile.read(folder / each.decoded, dtype="float32")
         assert not damage
         assert kept == pytest.approx(np.clip(decoded, -1, 1), abs=1 / 32768)
@@ -119,7 +120,7 @@ def test_the_ideal_code_length_is_what_the_tables_say_about_the_symbols(
     evaluated: tuple[list[FileResult], Path], model: SavedModel
 ) -> None:
     results, folder = evaluated
-    coded = file_symbols((folder / results[1].written).read_bytes(), model)
+    coded = file_symbols((folder / results[1].written).read_bytes(), model.codec)
     bits = dict.fromkeys(coded, 0.0)
     for name, symbols in coded.items():
         for frame in symbols:

@@ -69,6 +69,12 @@ def test_si_sdr_ignores_scale_and_offset_where_snr_does_not(speech: Signal, scal
     assert abs(snr(speech, scale * decoded + offset) - snr(speech, decoded)) > 1
 
 
+def test_si_sdr_tells_what_the_correlation_tells(speech: Signal) -> None:
+    decoded = 0.5 * (speech + noise_like(speech, decibels_below=10)) + 0.01
+    correlation = np.corrcoef(speech, decoded)[0, 1]
+    assert si_sdr(speech, decoded) == pytest.approx(10 * np.log10(correlation**2 / (1 - correlation**2)), abs=1e-3)
+
+
 def test_pesq_and_stoi_of_the_same_speech_are_at_their_top(speech: Signal) -> None:
     assert pesq_wb(speech, speech) > 4.6
     assert stoi(speech, speech) == pytest.approx(1, abs=1e-6)
@@ -289,3 +295,11 @@ def test_the_interval_of_nothing_measured_is_nan() -> None:
 def test_values_and_speakers_of_different_lengths_are_an_error() -> None:
     with pytest.raises(ValueError):
         mean_with_interval([1.0, 2.0], ["a"])
+
+
+def test_pesq_with_silence_around_hears_the_same_speech(speech_signals: list[NDArray[np.float32]]) -> None:
+    signal = speech_signals[0].astype(float)
+    noisy = signal + 0.01 * np.random.default_rng(0).standard_normal(len(signal))
+    assert measures.pesq_wb_padded(signal, signal) == measures.pesq_wb(signal, signal)
+    assert abs(measures.pesq_wb_padded(signal, noisy) - measures.pesq_wb(signal, noisy)) < 0.3
+    assert math.isnan(measures.pesq_wb_padded(0 * signal, signal))

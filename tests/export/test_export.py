@@ -9,15 +9,17 @@ import pytest
 import tensorflow as tf
 from numpy.typing import NDArray
 
-import codec
 from cmrl import Cascade
-from export import graphs
+from export import __main__ as command
+from export import device
 from export.exported import Exported
+from export.graph import Graph
 from lpc_utilities import without_float64
 from network import feed_forward
 from network.feed_forward import Coded
+from network.keras_network import KerasNetwork
 from nn_core_operator import Film
-from nsc.coding.streaming import network_symbols
+from nsc.coding.network import network_symbols
 from nsc.errors import UserError
 from runs.saved_model import SavedModel, load_model, save_model
 from tests.helpers.coding import CODE_GAIN
@@ -64,17 +66,17 @@ def folder_of(model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> d
     flags = {
         "litert": ["--format", "litert"],
         "savedmodel": ["--format", "savedmodel"],
-        "int8": ["--weights", "int8"],
+        "int8": ["--format", "litert", "--weights", "int8"],
     }
     for name, options in flags.items():
-        assert codec.main(["export", str(place / name), "--model", str(model_folder), *options]) == 0
+        assert command.main([str(place / name), "--model", str(model_folder), *options]) == 0
     assert sorted(path.name for path in place.iterdir()) == sorted(flags)
     return {name: place / name for name in flags}
 
 
 def library_symbols(cascade: Cascade, signal: Signal) -> Coded:
     prepared = feed_forward.prepare(signal, cascade.config)
-    symbols = network_symbols(cascade, prepared.contexts, len(cascade.codecs))
+    symbols = network_symbols(KerasNetwork(cascade), prepared.contexts, cascade.parts())
     return Coded(symbols, prepared.gain_indices, len(signal))
 
 
@@ -143,7 +145,7 @@ def test_eight_bit_weights_leave_lpc_alone_and_change_the_codecs_little(
 def test_fewer_layers_decode_as_they_do_in_the_library(model: SavedModel, real_speech: Signal) -> None:
     signal = real_speech[8000 : 8000 + SPAN - 32]
     expected = library_symbols(model.cascade, signal)
-    encoder, decoder = graphs.graphs_of(model.cascade, 1)
+    encoder, decoder = device.graphs_of(model.cascade, 1)
     assert [port.part for port in encoder.outputs if port.part] == ["lpc", "codec 1"]
     gain, state = tf.constant(expected.gain_indices.astype(np.int32)), tf.zeros(decoder.inputs[-1].shape)
     decoded = decoder.run(gain, expected.symbols["lpc"], expected.symbols["codec 1"], state)["samples"]
@@ -194,11 +196,11 @@ def test_the_graphs_of_every_kind_of_model_do_what_the_library_does(name: str, r
     signal = real_speech[8000 : 8000 + SPAN - 32]
     expected = library_symbols(cascade, signal)
     gain = tf.constant(group_levels(signal, cascade.config.gain).astype(np.int32))
-    encoder, decoder = graphs.graphs_of(cascade, len(cascade.codecs))
-    padded = np.pad(signal, (graphs.PAST, graphs.INPUT_LENGTH - graphs.PAST - len(signal)))
+    encoder, decoder = device.graphs_of(cascade, len(cascade.codecs))
+    padded = np.pad(signal, (device.PAST, device.INPUT_LENGTH - device.PAST - len(signal)))
     third = gain if cascade.config.gain == "utterance" else tf.constant([-90.0])
     with without_float64():
-        found = encoder.run(tf.constant(padded), tf.constant([graphs.PAST + len(signal)]), third)
+        found = encoder.run(tf.constant(padded), tf.constant([device.PAST + len(signal)]), third)
         state = tf.zeros(decoder.inputs[-1].shape)
         decoded = decoder.run(gain, *(tf.constant(values) for values in expected.symbols.values()), state)["samples"]
     symbols = {port.part: np.asarray(found[port.name]) for port in encoder.outputs if port.part}
@@ -209,7 +211,7 @@ def test_the_graphs_of_every_kind_of_model_do_what_the_library_does(name: str, r
 
 class TestOneClearLine:
     def refused(self, capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
-        assert codec.main(["export", *arguments]) == 2
+        assert command.main(list(arguments)) == 2
         line = capsys.readouterr().err.strip()
         assert "\n" not in line
         return line
@@ -231,7 +233,7 @@ class TestOneClearLine:
     def test_more_layers_than_there_are(
         self, tmp_path: Path, model_folder: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        options = ["--model", str(model_folder), "--layers", "3"]
+        options = ["--model", str(model_folder), "--format", "litert", "--layers", "3"]
         assert "expected 1 to 2 layers" in self.refused(capsys, str(tmp_path / "out"), *options)
 
     def test_an_unknown_format(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -252,18 +254,18 @@ class TestOneClearLine:
         cascade = untrained()
         cascade.config = dataclasses.replace(cascade.config, high_pass=True)
         with pytest.raises(UserError, match="high_pass"):
-            graphs.graphs_of(cascade, 1)
+            device.graphs_of(cascade, 1)
 
 
 def test_an_export_that_fails_half_way_leaves_nothing(
     tmp_path: Path, model: SavedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(graph: graphs.Graph, weights: str) -> bytes:
+    def fail(graph: Graph, weights: str) -> bytes:
         if graph.name == "decoder":
             raise KeyboardInterrupt
         return b"encoder"
 
-    monkeypatch.setattr(graphs, "_as_litert", fail)
+    monkeypatch.setattr(device, "as_litert", fail)
     with pytest.raises(KeyboardInterrupt):
-        graphs.export_model(model, tmp_path / "out", "litert")
+        device.export_model(model, tmp_path / "out", "litert")
     assert list(tmp_path.iterdir()) == []

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from cmrl import Cascade
 from network import feed_forward
+from network.entropy_model import Tables, count_symbols, integer_tables
 from nsc.entropy.context_model import Symbols, whole_groups
-from nsc.entropy.entropy_model import Tables, count_symbols, integer_tables
 from runs.saved_model import SavedModel, load_model, save_model
 from tests.helpers.tiny import config
 from training.context_fit import fit_models

@@ -48,6 +48,40 @@ def test_each_codec_codes_exactly_what_the_earlier_ones_left(decision: str, casc
     assert len(output.sums) == 3
 
 
+@pytest.mark.parametrize("changes", [{}, {"time_domain": True}], ids=str)
+def test_res_scalar_scales_what_each_codec_is_given_and_undoes_it_in_what_it_gives(
+    changes: dict[str, Any], contexts: Array
+) -> None:
+    tf.keras.utils.set_random_seed(3)
+    cascade = Cascade(dataclasses.replace(TINY, res_scalar=4.0, **changes))
+    output = cascade.call(contexts, HARD, "hard")
+    decoded = np.zeros_like(output.analysis.residual)
+    for codec, quantised in zip(cascade.codecs, output.codes, strict=True):
+        code = codec.encoder((4.0 * (output.analysis.residual - decoded))[..., None])
+        nearest = np.abs(code.numpy()[..., None] - codec.quantizer.codebook.numpy()).argmin(-1)
+        assert np.mean(nearest == quantised.symbols) > 0.999
+        chosen = codec.quantizer.codebook.numpy()[quantised.symbols]
+        decoded = decoded + codec.decoder(chosen)[..., 0].numpy() / 4.0
+    np.testing.assert_allclose(output.sums[-1], decoded, atol=1e-4)
+
+
+def test_the_time_domain_s_scale_reaches_codecs_and_losses_and_no_listener(contexts: Array) -> None:
+    tf.keras.utils.set_random_seed(3)
+    plain, scaled = (
+        Cascade(dataclasses.replace(TINY, time_domain=True, time_domain_scale=scale, res_scalar=scale))
+        for scale in (1.0, 33.46)
+    )
+    for variable, source in zip(scaled.variables, plain.variables, strict=True):
+        variable.assign(source)
+    expected, output = (each.call(contexts, HARD, "hard") for each in (plain, scaled))
+    np.testing.assert_allclose(output.analysis.frames, expected.analysis.frames / 33.46, rtol=1e-5)
+    # by the opposite scale of the codecs' input they are given the same, and so is the listener
+    pairs = zip(*(each.decode(each.encode(contexts, 3)) for each in (plain, scaled)), strict=True)
+    for heard, same in pairs:
+        assert np.corrcoef(np.ravel(heard), np.ravel(same))[0, 1] > 0.999
+        np.testing.assert_allclose(np.std(heard), np.std(same), rtol=0.01)
+
+
 def test_fewer_decisions_use_fewer_codecs(cascade: Cascade, contexts: Array) -> None:
     deep, shallow = cascade.call(contexts, HARD, "hard"), cascade.call(contexts, ["hard"], "hard")
     assert len(shallow.sums) == len(shallow.codes) == 1

@@ -136,6 +136,15 @@ def test_a_gated_block_equals_two_separate_convolutions_and_their_product(dilati
     np.testing.assert_allclose(block(signal), leaky(widened) if activate else widened, atol=1e-5)
 
 
+def test_the_fused_gate_starts_within_glorot_s_bound_for_both_branches_together() -> None:
+    block = GatedBlock(wide=100, narrow=20, gate_kernel=15, back_kernel=9, dilation=1, activate=False)
+    block.build((1, 512, 100))
+    largest = np.abs(block.branches.kernel.numpy()).max()
+    together, apart = math.sqrt(6 / (15 * (20 + 40))), math.sqrt(6 / (15 * (20 + 20)))
+    assert largest == pytest.approx(together, rel=0.01)
+    assert together / apart == pytest.approx(0.816, abs=0.001)
+
+
 @pytest.mark.parametrize("activate", [True, False])
 def test_a_bottleneck_block_is_narrow_dilated_wide_and_a_skip(activate: bool) -> None:
     block = BottleneckBlock(wide=10, narrow=4, neck_kernel=7, outer_kernel=9, dilation=2, activate=activate)

@@ -7,7 +7,9 @@ from hypothesis import strategies as st
 
 from nsc import format as bitstream
 from nsc.errors import UserError
-from nsc.format import BitstreamError, Gap, Group, GroupReader, Header
+from nsc.format import BitstreamError, Gap, Group, GroupReader
+from nsc.format.channel import gilbert_losses, lose_groups
+from nsc.format.version_1 import Header
 
 HEADER = Header("0123abcd", 3 * 7680 + 100, 2, True, 1)
 
@@ -18,7 +20,7 @@ def some_groups(count: int = 4, header: Header = HEADER, seed: int = 0) -> list[
         Group(
             number % 256,
             tuple(rng.integers(0, 64, header.spans).tolist()),
-            tuple(rng.bytes(int(rng.integers(0, 300))) for _ in range(header.parts)),
+            tuple(rng.bytes(int(rng.integers(0, 300))) for _ in header.part_names),
         )
         for number in range(count)
     ]
@@ -73,7 +75,7 @@ def test_blocks_of_any_size_give_the_same_groups(size: int) -> None:
         (b"RIFF", bitstream.NotNscError),
         (b"NS", bitstream.NotNscError),
         (b"NSC", bitstream.DamagedError),
-        (b"NSC\x02", bitstream.UnknownVersionError),
+        (b"NSC\x03", bitstream.UnknownVersionError),
         (bitstream.pack_header(HEADER)[:15], bitstream.DamagedError),
         (bitstream.pack_header(HEADER)[:-1] + b"!", bitstream.DamagedError),
         (bitstream.pack_header(HEADER._replace(layers=0)), bitstream.DamagedError),
@@ -141,7 +143,7 @@ def test_a_file_is_not_cut_to_layers_that_it_does_not_have(layers: int) -> None:
 
 def test_all_bytes_of_a_file_are_accounted_for() -> None:
     data = some_file() + b"tail"
-    counts = bitstream.byte_counts(data, ["lpc", "codec 1", "codec 2"])
+    counts = bitstream.info(data).bytes
     assert sum(counts.values()) == len(data)
     assert counts["codec 2"] == sum(len(group.parts[2]) for group in some_groups())
     assert (counts["gain"], counts["header"], counts["damaged"]) == (4, 16, 4)
@@ -152,13 +154,13 @@ def test_framing_costs_under_three_per_cent_at_nine_kbps() -> None:
     group_bytes = 9000 * 0.48 / 8
     groups = [Group(number, (40,), (bytes(130), bytes(int(group_bytes) - 141))) for number in range(20)]
     data = bitstream.pack_header(header) + b"".join(map(bitstream.pack_group, groups))
-    counts = bitstream.byte_counts(data, ["lpc", "codec 1"])
+    counts = bitstream.info(data).bytes
     assert len(data) == pytest.approx(20 * group_bytes, rel=0.01)
     assert counts["header"] + counts["framing"] + counts["gain"] < 0.03 * len(data)
 
 
 def test_a_gilbert_channel_loses_the_share_and_the_bursts_that_were_asked_for() -> None:
-    lost = np.array(bitstream.gilbert_losses(200_000, 0.1, 3.0, np.random.default_rng(7)))
+    lost = np.array(gilbert_losses(200_000, 0.1, 3.0, np.random.default_rng(7)))
     starts = lost[1:] & ~lost[:-1]
     assert lost.mean() == pytest.approx(0.1, rel=0.05)
     assert lost.sum() / starts.sum() == pytest.approx(3.0, rel=0.05)
@@ -166,15 +168,15 @@ def test_a_gilbert_channel_loses_the_share_and_the_bursts_that_were_asked_for() 
 
 def test_the_same_seed_loses_the_same_groups() -> None:
     data = some_file(64, HEADER._replace(num_samples=64 * 7680 - 500))
-    assert bitstream.lose_groups(data, 0.3, 2.0, 1) == bitstream.lose_groups(data, 0.3, 2.0, 1)
-    assert bitstream.lose_groups(data, 0.3, 2.0, 1) != bitstream.lose_groups(data, 0.3, 2.0, 2)
-    assert bitstream.lose_groups(data, 0.0, 1.0, 1) == data
+    assert lose_groups(data, 0.3, 2.0, 1) == lose_groups(data, 0.3, 2.0, 1)
+    assert lose_groups(data, 0.3, 2.0, 1) != lose_groups(data, 0.3, 2.0, 2)
+    assert lose_groups(data, 0.0, 1.0, 1) == data
 
 
 @pytest.mark.parametrize(("loss", "burst"), [(-0.1, 1), (1, 1), (0.5, 0.5), (0.9, 1)])
 def test_a_channel_that_cannot_be_is_refused(loss: float, burst: float) -> None:
     with pytest.raises(UserError, match="expected a loss"):
-        bitstream.lose_groups(some_file(), loss, burst, 0)
+        lose_groups(some_file(), loss, burst, 0)
 
 
 @given(st.binary(max_size=400), st.integers(0, 3))

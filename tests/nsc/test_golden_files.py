@@ -34,7 +34,7 @@ def tables(name: str) -> dict[str, NDArray[np.int32]]:
 
 def coder_of(name: str, header: bitstream.Header) -> SymbolCoder:
     shapes = {part: tuple(shape) for part, shape in RECORD["shapes"].items()}
-    kept = list(shapes)[: header.parts]
+    kept = list(shapes)[: len(header.part_names)]
     return SymbolCoder(read_models(tables(name)), {part: shapes[part] for part in kept})
 
 

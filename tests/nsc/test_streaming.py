@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from codec import decode, encode
 from constants import FRAMES_PER_GROUP
 from network import feed_forward
+from nsc import Decoder, Encoder, decode, encode
 from nsc import format as bitstream
-from nsc.coding.streaming import Decoder, Encoder, delay_samples, file_symbols, symbol_coder
+from nsc.coding.cascade import CascadeModel, file_symbols
 from nsc.errors import UserError
 from nsc.format import BitstreamError, DamagedError, Group, WrongModelError
+from nsc.format.version_1 import Header, delay_samples
 from runs.saved_model import SavedModel, save_model
 from tests.helpers.coding import make_model
 from tests.helpers.tiny import ROOT, eager_and_short
@@ -28,8 +29,13 @@ def clips(speech_signals: list[Signal]) -> list[Signal]:
 
 
 @pytest.fixture(scope="module")
-def model(coding_model: SavedModel) -> SavedModel:
+def saved(coding_model: SavedModel) -> SavedModel:
     return coding_model
+
+
+@pytest.fixture(scope="module")
+def model(saved: SavedModel) -> CascadeModel:
+    return saved.codec
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +44,7 @@ def speech(clips: list[Signal]) -> Signal:
 
 
 @pytest.fixture(scope="module")
-def file(model: SavedModel, speech: Signal) -> bytes:
+def file(model: CascadeModel, speech: Signal) -> bytes:
     return encode(speech, model)
 
 
@@ -48,54 +54,63 @@ def without(data: bytes, lost: set[int]) -> bytes:
     return bitstream.pack_header(header) + b"".join(kept)
 
 
-def in_blocks(model: SavedModel, signal: Signal, size: int) -> bytes:
+def header_of(data: bytes) -> Header:
+    header = bitstream.unpack_header(data)
+    assert isinstance(header, Header)
+    return header
+
+
+def in_blocks(model: CascadeModel, signal: Signal, size: int) -> bytes:
     encoder = Encoder(model, num_samples=len(signal))
     blocks = [encoder.write(signal[start : start + size]) for start in range(0, len(signal), size)]
     return b"".join([*blocks, encoder.finish()])
 
 
 def test_the_file_holds_the_symbols_and_gains_that_the_cascade_found(
-    model: SavedModel, speech: Signal, file: bytes
+    model: CascadeModel, saved: SavedModel, speech: Signal, file: bytes
 ) -> None:
-    coded = feed_forward.encode(model.cascade, speech, 2)
+    coded = feed_forward.encode(saved.cascade, speech, 2)
     for name, values in file_symbols(file, model).items():
         # another batch size moves codes by 1e-6, which may flip a symbol now and then
         assert values.shape == coded.symbols[name].shape
         assert (values != coded.symbols[name]).mean() < 1e-3, name
-    gains = [group.gains[0] for group in bitstream.read_contents(file).groups]
+    gains = [group.side[0] for group in bitstream.read_contents(file).groups]
     assert gains == coded.gain_indices.tolist()
 
 
-def test_the_decoded_file_is_what_the_cascade_decodes(model: SavedModel, speech: Signal, file: bytes) -> None:
+def test_the_decoded_file_is_what_the_cascade_decodes(
+    model: CascadeModel, saved: SavedModel, speech: Signal, file: bytes
+) -> None:
     coded = feed_forward.Coded(
-        file_symbols(file, model), feed_forward.encode(model.cascade, speech, 2).gain_indices, len(speech)
+        file_symbols(file, model), feed_forward.encode(saved.cascade, speech, 2).gain_indices, len(speech)
     )
-    for depth, expected in enumerate(feed_forward.decode(model.cascade, coded), start=1):
+    for depth, expected in enumerate(feed_forward.decode(saved.cascade, coded), start=1):
         signal, damage = decode(file, model, depth)
         assert not damage
         assert signal == pytest.approx(expected, abs=1e-5)
 
 
 @pytest.mark.parametrize("size", [333, 7680, 7936, 20_000])
-def test_blocks_of_any_size_make_the_same_file(model: SavedModel, speech: Signal, file: bytes, size: int) -> None:
+def test_blocks_of_any_size_make_the_same_file(model: CascadeModel, speech: Signal, file: bytes, size: int) -> None:
     assert in_blocks(model, speech, size) == file
 
 
 def test_a_filtered_stream_is_a_filtered_file(tmp_path: Path, clips: list[Signal]) -> None:
-    model = make_model(tmp_path, clips[:2], contexts=False, high_pass=True, pre_emphasis=False)
+    saved = make_model(tmp_path, clips[:2], contexts=False, high_pass=True, pre_emphasis=False)
+    model = saved.codec
     assert in_blocks(model, clips[0], 1000) == encode(clips[0], model)
-    gains = feed_forward.prepare(clips[0], model.cascade.config).gain_indices
-    assert [group.gains[0] for group in bitstream.read_contents(encode(clips[0], model)).groups] == gains.tolist()
+    gains = feed_forward.prepare(clips[0], saved.cascade.config).gain_indices
+    assert [group.side[0] for group in bitstream.read_contents(encode(clips[0], model)).groups] == gains.tolist()
 
 
 @pytest.mark.parametrize("size", [1, 100, 5000])
-def test_bytes_in_blocks_of_any_size_decode_to_the_same_samples(model: SavedModel, file: bytes, size: int) -> None:
+def test_bytes_in_blocks_of_any_size_decode_to_the_same_samples(model: CascadeModel, file: bytes, size: int) -> None:
     decoder = Decoder(model)
     blocks = [decoder.write(file[start : start + size]) for start in range(0, len(file), size)]
     assert np.concatenate([*blocks, decoder.finish()]) == pytest.approx(decode(file, model).signal, abs=1e-5)
 
 
-def test_a_stream_of_unknown_length_decodes_to_its_length(model: SavedModel, speech: Signal, file: bytes) -> None:
+def test_a_stream_of_unknown_length_decodes_to_its_length(model: CascadeModel, speech: Signal, file: bytes) -> None:
     encoder = Encoder(model)
     data = encoder.write(speech) + encoder.finish()
     signal, damage = decode(data, model)
@@ -108,7 +123,7 @@ def test_a_stream_of_unknown_length_decodes_to_its_length(model: SavedModel, spe
     assert np.array_equal(broken[:7680], signal[:7680])
 
 
-def test_no_sample_waits_longer_than_the_stated_delay(model: SavedModel, speech: Signal) -> None:
+def test_no_sample_waits_longer_than_the_stated_delay(model: CascadeModel, speech: Signal) -> None:
     encoder, decoder = Encoder(model), Decoder(model)
     arrived = given = 0
     for start in range(0, len(speech), 64):
@@ -119,14 +134,14 @@ def test_no_sample_waits_longer_than_the_stated_delay(model: SavedModel, speech:
 
 
 @pytest.mark.parametrize("length", [0, 1, 447, 448, 449, 7680, 7935, 7936, 8100, 15_361])
-def test_a_signal_of_any_length_comes_back_in_its_length(model: SavedModel, speech: Signal, length: int) -> None:
+def test_a_signal_of_any_length_comes_back_in_its_length(model: CascadeModel, speech: Signal, length: int) -> None:
     signal, damage = decode(encode(speech[:length], model), model)
     assert len(signal) == length
     assert not damage
 
 
 @pytest.mark.parametrize("spans", [1, 2, 5])
-def test_longer_groups_carry_the_same_symbols(model: SavedModel, speech: Signal, file: bytes, spans: int) -> None:
+def test_longer_groups_carry_the_same_symbols(model: CascadeModel, speech: Signal, file: bytes, spans: int) -> None:
     data = encode(speech, model, spans=spans)
     found, expected = file_symbols(data, model), file_symbols(file, model)
     assert all(np.array_equal(found[name], values) for name, values in expected.items())
@@ -134,18 +149,18 @@ def test_longer_groups_carry_the_same_symbols(model: SavedModel, speech: Signal,
 
 
 @pytest.mark.parametrize("level", [0.0, 50.0])
-def test_silence_and_clipped_speech_come_back_finite(model: SavedModel, speech: Signal, level: float) -> None:
+def test_silence_and_clipped_speech_come_back_finite(model: CascadeModel, speech: Signal, level: float) -> None:
     signal, _ = decode(encode(np.clip(level * speech[:20_000], -1, 1), model), model)
     assert len(signal) == 20_000
     assert np.isfinite(signal).all()
 
 
 @pytest.mark.parametrize("layers", [1, 2])
-def test_cutting_layers_is_encoding_with_fewer(model: SavedModel, speech: Signal, file: bytes, layers: int) -> None:
+def test_cutting_layers_is_encoding_with_fewer(model: CascadeModel, speech: Signal, file: bytes, layers: int) -> None:
     assert bitstream.truncate(file, layers) == encode(speech, model, layers)
 
 
-def test_a_lost_group_loses_its_own_half_second_only(model: SavedModel, file: bytes) -> None:
+def test_a_lost_group_loses_its_own_half_second_only(model: CascadeModel, file: bytes) -> None:
     whole = decode(file, model).signal
     signal, damage = decode(without(file, {3}), model)
     assert damage.lost == [3]
@@ -156,7 +171,7 @@ def test_a_lost_group_loses_its_own_half_second_only(model: SavedModel, file: by
     assert signal[end + 64 :] == pytest.approx(whole[end + 64 :], abs=1e-5)
 
 
-def test_concealed_speech_begins_like_the_last_frame_and_fades(model: SavedModel, file: bytes) -> None:
+def test_concealed_speech_begins_like_the_last_frame_and_fades(model: CascadeModel, file: bytes) -> None:
     signal, _ = decode(without(file, {3, 4, 5}), model)
     frames = signal[2 * 7680 : 6 * 7680].reshape(-1, 480)
     levels = 10 * np.log10(np.square(frames).mean(1) + 1e-12)
@@ -165,14 +180,14 @@ def test_concealed_speech_begins_like_the_last_frame_and_fades(model: SavedModel
     assert last < first - 30
 
 
-def test_a_file_without_its_first_group_begins_in_silence(model: SavedModel, file: bytes) -> None:
+def test_a_file_without_its_first_group_begins_in_silence(model: CascadeModel, file: bytes) -> None:
     signal, damage = decode(without(file, {0}), model)
     assert damage.lost == [0]
     assert not signal[: 7680 - 32].any()
 
 
 def test_a_truncated_file_decodes_to_its_declared_length_or_says_that_too_little_is_left(
-    model: SavedModel, speech: Signal, file: bytes
+    model: CascadeModel, speech: Signal, file: bytes
 ) -> None:
     for length in range(0, len(file), len(file) // 20):
         try:
@@ -184,8 +199,8 @@ def test_a_truncated_file_decodes_to_its_declared_length_or_says_that_too_little
             assert damage
 
 
-def test_a_length_that_lies_is_an_error_before_memory_is_spent(model: SavedModel, file: bytes) -> None:
-    header = bitstream.unpack_header(file)._replace(num_samples=0xFFFFFFFE)
+def test_a_length_that_lies_is_an_error_before_memory_is_spent(model: CascadeModel, file: bytes) -> None:
+    header = header_of(file)._replace(num_samples=0xFFFFFFFE)
     with pytest.raises(DamagedError, match="too little of the speech is there"):
         decode(bitstream.pack_header(header) + file[16:], model)
     shorter, damage = decode(bitstream.pack_header(header._replace(num_samples=8000)) + file[16:], model)
@@ -193,14 +208,14 @@ def test_a_length_that_lies_is_an_error_before_memory_is_spent(model: SavedModel
     assert damage
 
 
-def test_the_symbols_of_a_damaged_file_are_not_given_for_whole(model: SavedModel, file: bytes) -> None:
+def test_the_symbols_of_a_damaged_file_are_not_given_for_whole(model: CascadeModel, file: bytes) -> None:
     for damaged in (without(file, {2}), file + b"?"):
         with pytest.raises(DamagedError, match="expected a whole file"):
             file_symbols(damaged, model)
 
 
-def test_a_file_of_another_model_is_refused(model: SavedModel, file: bytes) -> None:
-    header = bitstream.unpack_header(file)
+def test_a_file_of_another_model_is_refused(model: CascadeModel, file: bytes) -> None:
+    header = header_of(file)
     for wrong in (
         header._replace(model="01234567"),
         header._replace(has_lpc=False),
@@ -212,7 +227,7 @@ def test_a_file_of_another_model_is_refused(model: SavedModel, file: bytes) -> N
 
 @pytest.mark.parametrize("layers", [0, 3])
 def test_layers_that_are_not_there_are_a_clear_error(
-    model: SavedModel, speech: Signal, file: bytes, layers: int
+    model: CascadeModel, speech: Signal, file: bytes, layers: int
 ) -> None:
     with pytest.raises(UserError, match="expected 1 to 2 layers"):
         encode(speech, model, layers)
@@ -221,12 +236,12 @@ def test_layers_that_are_not_there_are_a_clear_error(
 
 
 @pytest.mark.parametrize("bad", [np.array([0.0, np.nan]), np.array([np.inf]), np.zeros((4, 2))])
-def test_samples_that_are_no_speech_are_a_clear_error(model: SavedModel, bad: Signal) -> None:
+def test_samples_that_are_no_speech_are_a_clear_error(model: CascadeModel, bad: Signal) -> None:
     with pytest.raises(UserError, match=r"expected (finite )?samples"):
         encode(bad, model)
 
 
-def test_any_flipped_bit_of_a_payload_loses_one_group_and_is_reported(model: SavedModel, file: bytes) -> None:
+def test_any_flipped_bit_of_a_payload_loses_one_group_and_is_reported(model: CascadeModel, file: bytes) -> None:
     rng = np.random.default_rng(9)
     for _ in range(5):
         flipped = bytearray(file)
@@ -259,18 +274,18 @@ def resealed(data: bytes, rng: np.random.Generator) -> bytes:
     """A file whose payloads are corrupt under right checksums."""
     header, groups, *_ = bitstream.read_contents(data)
     groups = [
-        Group(group.number, group.gains, tuple(rng.bytes(int(rng.integers(0, 30))) for _ in group.parts))
+        Group(group.number, group.side, tuple(rng.bytes(int(rng.integers(0, 30))) for _ in group.parts))
         for group in groups
     ]
     return b"".join([bitstream.pack_header(header), *map(bitstream.pack_group, groups)])
 
 
-def test_ten_thousand_mutated_files_end_in_symbols_or_a_typed_error(model: SavedModel, speech: Signal) -> None:
+def test_ten_thousand_mutated_files_end_in_symbols_or_a_typed_error(model: CascadeModel, speech: Signal) -> None:
     seed = 10
     print("seed", seed)
     rng = np.random.default_rng(seed)
     file = encode(speech[:7700], model, 1)  # a whole group and one of a single frame
-    coder, sent = symbol_coder(model, 1), bitstream.read_contents(file).groups
+    coder, sent = model.symbol_coder(1), bitstream.read_contents(file).groups
     for trial in range(10_000):
         data = resealed(file, rng) if trial % 10 == 0 else mutated(file, rng)
         try:
@@ -284,7 +299,7 @@ def test_ten_thousand_mutated_files_end_in_symbols_or_a_typed_error(model: Saved
 
 
 def test_two_hundred_mutated_files_end_in_audio_of_the_declared_length_or_a_typed_error(
-    model: SavedModel, speech: Signal
+    model: CascadeModel, speech: Signal
 ) -> None:
     seed = 11
     print("seed", seed)
@@ -303,21 +318,21 @@ def test_two_hundred_mutated_files_end_in_audio_of_the_declared_length_or_a_type
 DECODE = """
 import numpy, tensorflow
 tensorflow.config.threading.set_intra_op_parallelism_threads(2)
-from codec import decode
+from nsc import decode
 from pathlib import Path
 from runs.saved_model import load_model
-from nsc.coding.streaming import file_symbols
-model, data = load_model(Path("stages/first")), Path("speech.nsc").read_bytes()
+from nsc.coding.cascade import file_symbols
+model, data = load_model(Path("stages/first")).codec, Path("speech.nsc").read_bytes()
 numpy.savez("decoded.npz", signal=decode(data, model).signal, **file_symbols(data, model))
 """
 
 
 def test_without_onednn_and_on_two_threads_symbols_are_equal_and_samples_alike(
-    model: SavedModel, speech: Signal, tmp_path: Path
+    model: CascadeModel, saved: SavedModel, speech: Signal, tmp_path: Path
 ) -> None:
     data = encode(speech[:30_000], model)
     (tmp_path / "speech.nsc").write_bytes(data)
-    save_model(tmp_path, "first", model.cascade, model.tables, 2)
+    save_model(tmp_path, "first", saved.cascade, saved.tables, 2)
     environment = os.environ | {"TF_ENABLE_ONEDNN_OPTS": "0", "OMP_NUM_THREADS": "2", "PYTHONPATH": str(ROOT)}
     subprocess.run([sys.executable, "-c", DECODE], cwd=tmp_path, env=environment, check=True)
     with np.load(tmp_path / "decoded.npz") as decoded:
@@ -340,13 +355,14 @@ VARIANTS: dict[str, dict[str, Any]] = {
 def test_every_kind_of_cascade_codes_its_own_symbols(tmp_path: Path, clips: list[Signal], variant: str) -> None:
     signal = clips[0][:20_000]
     with eager_and_short():
-        model = make_model(tmp_path, clips[:2], **VARIANTS[variant])
+        saved = make_model(tmp_path, clips[:2], **VARIANTS[variant])
+        model = saved.codec
         data = encode(signal, model)
-        coded = feed_forward.encode(model.cascade, signal, 2)
+        coded = feed_forward.encode(saved.cascade, signal, 2)
         for name, values in file_symbols(data, model).items():
             assert (values != coded.symbols[name]).mean() < 1e-3, name
         exact = coded._replace(symbols=file_symbols(data, model))
-        assert decode(data, model).signal == pytest.approx(feed_forward.decode(model.cascade, exact)[-1], abs=1e-5)
+        assert decode(data, model).signal == pytest.approx(feed_forward.decode(saved.cascade, exact)[-1], abs=1e-5)
         assert bitstream.truncate(data, 1) == encode(signal, model, 1)
         damaged = decode(without(data, {1}), model)
     assert np.isfinite(damaged.signal).all()
@@ -354,7 +370,7 @@ def test_every_kind_of_cascade_codes_its_own_symbols(tmp_path: Path, clips: list
 
 
 def test_a_model_with_one_gain_an_utterance_codes_files_but_no_streams(tmp_path: Path, clips: list[Signal]) -> None:
-    model = make_model(tmp_path, clips[:1], contexts=False, gain="utterance")
+    model = make_model(tmp_path, clips[:1], contexts=False, gain="utterance").codec
     with pytest.raises(UserError, match="takes its gain from the whole utterance"):
         Encoder(model)
 

@@ -7,19 +7,10 @@ import numpy as np
 import pytest
 
 from cmrl import Cascade
-from nsc.entropy.entropy_model import Tables
+from network.entropy_model import Tables
 from nsc.errors import UserError
-from runs.saved_model import (
-    ARRAYS,
-    DESCRIPTION,
-    assign_weights,
-    load_model,
-    save_model,
-    saved_config,
-    saved_taus,
-    saved_weights,
-    stage_folders,
-)
+from runs.saved_model import assign_weights, load_model, save_model, saved_config, saved_taus, saved_weights
+from runs.stages import ARRAYS, DESCRIPTION, stage_folders
 from tests.helpers import tiny
 from tests.helpers.tiny import Workplace
 

@@ -20,18 +20,7 @@ from corpus.dataset import SpeechFile, find_speech
 from nsc.errors import UserError
 from tests.helpers.places import CORPUS, ROOT
 
-TINY = [
-    "--resnet_type",
-    "folded",
-    "--fold",
-    "32",
-    "--folded_width",
-    "16",
-    "--folded_narrow",
-    "8",
-    "--folded_blocks",
-    "1",
-]
+TINY = [f"--{flag}" for flag in ("resnet_type=folded", "fold=32", "folded_width=16", "folded_narrow=8")]
 
 
 def scores(kbps: float, pesq_wb: float) -> dict[str, Any]:

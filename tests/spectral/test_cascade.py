@@ -3,10 +3,11 @@ import pytest
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from nsc.format.version_2 import number_of_frames
 from spectral.cascade import SpectralBatch, SpectralCascade
 from spectral.codec import LARGEST, UniformQuantizer
 from spectral.envelope import GAIN_LEVELS, gain_position, log_gain
-from spectral.framing import file_batch, frames_of_signal, signal_of
+from spectral.framing import file_batch, signal_of
 from tests.helpers.spectral_cascade import batch_of, cascade_of
 
 Array = NDArray[np.float32]
@@ -123,7 +124,7 @@ def test_gain_indices_are_a_decibel_and_a_half_apart() -> None:
 
 def test_frames_cover_every_sample_of_a_signal_with_both_halves_of_the_overlap() -> None:
     for num_samples in (1, 319, 320, 321, 640, 6400, 16001):
-        frames = frames_of_signal(num_samples, 320)
+        frames = number_of_frames(num_samples, 320)
         assert (2 * frames - 1) * 320 >= num_samples > (2 * frames - 3) * 320 - 1
 
 

@@ -46,11 +46,11 @@ def flip(path: Path) -> None:
     path.write_bytes(data)
 
 
-DAMAGE: dict[str, Callable[[Path], None]] = {
+DAMAGE: dict[str, Callable[[Path], object]] = {
     "cut data": lambda folder: cut(folder / "ckpt-9.data-00000-of-00001"),
     "a flipped bit of data": lambda folder: flip(folder / "ckpt-9.data-00000-of-00001"),
     "a flipped bit of the index": lambda folder: flip(folder / "ckpt-9.index"),
-    "an empty index": lambda folder: (folder / "ckpt-9.index").write_bytes(b"") and None,
+    "an empty index": lambda folder: (folder / "ckpt-9.index").write_bytes(b""),
     "missing data": lambda folder: (folder / "ckpt-9.data-00000-of-00001").unlink(),
     "a missing index": lambda folder: (folder / "ckpt-9.index").unlink(),
 }

@@ -21,7 +21,8 @@ import main
 from cmrl import Cascade, stages_of
 from corpus.dataset import PackedCorpus, find_speech, training_batches
 from nsc.errors import UserError
-from runs.saved_model import saved_weights, stage_folders
+from runs.saved_model import saved_weights
+from runs.stages import stage_folders
 from tests.helpers import tiny
 from tests.helpers.places import ROOT
 from tests.helpers.tiny import CORPUS, Workplace, wait_for

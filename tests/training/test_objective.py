@@ -235,7 +235,7 @@ def test_lsfs_are_left_out_of_penalty_and_entropy_where_they_are_not_counted(con
 def test_the_flat_histogram_puts_all_lsfs_together(contexts: Array) -> None:
     output, losses = run(contexts, stage_of("first"), lsf_histogram="flat")
     codes, lsf = output.codes[0].assignments, quantised_lsf(output).assignments
-    flat = entropy(np.reshape(lsf, (len(contexts), 16, 1, 256)))
+    flat = entropy(tf.reshape(lsf, (len(contexts), 16, 1, 256)))
     assert flat > entropy(lsf) + 1
     assert float(losses.entropies[0]) == pytest.approx((256 * entropy(codes) + 16 * flat) / 272, rel=1e-3)
 

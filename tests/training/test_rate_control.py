@@ -314,6 +314,19 @@ class TestJointBudget:
         np.testing.assert_allclose(moved, 2 * 0.015 * np.array([272, 256]) / 528, rtol=1e-5)
 
 
+def test_with_a_joint_budget_the_split_between_codecs_moves_and_the_sum_arrives() -> None:
+    """Of two codecs, that whose bits are cheaper to save gives them up."""
+    bits = {}
+    for budget in ("joint", "modules"):
+        control = controller(mode=5, target_entropy=2.0, time_domain=True, budget=budget)
+        plants = [Plant(0.4, 30.0, untrained_bits=3.0), Plant(1.2, 30.0, untrained_bits=3.0)]
+        late_error(control, plants, 1600, (0, 1))
+        bits[budget] = control.expected_module_bits() / 256
+    assert bits["modules"] == pytest.approx([2.0, 2.0], abs=0.1)
+    assert bits["joint"].sum() == pytest.approx(4.0, rel=0.05)
+    assert bits["joint"][0] - bits["joint"][1] > 0.5
+
+
 def test_the_steps_and_the_tolerance_of_the_original_are_a_flag() -> None:
     for values, expected in ((8, 0.02), (2, -0.03), (4, 0.0)):
         control = controller(**ORIGINAL, tau_epoch_steps=(0.02, 0.03, 0.5))

@@ -1,0 +1,1 @@
+"""Other codecs, one module for each program or library that runs them."""

@@ -1,0 +1,141 @@
+"""A codec to compare with: what it is, how it is run, and what it makes of a signal."""
+
+from __future__ import annotations
+
+import subprocess
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nsc.errors import UserError
+
+SECONDS_TO_WAIT = 600  # for a program, before it counts as stuck
+
+Samples = NDArray[np.int16]
+Signal = NDArray[np.float32]
+
+
+class PeerError(UserError):
+    """A codec that failed on a file."""
+
+
+class Packed(NamedTuple):
+    """What came out of a codec.
+
+    decoded: float32 [n] at 16 kHz, late by about the peer's `delay` samples.
+    bits: of all packets, without the container.
+    """
+
+    decoded: Signal
+    bits: int
+
+
+@dataclass(frozen=True)
+class Peer(ABC):
+    """A codec at one rate.
+
+    Attributes:
+        name: family, mode and rate, such as opus-voip-cbr-16.
+        family: what a curve joins, for people.
+        delay: samples by which decoded speech is late; so much silence is coded behind it, that all of it comes out.
+        margin: samples about `delay` within which the alignment is looked for.
+        delay_ms: algorithmic delay of the codec in a conversation, frame and look-ahead, by its specification.
+        high_pass: the encoder removes low frequencies, so that waveform measures cannot be compared.
+        waveform: the decoder follows the waveform; False for one that generates another waveform of the same sound.
+    """
+
+    name: str
+    family: str
+    delay: int = 0
+    margin: int = 4
+    delay_ms: float = 0.0
+    high_pass: bool = False
+    waveform: bool = True
+
+    @abstractmethod
+    def missing(self) -> str:
+        """What the codec needs that is not here, with the command that installs it; empty if nothing is missing."""
+
+    @abstractmethod
+    def commands(self) -> list[str]:
+        """The exact command lines or calls, for the record."""
+
+    @abstractmethod
+    def versions(self) -> dict[str, str]:
+        """Releases of the programs and libraries that code."""
+
+    @abstractmethod
+    def through(self, samples: Samples) -> Packed:
+        """Codes and decodes a signal [n] of 16 kHz.
+
+        Raises:
+            PeerError: the codec failed.
+        """
+
+
+@dataclass(frozen=True)
+class PlainPcm(Peer):
+    """16-bit samples as they are."""
+
+    def missing(self) -> str:
+        """See Peer."""
+        return ""
+
+    def commands(self) -> list[str]:
+        """See Peer."""
+        return []
+
+    def versions(self) -> dict[str, str]:
+        """See Peer."""
+        return {}
+
+    def through(self, samples: Samples) -> Packed:
+        """See Peer."""
+        return Packed(np.divide(samples, 32768, dtype=np.float32), 16 * len(samples))
+
+
+def run(peer: Peer, command: Sequence[str], data: bytes) -> bytes:
+    """Standard output of a program that gets `data` as its standard input.
+
+    Raises:
+        PeerError: it failed or did not end.
+    """
+    program = command[0]
+    try:
+        finished = subprocess.run(command, input=data, capture_output=True, timeout=SECONDS_TO_WAIT)
+    except subprocess.TimeoutExpired:
+        raise PeerError(f"{peer.name}: {program} did not end within {SECONDS_TO_WAIT} s; leave the file out") from None
+    if finished.returncode:
+        lines = finished.stderr.decode(errors="replace").strip().splitlines() or ["no reason given"]
+        raise PeerError(f"{peer.name}: {program} failed with status {finished.returncode} ({lines[-1]})")
+    return finished.stdout
+
+
+def output_of(command: Sequence[str]) -> str:
+    """Standard output of a program that says something about itself."""
+    return subprocess.run(command, capture_output=True, text=True, timeout=SECONDS_TO_WAIT).stdout
+
+
+def find_delay(reference: NDArray[np.floating], decoded: NDArray[np.floating], first: int, last: int) -> int:
+    """Samples, `first` to `last`, by which `decoded` comes after `reference`: where they correlate best.
+
+    Differences of neighbouring samples are correlated, since a high-pass turns the phase of low frequencies. The range
+    is narrow where the codec's delay is known: at low rates a period of the pitch may correlate better.
+    """
+    shifts = range(first, last + 1)
+    target = np.diff(reference)
+    products = [float(target @ np.diff(shifted(decoded, shift, len(reference)))) for shift in shifts]
+    return shifts[int(np.argmax(products))] if any(products) else (first + last) // 2
+
+
+def shifted(decoded: NDArray[np.floating], delay: int, length: int) -> NDArray[np.floating]:
+    """Samples `delay` to `delay + length`, zeros outside of the signal."""
+    moved = np.zeros(length, decoded.dtype)
+    start, end = max(0, -delay), min(length, len(decoded) - delay)
+    if end > start:
+        moved[start:end] = decoded[start + delay : end + delay]
+    return moved

@@ -1,0 +1,155 @@
+"""A point of a curve as a row of numbers: for tables, the page, and the results that are kept with the code."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import Any, Self
+
+from comparison.curves import MEASURES, Curves, Difference, Point, difference_at_equal_rate, shown_measures
+from comparison.results import Result
+from measures.measures import Interval
+
+WOMEN, MEN = "F", "M"
+SEXES = {WOMEN: "women", MEN: "men"}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One codec at one layer over all files.
+
+    Attributes:
+        label: for people.
+        name: of the codec.
+        family: of the curve.
+        kind: peer or model.
+        layer: 0 for a peer.
+        kbps: measured.
+        delay_ms: algorithmic delay, 0 where it is not known.
+        files: how many were scored.
+        flagged: files of which PESQ says something else with silence around them.
+        waveform: waveform measures can be compared.
+        scores: mean over speakers of each measure with its 95 % interval.
+        by_sex: the same for women (F) and men (M), where the corpus tells them apart.
+        worst: of each measure, its worst file.
+    """
+
+    label: str
+    name: str
+    family: str
+    kind: str
+    layer: int
+    kbps: float
+    delay_ms: float
+    files: int
+    flagged: int
+    waveform: bool
+    scores: Mapping[str, Interval]
+    by_sex: Mapping[str, Mapping[str, Interval]]
+    worst: Mapping[str, float]
+
+    def comparable(self, measure: str) -> bool:
+        """Whether the measure may stand beside that of other codecs."""
+        return self.waveform or not MEASURES[measure].waveform
+
+    def entry(self) -> dict[str, Any]:
+        """For JSON, which knows neither NaN nor infinity."""
+        return _jsonable(asdict(self))
+
+    @classmethod
+    def from_entry(cls, entry: Mapping[str, Any]) -> Self:
+        """What `entry` wrote."""
+        values = dict(entry)
+        values["scores"] = _intervals(entry["scores"])
+        values["by_sex"] = {sex: _intervals(scores) for sex, scores in entry["by_sex"].items()}
+        values["worst"] = {name: _number(value) for name, value in entry["worst"].items()}
+        return cls(**values)
+
+
+def _jsonable(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _jsonable(each) for key, each in value.items()}
+    if isinstance(value, tuple | list):
+        return [_jsonable(each) for each in value]
+    if isinstance(value, float):
+        return round(value, 4) if math.isfinite(value) else None
+    return value
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else value
+
+
+def _intervals(entries: Mapping[str, Sequence[Any]]) -> dict[str, Interval]:
+    return {
+        name: Interval(_number(mean), _number(half), speakers, left_out)
+        for name, (mean, half, speakers, left_out) in entries.items()
+    }
+
+
+def row_of(point: Point) -> Row:
+    """The row of a point."""
+    names = [name for name in MEASURES if name in point.intervals]
+    parts = {sex: point.part(partial(_is_of, sex)) for sex in SEXES}
+    return Row(
+        label=point.label,
+        name=point.codec.name,
+        family=point.codec.family,
+        kind=point.codec.kind,
+        layer=point.layer,
+        kbps=point.kbps,
+        delay_ms=point.codec.delay_ms,
+        files=len(point.results),
+        flagged=sum(result.misaligned for result in point.results),
+        waveform=point.codec.waveform and not point.codec.high_pass,
+        scores={name: point.intervals[name] for name in names},
+        by_sex={sex: {name: part.intervals[name] for name in names} for sex, part in parts.items() if part},
+        worst={name: _worst(point, name) for name in names},
+    )
+
+
+def _is_of(sex: str, result: Result) -> bool:
+    return result.sex == sex
+
+
+def _worst(point: Point, measure: str) -> float:
+    values = [value for each in point.results if not math.isnan(value := each.measures.get(measure, math.nan))]
+    worst = max if MEASURES[measure].less_is_better else min
+    return worst(values, default=math.nan)
+
+
+@dataclass(frozen=True)
+class Versus:
+    """One of our points against the curve of another codec at equal rate."""
+
+    ours: str
+    kbps: float
+    other: str
+    measure: str
+    difference: Difference
+
+    def entry(self) -> dict[str, Any]:
+        """For JSON."""
+        return _jsonable(asdict(self))
+
+    @classmethod
+    def from_entry(cls, entry: Mapping[str, Any]) -> Self:
+        """What `entry` wrote."""
+        found = entry["difference"]
+        intervals = _intervals({name: found[name] for name in ("everybody", "women", "men")})
+        return cls(**{**entry, "difference": Difference(**intervals, worst=_number(found["worst"]))})
+
+
+def differences_of(points: Sequence[Point], curves: Curves) -> list[Versus]:
+    """Every one of our points against every curve of the others that has its rates."""
+    others = {name: curve for name, curve in curves.items() if curve[0].codec.kind == "peer" and len(curve) > 1}
+    return [
+        Versus(point.label, point.kbps, name, measure, difference)
+        for point in points
+        if point.codec.kind == "model"
+        for measure in shown_measures(points)
+        for name, curve in others.items()
+        if (difference := difference_at_equal_rate(point, curve, measure))
+    ]

@@ -1,0 +1,100 @@
+"""Functions of tensors as graphs on disk: LiteRT, or TensorFlow's SavedModel."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+from cmrl import Cascade
+from lpc_utilities import without_float64
+from nsc.coding.network import Part
+from nsc.format.version_1 import FRAMES_PER_GROUP
+from nsc.trained.litert import SIGNATURE, port_name
+
+Tensors = dict[str, tf.Tensor]
+
+
+@dataclass(frozen=True)
+class Port:
+    """An input or output of a graph.
+
+    part: the part of the bitstream whose symbols it holds.
+    alphabet: symbols are 0 to alphabet - 1.
+    start: what an input gets with the first span.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    meaning: str
+    part: str | None = None
+    alphabet: int | None = None
+    start: float | None = None
+
+    @property
+    def spec(self) -> tf.TensorSpec:
+        """As a tf.function's signature has it."""
+        return tf.TensorSpec(self.shape, self.dtype, self.name)
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A graph to be exported; `run` takes the inputs in order and gives the outputs by name."""
+
+    name: str
+    inputs: list[Port]
+    outputs: list[Port]
+    run: Callable[..., Tensors]
+
+
+def symbol_ports(parts: Sequence[Part]) -> list[Port]:
+    """One port per part, for the symbols of 16 frames."""
+    return [
+        Port(
+            port_name(part),
+            (FRAMES_PER_GROUP, *part.shape),
+            "int32",
+            "symbols by frame, position and channel",
+            part.name,
+            part.alphabet,
+        )
+        for part in parts
+    ]
+
+
+def as_litert(graph: Graph, weights: str) -> bytes:
+    """A graph in LiteRT's format, in float32 alone; weights 'float32' or 'int8'."""
+    with without_float64():
+        function = tf.function(graph.run, [port.spec for port in graph.inputs], autograph=False)
+        # else the converter would write Keras's variables without their values
+        frozen = convert_variables_to_constants_v2(function.get_concrete_function())
+
+    def run(*values: tf.Tensor) -> Tensors:
+        return dict(zip(sorted(port.name for port in graph.outputs), frozen(*values), strict=True))
+
+    with tempfile.TemporaryDirectory() as folder:
+        # only a SavedModel's signature keeps the names of inputs and outputs
+        _save(graph, run, Path(folder), frozen)
+        converter = tf.lite.TFLiteConverter.from_saved_model(folder)
+        if weights == "int8":
+            converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        return bytes(converter.convert())
+
+
+def save_model_of(graph: Graph, cascade: Cascade, folder: Path) -> None:
+    """Writes a graph as a SavedModel, with the cascade's variables."""
+    _save(graph, graph.run, folder, cascade)
+
+
+def _save(graph: Graph, run: Callable[..., Tensors], folder: Path, tracked: Any) -> None:
+    module = tf.Module()
+    module.tracked = tracked
+    module.run = tf.function(run, [port.spec for port in graph.inputs], autograph=False)
+    options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
+    tf.saved_model.save(module, str(folder), signatures={SIGNATURE: module.run}, options=options)

@@ -1,0 +1,92 @@
+"""The face of the package: models by name, signals to bytes and back."""
+
+from __future__ import annotations
+
+from numpy.typing import ArrayLike
+
+from nsc.coding import whole
+from nsc.coding.interface import Model
+from nsc.coding.whole import Decoded
+from nsc.errors import UserError
+from nsc.format import WrongModelError, unpack_header
+from nsc.trained import folder
+from nsc.trained.find import DEFAULT_MODEL, all_models, find_model
+from nsc.trained.folder import Description
+
+
+def models() -> list[Description]:
+    """The models that go by a name: those that ship, and those in the folder that NSC_MODELS names.
+
+    >>> [model.name for model in nsc.models()]
+    ['cq-9k', 'cq-16k', 'cq-24k']
+    """
+    return all_models()
+
+
+def load(name: str = DEFAULT_MODEL, *, threads: int = 1) -> Model:
+    """Loads a model. Several threads should not share one.
+
+    >>> model = nsc.load("cq-16k")
+
+    Args:
+        name: of a model, its hash, or a folder that `python -m export` wrote.
+        threads: of the processor to use.
+
+    Raises:
+        UserError: there is no such model, or its files are damaged.
+    """
+    return folder.load(find_model(name), threads)
+
+
+def encode(
+    samples: ArrayLike, model: Model | str = DEFAULT_MODEL, layers: int | None = None, *, spans: int = 1
+) -> bytes:
+    """An .nsc file of speech.
+
+    >>> data = nsc.encode(samples, "cq-16k")
+
+    Args:
+        samples: floats [n] from -1 to 1, one channel of 16 kHz.
+        model: what to code with; load it once to code many signals.
+        layers: of the model to use; None for all.
+        spans: stretches of 0.48 s in a group; longer groups save bytes and cost delay.
+
+    Raises:
+        UserError: samples that are not finite, or more layers than the model has.
+    """
+    return whole.encode(samples, load(model) if isinstance(model, str) else model, layers, spans=spans)
+
+
+def decode(data: bytes, model: Model | str | None = None, layers: int | None = None) -> Decoded:
+    """The speech of an .nsc file, of the declared length even if parts of the file are damaged.
+
+    >>> samples, damage = nsc.decode(data)
+
+    Args:
+        data: the file.
+        model: what it was coded with; None looks for it by the hash in the file.
+        layers: of the model to use; None for all that the file has.
+
+    Returns:
+        Samples float32 [n] at 16 kHz, and what had to be made up in them.
+
+    Raises:
+        BitstreamError: the header cannot be read, the model is another or not available, or hardly anything is left.
+        UserError: more layers than the file has.
+    """
+    if model is None:
+        model = model_of(data)
+    return whole.decode(data, load(model) if isinstance(model, str) else model, layers)
+
+
+def model_of(data: bytes) -> Model:
+    """The model that an .nsc file was coded with.
+
+    Raises:
+        BitstreamError: the header cannot be read, or the model is not available.
+    """
+    digest = unpack_header(data).model
+    try:
+        return load(digest)
+    except UserError as error:
+        raise WrongModelError(f"the file needs model {digest}: {error}") from None

@@ -1,0 +1,257 @@
+"""Speech to .nsc files and back.
+
+nsc speech.wav                       writes speech.nsc
+nsc speech.nsc decoded.wav           decodes it; the suffix .nsc tells which way
+nsc info speech.nsc                  what a file holds; needs no model
+nsc COMMAND --help                   flags of encode, decode, info, truncate, models
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterable, Iterator, Sequence, Sized
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from nsc import format as bitstream
+from nsc.console import Parser, exit_status, log, show_own_lines
+from nsc.constants import SAMPLE_RATE
+from nsc.errors import UserError
+from nsc.streams import STANDARD, check_output, is_pipe, output, read_bytes
+from nsc.trained.find import DEFAULT_MODEL, all_models, find_model
+from nsc.version import __version__
+
+if TYPE_CHECKING:
+    from nsc.coding.decoder import Damage
+    from nsc.coding.interface import Model
+
+# numpy, soundfile and LiteRT are imported by the commands that need them: `info` takes a tenth of a second without.
+
+WAV = ".wav"
+MOST_LOST_NAMED = 20  # lost groups that a message lists
+VALUE_FLAGS = ("--model", "--layers", "--spans", "--loss", "--burst", "--seed")
+SHOWS_PROGRESS = 60.0  # seconds of speech, from which on a terminal shows how far coding is
+
+Block = TypeVar("Block", bound=Sized)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs what the command line asks for; returns the exit status."""
+    show_own_lines()
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    return exit_status("nsc", lambda: _run(words))
+
+
+def _run(words: list[str]) -> None:
+    parser, commands = _parsers()
+    if words and words[0] not in commands and words[0] not in ("-h", "--help", "--version"):
+        words = [_direction(words), *words]
+    options = parser.parse_args(words)
+    if not words:
+        parser.print_help()
+    else:
+        options.run(options)
+
+
+def _parsers() -> tuple[Parser, dict[str, Parser]]:
+    """The whole parser, and that of each command."""
+    parser = Parser(prog="nsc", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--version", action="version", version=f"nsc {__version__}")
+    added = parser.add_subparsers(title="commands", metavar="COMMAND")
+    helps = {
+        "encode": (_encode, "speech to an .nsc file"),
+        "decode": (_decode, "an .nsc file to speech"),
+        "info": (_info, "what an .nsc file holds"),
+        "truncate": (_truncate, "cut an .nsc file to fewer layers"),
+        "models": (_models, "list the models that go by a name"),
+    }
+    commands = {}
+    for name, (run, text) in helps.items():
+        commands[name] = added.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
+        commands[name].set_defaults(run=run)
+    _add_encoding(commands["encode"])
+    _add_decoding(commands["decode"])
+    commands["info"].add_argument("input", help=".nsc file; - is standard input")
+    _add_files(commands["truncate"], ".nsc file", "default: INPUT-LAYERS.nsc")
+    commands["truncate"].add_argument("--layers", type=int, required=True, help="layers to keep")
+    return parser, commands
+
+
+def _add_files(parser: argparse.ArgumentParser, source: str, target: str) -> None:
+    parser.add_argument("input", help=f"{source}; - is standard input")
+    parser.add_argument("output", nargs="?", help=f"{target}; - is standard output")
+    parser.add_argument("--force", action="store_true", help="overwrite the output")
+
+
+def _add_encoding(parser: argparse.ArgumentParser) -> None:
+    _add_files(parser, "speech of any rate (wav, flac, ogg, NIST SPHERE)", "default: INPUT with suffix .nsc")
+    parser.add_argument("--model", default=DEFAULT_MODEL, help="name, hash or folder (default: %(default)s)")
+    parser.add_argument("--layers", type=int, help="layers of the model to use (default: all)")
+    parser.add_argument("--spans", type=int, default=1, help="stretches of 0.48 s in a group (default: %(default)s)")
+
+
+def _add_decoding(parser: argparse.ArgumentParser) -> None:
+    _add_files(parser, ".nsc file", "default: INPUT with suffix .wav")
+    parser.add_argument("--model", help="name, hash or folder (default: found by the hash in the file)")
+    parser.add_argument("--layers", type=int, help="layers to decode (default: all that the file has)")
+    parser.add_argument("--loss", type=float, default=0.0, help="share of groups to lose, for research (default: 0)")
+    parser.add_argument("--burst", type=float, help="mean number of groups lost in a row (default: 1)")
+    parser.add_argument("--seed", type=int, help="of the losses (default: 0)")
+
+
+def _direction(words: list[str]) -> str:
+    """Encode or decode, by the suffixes of the files among all words."""
+    files, rest = [], iter(words)
+    for word in rest:
+        if word in VALUE_FLAGS:
+            next(rest, None)
+        elif word == STANDARD or not word.startswith("-"):
+            files.append(word)
+    if not 1 <= len(files) <= 2:
+        raise UserError(f"expected an input and an output, found {len(files)} names; --help shows how it is used")
+    are_nsc = [Path(name).suffix.lower() == bitstream.SUFFIX for name in files]
+    if all(are_nsc) and len(files) == 2:
+        raise UserError("expected speech on one side, found .nsc on both; nsc truncate cuts layers")
+    if any(are_nsc):
+        return "decode" if are_nsc[0] else "encode"
+    if len(files) == 2 and not any(map(is_pipe, files)):
+        raise UserError(f"expected one file that ends in .nsc, found {files[0]} and {files[1]}; name one so")
+    if is_pipe(files[0]):
+        raise UserError("expected a file that ends in .nsc, found pipes; say nsc encode or nsc decode")
+    return "encode"
+
+
+def _encode(options: argparse.Namespace) -> None:
+    target = _target(options, bitstream.SUFFIX)
+    from nsc.audio import open_speech
+    from nsc.coding.whole import encoded_blocks
+    from nsc.trained.folder import load
+
+    source = read_bytes(options.input) if is_pipe(options.input) else Path(options.input)
+    speech = open_speech(source, options.input)
+    if speech.converted:
+        log.info("%s: %d Hz and %d channels become 16 kHz mono", options.input, speech.rate, speech.channels)
+    model = load(find_model(options.model))
+    seconds, size = speech.num_samples / SAMPLE_RATE, 0
+    blocks = _with_progress(speech.blocks, speech.num_samples)
+    with output(target) as file:
+        for data in encoded_blocks(blocks, speech.num_samples, model, options.layers, spans=options.spans):
+            size += file.write(data)
+    kbps = 8 * size / 1000 / seconds
+    log.info("%s: %.2f s, %d bytes, %.2f kbps, model %s", target, seconds, size, kbps, model.digest)
+
+
+def _decode(options: argparse.Namespace) -> None:
+    if not options.loss and (options.burst is not None or options.seed is not None):
+        raise UserError("expected --loss with --burst or --seed, found none; give the share of groups to lose")
+    target = _target(options, WAV)
+    if not is_pipe(target) and Path(target).suffix.lower() != WAV:
+        raise UserError(f"expected a name that ends in .wav for decoded speech, found {target}; choose such a name")
+    data = read_bytes(options.input)
+    if options.loss:
+        from nsc.format.channel import lose_groups
+
+        burst = 1.0 if options.burst is None else options.burst
+        data = lose_groups(data, options.loss, burst, options.seed or 0)
+    header = bitstream.unpack_header(data)
+    model = _model_for(data, options.model)
+    from nsc.audio import write_wav
+    from nsc.coding.decoder import Decoder
+    from nsc.coding.whole import decoded_blocks
+
+    decoder = Decoder(model, options.layers)
+    blocks = _with_progress(decoded_blocks(data, decoder), header.num_samples or 0)
+    with output(target, seeks=True) as file:
+        count = write_wav(file, blocks)
+    log.info("%s: %.2f s%s", target, count / SAMPLE_RATE, "".join(f"; {each}" for each in _damage(decoder.damage)))
+
+
+def _model_for(data: bytes, name: str | None) -> Model:
+    from nsc.api import load, model_of
+
+    return load(name) if name else model_of(data)
+
+
+def _target(options: argparse.Namespace, suffix: str) -> str:
+    """The output's name, by default the input's with another suffix."""
+    target = options.output
+    if target is None:
+        target = STANDARD if is_pipe(options.input) else str(Path(options.input).with_suffix(suffix))
+    check_output(options.input, target, force=options.force)
+    return str(target)
+
+
+def _with_progress(blocks: Iterable[Block], total: int) -> Iterator[Block]:
+    """The blocks; a terminal shows what share of the samples they have made up so far."""
+    shows = sys.stderr.isatty() and total > SHOWS_PROGRESS * SAMPLE_RATE
+    done = 0
+    for block in blocks:
+        yield block
+        done += len(block)
+        if shows:
+            print(f"\r{100 * done / total:3.0f} %", end="", file=sys.stderr, flush=True)
+    if shows:
+        print("\r     \r", end="", file=sys.stderr, flush=True)
+
+
+def _damage(damage: Damage) -> Iterator[str]:
+    if damage.lost:
+        more = " ..." if len(damage.lost) > MOST_LOST_NAMED else ""
+        names = " ".join(map(str, damage.lost[:MOST_LOST_NAMED])) + more
+        yield f"{len(damage.lost)} groups lost and concealed ({names})"
+    if damage.damaged_bytes:
+        yield f"{damage.damaged_bytes} damaged bytes"
+    if damage.end_missing:
+        yield "the end is missing"
+
+
+def _info(options: argparse.Namespace) -> None:
+    data = read_bytes(options.input)
+    found = bitstream.info(data)
+    header = found.header
+    model = next((each for each in all_models() if each.digest == header.model), None)
+    named = f" ({model.name})" if model else ""
+    duration = "unknown, the end is missing" if found.seconds is None else f"{found.seconds:.2f} s"
+    lines = {
+        "model": f"{header.model}{named}",
+        "duration": duration,
+        "parts": f"{', '.join(header.part_names)}; groups of {header.group_frames} frames",
+        "delay": f"{1000 * header.delay_samples / SAMPLE_RATE:.0f} ms",
+    }
+    if found.missing or found.bytes["damaged"]:
+        lines["damage"] = f"{found.missing} groups missing, {found.bytes['damaged']} bytes damaged"
+    if model:
+        layers = header.layers - 1
+        multiply_adds = model.multiply_adds[layers] / 1e9
+        lines["cost"] = (
+            f"{model.parameters[layers]:,} parameters, {multiply_adds:.2f} billion multiply-adds per second of speech"
+        )
+    for name, text in lines.items():
+        print(f"{name:9} {text}")
+    for name, size in [*found.bytes.items(), ("all", len(data))]:
+        if size:
+            kbps = 8 * size / 1000 / found.seconds if found.seconds else float("nan")
+            print(f"{name:9} {size:9} bytes  {kbps:7.3f} kbps  {100 * size / len(data):5.1f} %")
+
+
+def _truncate(options: argparse.Namespace) -> None:
+    if options.output is None and not is_pipe(options.input):
+        path = Path(options.input)
+        options.output = str(path.with_name(f"{path.stem}-{options.layers}{path.suffix}"))
+    target = _target(options, bitstream.SUFFIX)
+    data = bitstream.truncate(read_bytes(options.input), options.layers)
+    with output(target) as file:
+        file.write(data)
+    log.info("%s: %d bytes", target, len(data))
+
+
+def _models(options: argparse.Namespace) -> None:
+    print(f"{'name':12} {'hash':8} {'kbps':>5} {'layers':>6} {'parameters':>11}  folder")
+    for model in all_models():
+        kbps = f"{model.kbps:.1f}" if model.kbps else "-"
+        default = " (default)" if model.name == DEFAULT_MODEL else ""
+        print(
+            f"{model.name:12} {model.digest:8} {kbps:>5} {model.depth:6} {model.parameters[-1]:11,}"
+            f"  {model.folder}{default}"
+        )

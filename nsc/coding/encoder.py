@@ -1,0 +1,105 @@
+"""Speech to an .nsc stream, in blocks of any size."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from nsc.coding.interface import OWN_STEPS, Model, Signal, Steps, check_layers
+from nsc.errors import UserError
+from nsc.format import Group, pack_group, pack_header
+
+
+class Encoder:
+    """Speech in, bytes out. Given as one block or as many, the same speech becomes the same bytes.
+
+    >>> encoder = nsc.Encoder(nsc.load("cq-16k"))
+    >>> for block in microphone:
+    ...     send(encoder.write(block))
+    >>> send(encoder.finish())
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        layers: int | None = None,
+        *,
+        spans: int | None = None,
+        num_samples: int | None = None,
+        whole: Signal | None = None,
+        steps: Steps = OWN_STEPS,
+    ) -> None:
+        """Begins a stream.
+
+        Args:
+            model: what to code with.
+            layers: of the model to send; None for all.
+            spans: length of a group in units of the model's shortest (0.48 s, or 40 ms for models on the lapped
+                spectrum): longer ones save bytes and cost delay. None for the model's own.
+            num_samples: length of the signal where it is known; else the last group carries it.
+            whole: the signal, for models that look at all of it first.
+            steps: how coarsely, for models that code at any rate.
+
+        Raises:
+            UserError: the model does not have so many layers, or cannot code a stream.
+        """
+        layers = check_layers(layers, model.depth, "model")
+        self._analysis = model.analysis(layers, spans=spans, num_samples=num_samples, whole=whole, steps=steps)
+        self._header = self._analysis.header
+        self._known_length = num_samples
+        self._received = self._frames_sent = self._groups_sent = 0
+        self._output = [pack_header(self._header)]
+
+    def write(self, block: ArrayLike) -> bytes:
+        """Takes samples [n] of 16 kHz, full scale 1; gives the bytes of the groups that they complete.
+
+        Raises:
+            UserError: samples that are not finite, not of floating point, or not one channel.
+        """
+        samples = checked_samples(block)
+        self._received += len(samples)
+        self._analysis.append(samples)
+        group = self._header.group_samples
+        while self._received >= (self._groups_sent + 1) * group + self._analysis.look_ahead:
+            self._send(self._header.group_frames)
+        return self._flush()
+
+    def finish(self) -> bytes:
+        """The bytes that are left when no more samples come."""
+        if self._known_length not in (None, self._received):
+            raise ValueError(f"expected {self._known_length} samples as declared, found {self._received}")
+        self._analysis.end()
+        left = self._header.frames_of(self._received) - self._frames_sent
+        while left > 0:
+            count = min(left, self._header.group_frames)
+            left -= count
+            self._send(count, last=not left)
+        return self._flush()
+
+    def _send(self, frames: int, *, last: bool = False) -> None:
+        length = self._received if last and self._known_length is None else None
+        self._output.append(pack_group(Group(self._groups_sent, *self._analysis.next_group(frames), length)))
+        self._groups_sent += 1
+        self._frames_sent += frames
+
+    def _flush(self) -> bytes:
+        output = b"".join(self._output)
+        self._output = []
+        return output
+
+
+def checked_samples(block: ArrayLike) -> Signal:
+    """Samples [n] as float32.
+
+    Raises:
+        UserError: they are not finite, not of floating point, or not one channel.
+    """
+    samples = np.asarray(block)
+    if samples.ndim != 1:
+        raise UserError(f"expected samples of one channel, found an array of shape {samples.shape}; mix the channels")
+    if samples.size and not np.issubdtype(samples.dtype, np.floating):
+        raise UserError(f"expected floating-point samples from -1 to 1, found {samples.dtype}; divide by full scale")
+    samples = samples.astype(np.float32, copy=False)
+    if not np.isfinite(samples).all():
+        raise UserError("expected finite samples, found NaN or infinity; fix the signal")
+    return samples

@@ -1,0 +1,137 @@
+"""What encoder and decoder see of a model: its analysis and its synthesis, group by group.
+
+A model of another kind, with another framing, other side information or a memory across groups, implements these three
+protocols and a header (`nsc.format.Header`); encoder, decoder, files, streams and the command then serve it unchanged.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nsc.errors import UserError
+from nsc.format import Group, Header
+
+Signal = NDArray[np.float32]  # samples [n] of 16 kHz, full scale 1
+
+
+class Steps(NamedTuple):
+    """How coarsely a model for any rate quantises.
+
+    offset: index of the offset of its steps, 0 the finest; None for the model's own.
+    most_bytes: that the parts of a group may take; where they would take more, the group's steps grow.
+    """
+
+    offset: int | None = None
+    most_bytes: int | None = None
+
+
+OWN_STEPS = Steps()
+
+
+class Content(NamedTuple):
+    """What a group carries: side information, one byte each below 128, and the bytes of its parts."""
+
+    side: tuple[int, ...]
+    parts: tuple[bytes, ...]
+
+
+class Analysis(Protocol):
+    """The encoder's half of a model, for one stream. It may remember earlier groups."""
+
+    @property
+    def header(self) -> Header:
+        """Of the stream."""
+        ...
+
+    @property
+    def look_ahead(self) -> int:
+        """Samples after the end of a group that its coding needs."""
+        ...
+
+    def append(self, samples: Signal) -> None:
+        """Takes the next samples of the signal."""
+        ...
+
+    def end(self) -> None:
+        """Takes notice that no more samples come: what is missing counts as silence."""
+        ...
+
+    def next_group(self, frames: int) -> Content:
+        """Codes the next group, of so many frames: `header.group_frames`, or fewer in the last one."""
+        ...
+
+
+class Synthesis(Protocol):
+    """The decoder's half of a model, for one stream. It may remember earlier groups."""
+
+    @property
+    def lead(self) -> int:
+        """Samples that come out before the first sample of the signal."""
+        ...
+
+    def next_group(self, group: Group, frames: int) -> Signal | None:
+        """The samples that a group of so many frames completes; None, and nothing changed, if its bytes are corrupt."""
+        ...
+
+    def conceal(self, frames: int) -> Signal:
+        """The samples in place of so many frames that were lost."""
+        ...
+
+
+class Model(Protocol):
+    """A trained model that can code."""
+
+    @property
+    def digest(self) -> str:
+        """First eight hex digits of its hash, which files carry."""
+        ...
+
+    @property
+    def depth(self) -> int:
+        """Number of its layers."""
+        ...
+
+    @property
+    def needs_whole_signal(self) -> bool:
+        """Whether coding begins with a look at the whole signal, so that it cannot code a stream."""
+        ...
+
+    def analysis(
+        self, layers: int, *, spans: int | None, num_samples: int | None, whole: Signal | None, steps: Steps
+    ) -> Analysis:
+        """Begins to encode.
+
+        Args:
+            layers: to send, 1 to `depth`.
+            spans: length of a group, in units that the format version defines; None for the model's own.
+            steps: how coarsely, for models that code at any rate.
+            num_samples: length of the signal where it is known.
+            whole: the signal, where it is there from the start.
+
+        Raises:
+            UserError: the model cannot code in this way.
+        """
+        ...
+
+    def synthesis(self, header: Header, layers: int) -> Synthesis:
+        """Begins to decode the first `layers` layers of a stream.
+
+        Raises:
+            WrongModelError: the stream is not of this model.
+        """
+        ...
+
+
+def check_layers(layers: int | None, most: int, owner: str) -> int:
+    """The number of layers, by default all.
+
+    Raises:
+        UserError: there are not so many.
+    """
+    layers = most if layers is None else layers
+    if not 1 <= layers <= most:
+        raise UserError(f"expected 1 to {most} layers, which the {owner} has, found {layers}; choose among them")
+    return layers

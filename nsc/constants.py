@@ -1,0 +1,7 @@
+"""Constants of every format version."""
+
+from typing import Final
+
+SAMPLE_RATE: Final = 16_000  # Hz
+# Probability tables are integers that sum to a power of two, so that every machine decodes the same symbols.
+TABLE_PRECISION_BITS: Final = 16

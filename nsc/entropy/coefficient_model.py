@@ -1,0 +1,249 @@
+"""Which probability table each coefficient of a lapped spectrum has: a small network in whole numbers.
+
+What was coded already around a coefficient, and the envelope, enter as logarithms; a hidden layer of tanh units and a
+direct path say which of a row of tables, from still to lively, holds (as `spectral.rate` learned it). All products
+and sums are of whole multiples of powers of two far below 2^53 of them, so that floats hold them exactly and any
+order of summation gives the same.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nsc.entropy.model_arrays import ModelArrays
+from nsc.entropy.neighbourhood import (
+    BEFORE,
+    BELOW,
+    LARGEST_CONTEXT,
+    LONG_BEFORE,
+    ROUNDS,
+    SIDE,
+    SPECTRUM_FEATURES,
+    Distances,
+    Round,
+)
+from nsc.entropy.whole_numbers import (
+    LOG_ONE,
+    TANH_BITS,
+    Integers,
+    WholeFloats,
+    count_logs,
+    tanh_table,
+)
+
+LARGEST_INDEX = 63
+ALPHABET = 2 * LARGEST_INDEX + 1
+HIDDEN_BITS = 12  # 2^12 stands for a weight of 1 into a hidden unit, and out of it
+DIRECT_BITS = 16  # 2^16 stands for a weight of 1 of the direct path
+POSITION_BITS = 24  # 2^24 stands for one table
+MOST_HIDDEN, MOST_CLASSES = 64, 256
+LARGEST_WEIGHT = 1 << 8  # of either kind
+LARGEST = 2**31 - 1
+FEATURE_BITS = LOG_ONE.bit_length() - 1
+
+_COUNT_LOGS = count_logs(LARGEST_CONTEXT * max(len(each) for each in BEFORE + LONG_BEFORE + BELOW + ROUNDS[2].around))
+_TANH = tanh_table()
+_TANH_PLACES = len(_TANH)
+_EVERYWHERE = Round(0, 1, ())
+
+
+class KnownSpectra(NamedTuple):
+    """What is known of spectra before their coefficients are coded; whole numbers, LOG_ONE stands for 1.
+
+    envelope: [..., spectra, bins], logarithms to base 2.
+    spectrum: [..., spectra, 5], see `SPECTRUM_FEATURES`; the same for all bins.
+    """
+
+    envelope: WholeFloats
+    spectrum: WholeFloats
+
+
+def known_spectra(shapes: Integers, gains: Integers, offset: Integers) -> KnownSpectra:
+    """What groups know.
+
+    Args:
+        shapes: [..., spectra, bins], logarithms of 1 / |A|.
+        gains: [..., spectra], logarithms.
+        offset: [...], of the log step, LOG_ONE stands for 1.
+    """
+    envelope = shapes + gains[..., None]
+    mean = envelope.sum(-1) // envelope.shape[-1]
+    warm = np.zeros((*mean.shape, 2), np.int64)
+    warm[..., 1:, 0] = warm[..., 2:, 1] = LOG_ONE
+    rise = np.zeros_like(mean)
+    rise[..., 1:] = np.diff(mean)
+    offsets = np.broadcast_to(offset[..., None], mean.shape)
+    spectrum = np.stack([mean, rise, warm[..., 0], warm[..., 1], offsets], -1)
+    return KnownSpectra(envelope.astype(np.float64), spectrum.astype(np.float64))
+
+
+def padded_magnitudes(indices: NDArray[np.int32]) -> Integers:
+    """Magnitudes as contexts see them, with zeros on both sides, [..., SIDE + bins + SIDE]."""
+    padded = np.zeros((*indices.shape[:-1], indices.shape[-1] + 2 * SIDE), np.int64)
+    np.minimum(np.abs(indices), LARGEST_CONTEXT, out=padded[..., SIDE:-SIDE])
+    return padded
+
+
+def past_features(before: Integers, long_before: Integers) -> WholeFloats:
+    """Features [..., bins, 6] of padded magnitudes of the spectrum before and of the one before that."""
+    sums = [_sum(before, each, _EVERYWHERE) for each in BEFORE]
+    sums += [_sum(long_before, each, _EVERYWHERE) for each in LONG_BEFORE]
+    return _COUNT_LOGS[np.stack(sums, -1)]
+
+
+def _sum(magnitudes: Integers, distances: Distances, of: Round) -> Integers:
+    """Sums over the neighbours of a round's bins."""
+    end = magnitudes.shape[-1] - SIDE
+    parts = [magnitudes[..., SIDE + of.first + d : end + d : of.step] for d in distances]
+    total = parts[0].copy() if len(parts) == 1 else parts[0] + parts[1]
+    for part in parts[2:]:
+        total += part
+    return total
+
+
+class _RoundNetwork:
+    """The weights of one round, by what they multiply, in the units of the look-up table and of a class.
+
+    Each is [features, hidden + 1]: into the hidden units, and in the last column of the direct path.
+    """
+
+    def __init__(self, of: Round, weights: RoundArrays, offsets: Integers, classes: int) -> None:
+        self.of = of
+        hidden_unit = 2.0 ** (TANH_BITS - FEATURE_BITS - HIDDEN_BITS)
+        class_unit = 2.0**-POSITION_BITS
+        joined = np.concatenate([weights.hidden * hidden_unit, weights.direct[:, None] * class_unit], 1)
+        past, around = len(BEFORE) + len(LONG_BEFORE), len(of.around)
+        ends = np.cumsum([past, around, len(joined) - past - around - SPECTRUM_FEATURES])
+        self.past, self.around, self.below, known = np.split(joined, ends)
+        self.envelope, self.spectrum = known[0], known[1:]
+        bias = np.broadcast_to(weights.bias * hidden_unit + _TANH_PLACES // 2, (len(offsets), len(weights.bias)))
+        middle = (offsets * class_unit + 0.5)[:, None]  # to the nearest table
+        self.constant = np.concatenate([bias, middle], 1)
+        self.output = weights.output * class_unit
+        self.classes = classes
+
+    def known(self, spectra: KnownSpectra, below: Integers | None) -> WholeFloats:
+        """What known things and constants add up to, [..., spectra, bins of the round, hidden + 1]."""
+        envelope = spectra.envelope[..., self.of.bins(), None]
+        found = envelope * self.envelope + (spectra.spectrum @ self.spectrum)[..., None, :] + self.constant
+        if below is not None:
+            logs = _COUNT_LOGS[np.stack([_sum(below, each, self.of) for each in BELOW], -1)]
+            found += logs @ self.below
+        return found
+
+    def choose(self, known: WholeFloats, past: WholeFloats, magnitudes: Integers) -> Integers:
+        """Tables [..., bins of the round], given features of the past and magnitudes of the rounds before."""
+        found = past[..., self.of.bins(), :] @ self.past
+        found += known
+        if self.of.around:
+            sums = np.stack([_sum(magnitudes, each, self.of) for each in self.of.around], -1)
+            found += _COUNT_LOGS[sums] @ self.around
+        places = found[..., :-1]
+        np.maximum(places, 0, out=places)
+        np.minimum(places, _TANH_PLACES - 1, out=places)
+        position = _TANH[places.astype(np.int64)] @ self.output
+        position += found[..., -1]
+        np.maximum(position, 0, out=position)
+        np.minimum(position, self.classes - 1, out=position)
+        return position.astype(np.int64)
+
+
+class RoundArrays(NamedTuple):
+    """The weights of one round as a file has them.
+
+    hidden: [features, hidden], times 2^12.
+    bias: [hidden], times 2^20.
+    output: [hidden], times 2^12.
+    direct: [features], times 2^16.
+    """
+
+    hidden: Integers
+    bias: Integers
+    output: Integers
+    direct: Integers
+
+
+class CoefficientModel:
+    """The probabilities of one codec's coefficients."""
+
+    def __init__(self, rounds: list[RoundArrays], offsets: Integers, tables: Integers) -> None:
+        """Takes whole numbers.
+
+        Args:
+            rounds: weights of each round.
+            offsets: [bins], of the position among the tables, times 2^24.
+            tables: [classes, 127], counts of the indices -63 ... 63, symmetric.
+        """
+        self.rounds, self.offsets, self.tables = rounds, offsets, tables
+        self.networks = [
+            _RoundNetwork(of, weights, offsets[of.bins()], len(tables))
+            for of, weights in zip(ROUNDS, rounds, strict=True)
+        ]
+
+    @classmethod
+    def read(cls, arrays: ModelArrays, *, follower: bool) -> CoefficientModel:
+        """The model of a file's arrays.
+
+        Raises:
+            UserError: they are not what they should be.
+        """
+        offsets = arrays.numbers("offsets", (None,), -LARGEST, LARGEST)
+        if len(offsets) % 4 or not 4 <= len(offsets) <= 1024:
+            raise arrays.error("offsets", "a multiple of 4 bins, at most 1024", str(len(offsets)))
+        rounds = [
+            _read_round(arrays.within(f"round_{number}:"), _features(of, follower)) for number, of in enumerate(ROUNDS)
+        ]
+        tables = arrays.tables("tables", (None, ALPHABET))
+        if not 1 <= len(tables) <= MOST_CLASSES:
+            raise arrays.error("tables", f"1 to {MOST_CLASSES} tables", str(len(tables)))
+        if (tables != tables[:, ::-1]).any():
+            raise arrays.error("tables", "the same counts for both signs", "others")
+        return cls(rounds, offsets, tables)
+
+    def arrays(self) -> dict[str, NDArray[np.int32]]:
+        """The model's arrays for a file."""
+        found = {
+            f"round_{number}:{name}": array.astype(np.int32)
+            for number, weights in enumerate(self.rounds)
+            for name, array in weights._asdict().items()
+        }
+        return found | {"offsets": self.offsets.astype(np.int32), "tables": self.tables.astype(np.int32)}
+
+    def known(self, spectra: KnownSpectra, below: NDArray[np.int32] | None) -> list[WholeFloats]:
+        """What each round needs of what is known before the first; below: indices of the codec before."""
+        magnitudes = None if below is None else padded_magnitudes(below)
+        return [network.known(spectra, magnitudes) for network in self.networks]
+
+    def classes(self, known: list[WholeFloats], indices: NDArray[np.int32]) -> Integers:
+        """Tables [..., spectra, bins] of all indices [..., spectra, bins] of groups, in coding order."""
+        magnitudes = padded_magnitudes(indices)
+        start = np.zeros_like(magnitudes[..., :2, :])
+        moved = np.concatenate([start, magnitudes], -2)
+        past = past_features(moved[..., 1:-1, :], moved[..., :-2, :])
+        chosen = [network.choose(each, past, magnitudes) for network, each in zip(self.networks, known, strict=True)]
+        return np.concatenate(chosen, -1)
+
+
+def in_coding_order(indices: NDArray[np.int32]) -> NDArray[np.int32]:
+    """Bins of the first round, of the second, of the third."""
+    return np.concatenate([indices[..., of.bins()] for of in ROUNDS], -1)
+
+
+def _features(of: Round, follower: bool) -> int:
+    return len(BEFORE) + len(LONG_BEFORE) + len(of.around) + (len(BELOW) if follower else 0) + SPECTRUM_FEATURES
+
+
+def _read_round(arrays: ModelArrays, features: int) -> RoundArrays:
+    hidden = arrays.numbers("hidden", (features, None), -LARGEST_WEIGHT << HIDDEN_BITS, LARGEST_WEIGHT << HIDDEN_BITS)
+    units = hidden.shape[1]
+    if not 1 <= units <= MOST_HIDDEN:
+        raise arrays.error("hidden", f"1 to {MOST_HIDDEN} units", str(units))
+    return RoundArrays(
+        hidden,
+        arrays.numbers("bias", (units,), -LARGEST, LARGEST),
+        arrays.numbers("output", (units,), -LARGEST_WEIGHT << HIDDEN_BITS, LARGEST_WEIGHT << HIDDEN_BITS),
+        arrays.numbers("direct", (features,), -LARGEST_WEIGHT << DIRECT_BITS, LARGEST_WEIGHT << DIRECT_BITS),
+    )

@@ -1,0 +1,222 @@
+"""Groups of lapped spectra to bytes and back: LSFs, gains and the indices of each codec, one message per codec.
+
+A group is coded for itself: no context reaches beyond it. A message is decodable from it and from those before it, so
+that the last codecs of a group may be left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nsc.entropy.coefficient_model import (
+    LARGEST_INDEX,
+    CoefficientModel,
+    KnownSpectra,
+    in_coding_order,
+    known_spectra,
+    past_features,
+)
+from nsc.entropy.lsf_model import LsfModel
+from nsc.entropy.model_arrays import TABLE_TOTAL, ModelArrays
+from nsc.entropy.neighbourhood import LARGEST_CONTEXT, SIDE
+from nsc.entropy.range_coding import RangeDecoder, RangeEncoder
+from nsc.entropy.spectral_envelope import GAIN_LEVELS, SPECTRA_PER_FRAME, EnvelopeLogs, gain_logs
+from nsc.entropy.whole_numbers import LOG_ONE, Integers, WholeFloats
+
+MOST_CODECS = 63
+MOST_OFFSETS = 256
+LARGEST_OFFSET = 8 * LOG_ONE
+LARGEST_COSINE = 2 << 20
+TABLE_BITS = TABLE_TOTAL.bit_length() - 1
+
+Symbols = NDArray[np.int32]
+
+
+class SpectralSymbols(NamedTuple):
+    """The symbols of a group of F frames, or of equally long groups with leading axes.
+
+    lsf: int32 [F, 16], 0 to 255.
+    gains: int32 [2 F], 0 to 63.
+    indices: of each codec, int32 [2 F, bins], -63 to 63.
+    """
+
+    lsf: Symbols
+    gains: Symbols
+    indices: tuple[Symbols, ...]
+
+    def group(self, number: int) -> SpectralSymbols:
+        """One of the groups of a leading axis."""
+        return SpectralSymbols(self.lsf[number], self.gains[number], tuple(each[number] for each in self.indices))
+
+
+class CodeLengths(NamedTuple):
+    """Ideal code lengths in bits.
+
+    lsf: float64 [..., F].
+    gains: float64 [..., 2 F].
+    indices: of each codec, float64 [..., 2 F].
+    """
+
+    lsf: NDArray[np.float64]
+    gains: NDArray[np.float64]
+    indices: tuple[NDArray[np.float64], ...]
+
+
+class SpectralCoder:
+    """The entropy coder of a model. All its numbers are whole."""
+
+    def __init__(
+        self, lsf: LsfModel, cosines: Integers, gains: Integers, codecs: Sequence[CoefficientModel], offsets: Integers
+    ) -> None:
+        """Takes the models of all parts.
+
+        Args:
+            lsf: of the LSFs.
+            cosines: 2 cos of the LSF levels, [256], times 2^20.
+            gains: tables [65, 64] of a gain by the one before in the group, the last without one.
+            codecs: of each codec's indices.
+            offsets: of the log step, natural logarithms times LOG_ONE, rising; what an offset index means.
+        """
+        self.lsf, self.cosines, self.gains, self.codecs, self.offsets = lsf, cosines, gains, list(codecs), offsets
+        self.envelope = EnvelopeLogs(cosines, len(self.codecs[0].offsets))
+        self.gain_logs = gain_logs()
+        self._lsf_rows, self._gain_rows, *self._index_rows = (
+            each.astype(np.float64) for each in (lsf.tables, gains, *(codec.tables for codec in self.codecs))
+        )
+
+    @classmethod
+    def read(cls, arrays: Mapping[str, NDArray[Any]], prefix: str = "") -> SpectralCoder:
+        """The coder of a model file's arrays, those whose names begin with `prefix`.
+
+        Raises:
+            UserError: an array is missing or is not what it should be.
+        """
+        found = ModelArrays(arrays, prefix)
+        offsets = found.numbers("offsets", (None,), -LARGEST_OFFSET, LARGEST_OFFSET)
+        if not 1 <= len(offsets) <= MOST_OFFSETS or (np.diff(offsets) <= 0).any():
+            raise found.error("offsets", f"1 to {MOST_OFFSETS} rising numbers", f"{len(offsets)} numbers")
+        codecs: list[CoefficientModel] = []
+        while not codecs or (f"codec_{len(codecs) + 1}:tables" in found and len(codecs) < MOST_CODECS):
+            codecs.append(CoefficientModel.read(found.within(f"codec_{len(codecs) + 1}:"), follower=bool(codecs)))
+            if len(codecs[-1].offsets) != len(codecs[0].offsets):
+                raise found.error(f"codec_{len(codecs)}:offsets", f"{len(codecs[0].offsets)} bins", "others")
+        return cls(
+            LsfModel.read(found.within("lsf:")),
+            found.numbers("lsf:cosines", (256,), -LARGEST_COSINE, LARGEST_COSINE),
+            found.tables("gains:tables", (GAIN_LEVELS + 1, GAIN_LEVELS)),
+            codecs,
+            offsets,
+        )
+
+    def arrays(self, prefix: str = "") -> dict[str, NDArray[np.int32]]:
+        """All arrays for a model file, under names that begin with `prefix`."""
+        found = {
+            "offsets": self.offsets.astype(np.int32),
+            "lsf:cosines": self.cosines.astype(np.int32),
+            "gains:tables": self.gains.astype(np.int32),
+        }
+        found |= {f"lsf:{key}": array for key, array in self.lsf.arrays().items()}
+        for number, codec in enumerate(self.codecs):
+            found |= {f"codec_{number + 1}:{key}": array for key, array in codec.arrays().items()}
+        return {prefix + key: array for key, array in found.items()}
+
+    def encode(self, symbols: SpectralSymbols, offset: int) -> list[bytes]:
+        """Messages of a group: LSFs, gains and the first codec, then each further codec.
+
+        Args:
+            symbols: of the group, of up to as many codecs as the model has.
+            offset: index into the model's offsets.
+        """
+        encoder = RangeEncoder()
+        encoder.encode(symbols.lsf.reshape(-1), self._lsf_rows[self.lsf.rows(symbols.lsf).reshape(-1)])
+        encoder.encode(symbols.gains, self._gain_rows[gains_before(symbols.gains)])
+        messages = []
+        for number, classes in enumerate(self.classes(symbols, offset)):
+            indices = in_coding_order(symbols.indices[number]).reshape(-1)
+            encoder.encode(indices + LARGEST_INDEX, self._index_rows[number][classes.reshape(-1)])
+            messages.append(encoder.finish())
+            encoder = RangeEncoder()
+        return messages
+
+    def decode(self, messages: Sequence[bytes], frames: int, offset: int) -> SpectralSymbols:
+        """The inverse of `encode`, of as many codecs as there are messages.
+
+        Raises:
+            ValueError: bytes that `encode` does not write.
+        """
+        decoder = RangeDecoder(messages[0])
+        lsf = self.lsf.decode(frames, lambda row: int(decoder.decode(row)[0]))
+        gains = self._decode_gains(decoder, frames)
+        known = self._known(lsf, gains, np.asarray(offset))
+        found: list[Symbols] = []
+        for number, (codec, message) in enumerate(zip(self.codecs, messages, strict=False)):
+            if number:
+                decoder = RangeDecoder(message)
+            parts = codec.known(known, found[-1] if found else None)
+            found.append(_decode_indices(codec, self._index_rows[number], parts, decoder))
+        return SpectralSymbols(lsf, gains, tuple(found))
+
+    def code_lengths(self, symbols: SpectralSymbols, offsets: NDArray[np.int64]) -> CodeLengths:
+        """Ideal code lengths of equally long groups.
+
+        Args:
+            symbols: with leading axes [groups].
+            offsets: indices into the model's offsets, [groups].
+        """
+        lsf = _bits(self.lsf.tables)[self.lsf.rows(symbols.lsf), symbols.lsf].sum(-1)
+        gains = _bits(self.gains)[gains_before(symbols.gains), symbols.gains]
+        found = []
+        for number, classes in enumerate(self.classes(symbols, offsets)):
+            indices = in_coding_order(symbols.indices[number]) + LARGEST_INDEX
+            found.append(_bits(self.codecs[number].tables)[classes, indices].sum(-1))
+        return CodeLengths(lsf, gains, tuple(found))
+
+    def classes(self, symbols: SpectralSymbols, offset: NDArray[np.int64] | int) -> Iterator[Integers]:
+        """For each codec, the number of the table of every index in coding order, [..., spectra, bins]."""
+        known, below = self._known(symbols.lsf, symbols.gains, np.asarray(offset)), None
+        for codec, indices in zip(self.codecs, symbols.indices, strict=False):
+            yield codec.classes(codec.known(known, below), indices)
+            below = indices
+
+    def _known(self, lsf: Symbols, gains: Symbols, offset: NDArray[np.int64]) -> KnownSpectra:
+        shapes = np.repeat(self.envelope.shapes(lsf), SPECTRA_PER_FRAME, -2)
+        return known_spectra(shapes, self.gain_logs[gains], self.offsets[offset])
+
+    def _decode_gains(self, decoder: RangeDecoder, frames: int) -> Symbols:
+        gains = np.zeros(SPECTRA_PER_FRAME * frames, np.int32)
+        before = GAIN_LEVELS
+        for spectrum in range(len(gains)):
+            before = gains[spectrum] = int(decoder.decode(self._gain_rows[before : before + 1])[0])
+        return gains
+
+
+def _decode_indices(
+    codec: CoefficientModel, rows: WholeFloats, known: list[WholeFloats], decoder: RangeDecoder
+) -> Symbols:
+    spectra, bins = len(known[0]), len(codec.offsets)
+    found = np.zeros((spectra, bins), np.int32)
+    before = long_before = np.zeros(bins + 2 * SIDE, np.int64)
+    for spectrum in range(spectra):
+        past = past_features(before, long_before)
+        magnitudes = np.zeros(bins + 2 * SIDE, np.int64)
+        for network, each in zip(codec.networks, known, strict=True):
+            classes = network.choose(each[spectrum], past, magnitudes)
+            indices = decoder.decode(rows[classes]) - LARGEST_INDEX
+            found[spectrum, network.of.bins()] = indices
+            magnitudes[network.of.bins(SIDE)] = np.minimum(np.abs(indices), LARGEST_CONTEXT)
+        before, long_before = magnitudes, before
+    return found
+
+
+def gains_before(gains: Symbols) -> Symbols:
+    """Row of the table of every gain [..., spectra] of groups: the gain before it, 64 for a group's first."""
+    first = np.full_like(gains[..., :1], GAIN_LEVELS)
+    return np.concatenate([first, gains[..., :-1]], -1)
+
+
+def _bits(tables: Integers) -> NDArray[np.float64]:
+    return TABLE_BITS - np.log2(tables)

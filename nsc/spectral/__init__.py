@@ -1,0 +1,1 @@
+"""Models on the lapped spectrum, in format version 2."""

@@ -1,0 +1,83 @@
+"""The encoder's half of a spectral cascade: pre-emphasis, levels, framing, symbols, bytes."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from nsc.coding.filters import InputFilter
+from nsc.coding.interface import Content, Signal
+from nsc.entropy.spectral_coder import SpectralCoder
+from nsc.format.version_2 import OFFSETS, Header
+from nsc.spectral.levels import GroupSteps, LevelMeter, StepTrack, level_index
+from nsc.spectral.network import SpectralNetwork, SpectralSettings, frames_between
+
+
+class SpectralAnalysis:
+    """Codes groups of frames. Networks see frames of earlier groups, but symbols are coded group by group."""
+
+    def __init__(
+        self,
+        header: Header,
+        settings: SpectralSettings,
+        network: SpectralNetwork,
+        coder: SpectralCoder,
+        *,
+        offset: int,
+        most_bytes: int | None = None,
+    ) -> None:
+        """Begins a stream.
+
+        Args:
+            header: of the stream.
+            settings: of the model.
+            network: of the model.
+            coder: of the layers that are sent.
+            offset: index of the step offset.
+            most_bytes: that the parts of a group may take; where they would take more, steps grow.
+        """
+        self.header = header
+        self.look_ahead = settings.look_ahead * header.frame_samples
+        self._settings, self._network, self._coder = settings, network, coder
+        self._offset, self._most_bytes = offset, most_bytes
+        self._filter = InputFilter(high_pass=False, pre_emphasis=settings.pre_emphasis)
+        self._meter = LevelMeter(header.frame_samples)
+        self._past = StepTrack(settings.history)
+        self._samples = np.zeros(0, np.float32)  # from the start of the next group
+        # from the first frame of the history on, whose first spectrum begins a hop before it
+        self._filtered = np.zeros(settings.history * header.frame_samples + header.hop, np.float32)
+
+    def append(self, samples: Signal) -> None:
+        """Takes the next samples of the signal."""
+        self._samples = np.concatenate([self._samples, samples])
+        self._filtered = np.concatenate([self._filtered, self._filter(samples)])
+
+    def end(self) -> None:
+        """Lets the last frames see zeros after the signal, not what the filter makes of zeros."""
+        silence = (0, 2 * self.header.group_samples + self.look_ahead)
+        self._samples, self._filtered = np.pad(self._samples, silence), np.pad(self._filtered, silence)
+
+    def next_group(self, frames: int) -> Content:
+        """Codes the next group."""
+        level = self._next_level(frames)
+        steps = GroupSteps(level, self._offset)
+        parts = self._coded(frames, steps)
+        while self._most_bytes is not None and sum(map(len, parts)) > self._most_bytes and steps.offset < OFFSETS - 1:
+            steps = GroupSteps(level, steps.offset + 1)
+            parts = self._coded(frames, steps)
+        self._past.append(steps, self.header.frames)
+        self._samples = self._samples[self.header.group_samples :]
+        self._filtered = self._filtered[self.header.group_samples :]
+        return Content(tuple(steps), parts)
+
+    def _coded(self, frames: int, steps: GroupSteps) -> tuple[bytes, ...]:
+        """The parts of a group. The network is given whole groups, so that it computes the same in all of them."""
+        settings, header = self._settings, self.header
+        seen = header.frames + settings.look_ahead
+        samples = self._filtered[: (settings.history + seen) * header.frame_samples + header.hop]
+        symbols = self._network.symbols(samples, *self._past.with_group(steps, seen), header.layers)
+        own = frames_between(symbols, settings.history, settings.history + frames)
+        return tuple(self._coder.encode(own, steps.offset))
+
+    def _next_level(self, frames: int) -> int:
+        size = self.header.frame_samples
+        return level_index([self._meter.frame(self._samples[n * size : (n + 1) * size]) for n in range(frames)])

@@ -1,0 +1,139 @@
+"""What a model is on disk: its description, its graphs and its tables in one folder, checked by their hashes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nsc.errors import UserError
+
+if TYPE_CHECKING:
+    from nsc.coding.interface import Model
+
+DESCRIPTION = "codec.json"
+LAYOUT = 1  # of the folder; raised when what it holds changes
+ENCODER, DECODER, TABLES, CARD = "encoder.tflite", "decoder.tflite", "tables.npz", "README.md"
+TRAINED = "model.json"  # what a training run leaves; it has to be exported first
+
+
+@dataclass(frozen=True)
+class Description:
+    """What a model's folder says of it, read without loading the model.
+
+    kind: "cascade".
+    name: the id by which it goes.
+    digest: first eight hex digits of its hash, which files carry.
+    settings: of its kind.
+    parameters, multiply_adds: of so many layers; multiply-adds per second of speech.
+    files: SHA-256 of each file.
+    kbps: of speech on average, where that was measured.
+    """
+
+    folder: Path
+    kind: str
+    name: str
+    digest: str
+    weights: str
+    settings: Mapping[str, Any]
+    parameters: Sequence[int]
+    multiply_adds: Sequence[int]
+    files: Mapping[str, str]
+    kbps: float | None = None
+
+    @property
+    def depth(self) -> int:
+        """Number of layers."""
+        return len(self.parameters)
+
+
+def read_description(folder: Path) -> Description:
+    """Reads what a folder holds.
+
+    Raises:
+        UserError: no model, one that has not been exported, or one of another layout.
+    """
+    if not (folder / DESCRIPTION).is_file():
+        if (folder / TRAINED).is_file():
+            raise UserError(
+                f"{folder} holds a trained model without graphs; python -m export FOLDER --model {folder} writes them"
+            )
+        raise UserError(f"expected a model in {folder}, found no {DESCRIPTION}; check the path")
+    try:
+        values = json.loads((folder / DESCRIPTION).read_text())
+        if values.pop("layout") != LAYOUT:
+            raise UserError(f"{folder} holds a model of another layout than this nsc reads; export it again")
+        return Description(folder, **values)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{folder} holds no readable model ({error}); copy or export it anew") from None
+
+
+def write_description(description: Description) -> str:
+    """The text of `DESCRIPTION`."""
+    values = {name: value for name, value in vars(description).items() if name != "folder"}
+    return json.dumps({"layout": LAYOUT} | values, indent=2) + "\n"
+
+
+def load(folder: Path, threads: int = 1) -> Model:
+    """Loads a model's folder; the graphs are read when they are first needed.
+
+    Args:
+        folder: with codec.json.
+        threads: that LiteRT may use.
+
+    Raises:
+        UserError: files are missing, damaged, or do not have the hash that the description says.
+    """
+    description = read_description(folder)
+    loaders = {"cascade": _load_cascade}
+    if description.kind not in loaders:
+        raise UserError(f"{folder} holds a model of kind {description.kind}, which this nsc does not know; update it")
+    try:
+        return loaders[description.kind](description, threads)
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        raise UserError(f"{folder} holds no readable model ({error!r}); copy or export it anew") from None
+
+
+def _load_cascade(description: Description, threads: int) -> Model:
+    from nsc.coding.cascade import CascadeModel
+    from nsc.coding.network import CascadeSettings, Part
+    from nsc.trained.litert import LiteRtNetwork
+
+    settings = dict(description.settings)
+    parts = tuple(Part(each["name"], tuple(each["shape"]), each["alphabet"]) for each in settings.pop("parts"))
+    known = CascadeSettings(parts, **settings)
+
+    def read(graph: str) -> bytes:
+        return read_checked(description, {"encoder": ENCODER, "decoder": DECODER}[graph])
+
+    network = LiteRtNetwork(read, parts, known.depth, threads)
+    return CascadeModel(description.digest, known, read_tables(description), network)
+
+
+def read_tables(description: Description) -> dict[str, Any]:
+    """The probability tables of a model."""
+    import io
+
+    import numpy as np
+
+    with np.load(io.BytesIO(read_checked(description, TABLES)), allow_pickle=False) as file:
+        return {name: file[name] for name in file.files}
+
+
+def read_checked(description: Description, name: str) -> bytes:
+    """The content of a file of the folder.
+
+    Raises:
+        UserError: it is missing, or its hash is another.
+    """
+    path = description.folder / name
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror}); copy the model anew") from None
+    if hashlib.sha256(data).hexdigest() != description.files.get(name):
+        raise UserError(f"{path} does not have the hash that the model's description says; copy the model anew")
+    return data

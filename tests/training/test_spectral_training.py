@@ -1,0 +1,152 @@
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from cmrl import stages_of
+from runs.saved_model import saved_weights
+from runs.stages import stage_folders
+from spectral.framing import file_batch
+from tests.helpers.spectral_cascade import NETWORK, cascade_of, tiny
+from tests.helpers.tiny import Workplace
+from training.loop import Training
+from training.spectral_objective import (
+    GROUP_FRAMES,
+    Draw,
+    module_bits,
+    spectral_objective,
+    stretch_samples,
+    training_batch,
+)
+from training.spectral_rate import SpectralRateController
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Workplace:
+    return Workplace(tmp_path)
+
+
+def spectral(**changes: Any) -> dict[str, Any]:
+    return NETWORK | {"rate_range": (6.0, 32.0)} | changes
+
+
+def draw(total: int, *, seed: int = 0, first: int = 0) -> Draw:
+    return Draw(tf.constant([seed, 7]), tf.constant(1.1), first, total)
+
+
+def test_a_cascade_is_trained_greedily_then_finetuned(place: Workplace) -> None:
+    greedy = place.train(training_mode=4, **spectral())
+    finetuned = place.train(training_mode=5, base_model_id=greedy.id, **spectral())
+    first, follower = (saved_weights(stage_folders(greedy.folder)[stage]) for stage in ("first", "follower_2"))
+    finetune = saved_weights(stage_folders(finetuned.folder)["finetune"])
+    layers = ("lpc", "step", "lsf_rate", "gain_rate", "codec_1", "codec_2", "rate_1", "rate_2")
+    assert {name.split("/")[0] for name in finetune if not name.startswith("table")} == set(layers)
+    assert not moved(first, follower)  # the follower alone is trained
+    assert moved(follower, finetune) == set(layers)
+
+
+def moved(before: dict[str, Any], after: dict[str, Any]) -> set[str]:
+    """Layers of which an array has changed."""
+    arrays = [name for name in before if not name.startswith("table")]
+    return {name.split("/")[0] for name in arrays if not np.array_equal(before[name], after[name])}
+
+
+def test_stopped_training_continues_to_bit_identical_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    changes = spectral(training_mode=1, num_modules=1, epochs=2, steps_per_epoch=1)
+    straight, stopped = Workplace(tmp_path / "straight"), Workplace(tmp_path / "stopped")
+    whole = straight.train(**changes)
+
+    validate = Training._validate
+    monkeypatch.setattr(Training, "_validate", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        stopped.train(**changes)
+    monkeypatch.setattr(Training, "_validate", validate)
+    continued = stopped.train(**changes)
+    assert stopped.events(continued, "stopped")
+    first, second = (saved_weights(stage_folders(run.folder)["first"]) for run in (whole, continued))
+    for name, array in first.items():
+        if not name.startswith("table"):
+            np.testing.assert_allclose(array, second[name], atol=1e-7, err_msg=name)
+
+
+def test_the_journal_shows_how_the_parts_share_the_rate(place: Workplace) -> None:
+    run = place.train(training_mode=1, **spectral(num_modules=1, steps_per_epoch=1))
+    reading = place.events(run, "step")[-1]
+    parts = [reading[f"kbps_{name}"] for name in ("lpc", "gain", "codec_1")]
+    assert min(parts) > 0
+    assert sum(parts) == pytest.approx(reading["kbps"], rel=1e-3)
+
+
+def test_batches_have_all_group_sizes_and_offsets_and_are_the_same_on_any_number_of_replicas() -> None:
+    config = cascade_of(**spectral()).config
+    stretches = tf.random.stateless_normal([32, stretch_samples(config)], [1, 2]) * 0.1
+    whole = training_batch(stretches, config, draw(32))
+    halves = [training_batch(stretches[first : first + 16], config, draw(32, first=first)) for first in (0, 16)]
+    for name in whole._fields:
+        found = tf.concat([getattr(half, name) for half in halves], 0)
+        np.testing.assert_allclose(found, getattr(whole, name), rtol=1e-6, err_msg=name)
+    borders = np.sum(whole.warm.numpy()[..., 0] == 0, 1)
+    spectra = whole.warm.shape[1]
+    assert set(borders) <= {-(-spectra // (2 * frames)) for frames in GROUP_FRAMES}
+    assert len(set(borders)) > 2
+    offsets = whole.offsets.numpy()
+    assert (offsets == offsets[:, :1]).all() and np.ptp(offsets[:, 0]) > 1 and np.abs(offsets).max() <= 1.1
+
+
+def test_stretches_come_to_a_level_whatever_theirs_was() -> None:
+    config = cascade_of(**spectral()).config
+    stretches = tf.random.stateless_normal([4, stretch_samples(config)], [1, 2])
+    loud, soft = (training_batch(gain * stretches, config, draw(4)).signals for gain in (10.0, 0.01))
+    np.testing.assert_allclose(loud, soft, rtol=1e-4, atol=1e-5)
+
+
+def test_a_joint_budget_pays_for_all_parts_and_modules_for_their_own(speech_signals: list[Any]) -> None:
+    cascade = cascade_of(stir=0.02, **spectral(rate_range=()))
+    batch = file_batch(speech_signals[0], cascade.config, 0.0, 4)
+    output = cascade.call(batch, ["straight_through"] * 2, "straight_through")
+    first, follower = stages_of(tiny(**spectral(rate_range=(), training_mode=4)))
+    bits = module_bits(output, 2).numpy()[:, 0]
+    symbols = cascade.symbols_per_frame(2)
+    for stage, paid in ((first, bits[0] / symbols[0]), (follower, bits[1] / sum(symbols))):
+        losses = [
+            spectral_objective(output, batch, cascade, stage, tf.constant([tau, tau]), warm_up=False).total
+            for tau in (1.0, 2.0)
+        ]
+        assert float(losses[1] - losses[0]) == pytest.approx(paid, rel=1e-3)
+
+
+@pytest.mark.parametrize(("budget", "moves_apart"), [("joint", False), ("modules", True)])
+def test_taus_move_together_under_one_budget(budget: str, moves_apart: bool) -> None:
+    cascade = cascade_of(**spectral(budget=budget))
+    stage = stages_of(tiny(**spectral(training_mode=5)))[0]
+    controller = SpectralRateController(cascade, stage)
+    controller.bits.assign([60.0, 6.0, 900.0, 30.0])
+    before = controller.tau.numpy().copy()
+    controller.steer()
+    change = controller.tau.numpy() / before
+    assert (abs(change[0] - change[1]) > 1e-3) == moves_apart
+    assert change[0] > 1
+
+
+def test_rates_at_all_offsets_tell_the_one_in_the_middle() -> None:
+    cascade = cascade_of(**spectral())
+    controller = SpectralRateController(cascade, stages_of(tiny(**spectral(training_mode=1)))[0])
+    offsets = np.linspace(-1, 1, 9, dtype=np.float32)[:, None] * np.ones((1, 16), np.float32)
+    bits = [tf.constant(share * np.exp(-0.85 * offsets[:, 0])) for share in (80.0, 8.0, 800.0)]
+    controller.observe((bits, tf.constant(offsets)))
+    np.testing.assert_allclose(controller.measured_bits(), [10, 1, 100], rtol=1e-4)
+
+
+def test_the_loss_on_levels_is_the_squared_decibels_of_a_wrong_gain() -> None:
+    config = tiny(**spectral(level_weight=1.0, loudness_weight=0.0, coefficients=(0.0, 0.0, 0.0, 1.0)))
+    cascade = cascade_of(**spectral())
+    batch = training_batch(tf.random.stateless_normal([2, stretch_samples(config)], [3, 4]), config, draw(2))
+    batch = batch._replace(offsets=tf.zeros_like(batch.offsets))
+    output = cascade.call(batch, ["hard"], "hard")
+    soft = output._replace(signals=[batch.signals / 2])
+    cascade.config = config
+    stage = stages_of(tiny(**spectral(training_mode=1)))[0]
+    loss = spectral_objective(soft, batch, cascade, stage, tf.zeros([2]), warm_up=True).total
+    assert float(loss) == pytest.approx(6.0206**2, rel=1e-3)
