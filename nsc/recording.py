@@ -108,12 +108,12 @@ def open_recording(source: Source, name: str) -> Recording:
     except (soundfile.SoundFileError, OSError, MemoryError) as error:
         raise UserError(reading_advice(source, name, error)) from None
     if not LOWEST_RATE <= rate <= HIGHEST_RATE:
-        raise UserError(f"{name}: expected a rate from 4 to 384 kHz, found {rate} Hz; leave the file out")
+        raise UserError(f"{name}: expected a rate from 4 to 384 kHz, found {rate} Hz; skip the file")
     recording = Recording(name, rate, channels, declared, notes, source)
     if channels > 1 or not trusted:
         _survey(recording)
     if not recording.num_frames:
-        raise UserError(f"{name}: expected speech, found no samples; leave the file out")
+        raise UserError(f"{name}: expected speech, found no samples; skip the file")
     return recording
 
 
@@ -145,11 +145,11 @@ def _read_blocks(source: Source, name: str) -> Iterator[NDArray[np.float32]]:
                 block = file.read(BLOCK_SECONDS * file.samplerate, dtype="float32", always_2d=True)
             except (soundfile.SoundFileError, MemoryError) as error:
                 expected = f"{file.frames} samples" if file.frames < 1 << 40 else "samples"
-                raise UserError(f"{name}: expected {expected}, found {found} ({error}); mend it") from None
+                raise UserError(f"{name}: expected {expected}, found {found} ({error}); fix it") from None
             if not len(block):
                 return
             if not np.isfinite(block).all():
-                raise UserError(f"{name}: expected finite samples, found NaN or infinity; leave the file out")
+                raise UserError(f"{name}: contains NaN or infinite samples; fix or remove the file")
             found += len(block)
             yield np.clip(block, -LARGEST_SAMPLE, LARGEST_SAMPLE, out=block)
 
@@ -261,7 +261,7 @@ def _decoded_by_ffmpeg(source: Source, name: str) -> bytes:
     result = subprocess.run([*command, "-map", "0:a:0", "-f", "wav", "-c:a", "pcm_s16le", "-"], capture_output=True)
     if result.returncode or not result.stdout:
         reason = (result.stderr.decode(errors="replace").strip().splitlines() or ["no audio in it"])[-1]
-        raise UserError(f"{name}: expected speech, found what ffmpeg cannot read ({reason}); leave it out")
+        raise UserError(f"{name}: expected speech, found what ffmpeg cannot read ({reason}); skip it")
     return result.stdout
 
 
@@ -277,7 +277,7 @@ def reading_advice(source: Source, name: str, error: Exception) -> str:
     if header.startswith(b"version https://git-lfs"):
         return f"{name}: expected an audio file, found a pointer of Git LFS; fetch the file by git lfs pull"
     reason = error.strerror if isinstance(error, OSError) else str(error).rpartition(": ")[2] or type(error).__name__
-    return f"{name}: expected wav, flac, ogg or NIST SPHERE, found what cannot be read ({reason}); leave it out"
+    return f"{name}: expected wav, flac, ogg or NIST SPHERE, found what cannot be read ({reason}); skip it"
 
 
 def _first_bytes(path: Path) -> bytes:

@@ -23,13 +23,17 @@ def wav_header(num_samples: int) -> bytes:
     return HEADER.pack(b"RIFF", size + HEADER.size - 8, b"WAVE", b"fmt ", *format_fields, b"data", size)
 
 
+def to_int16(signal: NDArray[np.floating]) -> NDArray[np.int16]:
+    """Round samples to 16 bits, full scale 1, clipping to [-1, 1)."""
+    return np.clip(np.rint(signal * FULL_SCALE), -FULL_SCALE, FULL_SCALE - 1).astype(np.int16)
+
+
 def write_wav(file: BinaryIO, blocks: Iterable[NDArray[np.floating]]) -> int:
     """Writes blocks of samples [n], full scale 1, clipped, into a file that can seek; returns their number."""
     file.write(wav_header(0))
     count = 0
     for block in blocks:
-        steps = np.clip(np.rint(block * FULL_SCALE), -FULL_SCALE, FULL_SCALE - 1)
-        file.write(steps.astype("<i2").tobytes())
+        file.write(to_int16(block).astype("<i2").tobytes())
         count += len(block)
     end = file.tell()
     file.seek(end - 2 * count - HEADER.size)
