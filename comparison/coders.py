@@ -188,7 +188,7 @@ def model_coder(name: str, check_dir: Path, losses: tuple[float, ...] = (0.0,), 
     if run.parent == SHIPPED:
         label = label or run.name
     family = label or f"{run.name.partition('_')[2] or 'model'} {folder.name} {digest}"
-    from nsc.coding.streaming import delay_samples
+    from nsc.format.version_1 import delay_samples
 
     delay_ms = 1000 * delay_samples() / SAMPLE_RATE
     shown = f"{family} {digest}" if label else family

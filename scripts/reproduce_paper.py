@@ -32,6 +32,7 @@ from comparison.plots import matplotlib_figure
 from comparison.published import PESQ_ON_TIMIT
 from configs.config import Config, parse_flags
 from constants import HOP, SAMPLE_RATE
+from network.machine import import_tensorflow
 from nsc import console
 from nsc.errors import UserError
 from utilities import atomic_write
@@ -317,15 +318,13 @@ def main(arguments: Sequence[str]) -> int:
     if "--" in own:
         own, flags = own[: own.index("--")], own[own.index("--") + 1 :]
     options = parser().parse_args(own)
-    try:
-        return _run(options, flags)
-    except UserError as error:
-        print(f"reproduce_paper.sh: {error}", file=sys.stderr)
-        return 2
+    return console.exit_status(
+        "reproduce_paper.sh", lambda: _run(options, flags), "stopped; the same command continues"
+    )
 
 
 def _run(options: argparse.Namespace, flags: Sequence[str]) -> int:
-    console.import_tensorflow()
+    import_tensorflow()
     output = options.output.resolve()
     data_dir = corpus_of(options.data_dir.resolve(), output)
     work = experiments(options.methods, options.strides, options.kbps)

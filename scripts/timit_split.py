@@ -20,6 +20,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from corpus.dataset import MANIFEST, MANIFEST_COLUMNS, SpeechFile, find_speech
+from nsc.console import exit_status
 from nsc.errors import UserError
 from utilities import atomic_write
 
@@ -68,12 +69,7 @@ def main() -> int:
     parser.add_argument("data_dir", type=Path, help="TIMIT tree with TRAIN and TEST")
     parser.add_argument("folder", type=Path, help="gets manifest.csv")
     options = parser.parse_args()
-    try:
-        print(write_manifest(options.data_dir, options.folder))
-    except UserError as error:
-        print(f"timit_split.py: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return exit_status("timit_split.py", lambda: print(write_manifest(options.data_dir, options.folder)))
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import ArrayLike, NDArray
 
+from nsc.console import log
 from nsc.errors import UserError
 
 JOBS = ("chief", "worker")  # whose tasks train, in the order of their numbers
@@ -183,6 +184,7 @@ def _multiworker() -> Cluster:
             " found none; under SLURM scripts/slurm_train.sh sets it"
         )
     worker, workers = place_in_cluster(tf_config)
+    log.info("worker %d of %d waits until all of them have started", worker + 1, workers)
     return Cluster(tf.distribute.MultiWorkerMirroredStrategy(), worker, workers)
 
 

@@ -249,6 +249,11 @@ def _check_splits(corpus: Corpus) -> None:
             raise UserError(
                 f"expected usable speech in split {split}, found none; give more speakers or a manifest.csv"
             )
+    for one, other in corpus.twins()[:1]:
+        raise UserError(
+            f"expected every recording in one split, found the same samples in {one.split} ({one.path}) and"
+            f" {other.split} ({other.path}); take one of them out"
+        )
 
 
 def _test_files(run: Run, config: Config, named: dict[str, Any]) -> list[SpeechFile]:

@@ -241,7 +241,7 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda folder: rewrite(folder, without="shards"),
         "expected an entry shards, found none",
     ),
-    "another version": (lambda folder: rewrite(folder, format=2), "expected version 1, found 2"),
+    "another version": (lambda folder: rewrite(folder, format=1), "expected version 2, found 1"),
     "half written": (lambda folder: rewrite(folder, finished=False), "found one half written"),
     "another gain": (lambda folder: rewrite(folder, gain="utterance"), "packed with --gain group, found utterance"),
 }
