@@ -229,6 +229,7 @@ def _flac(signal: Signal) -> str:
 
 def _decibels(signal: Signal) -> NDArray[np.float64]:
     """Log power [201, frames] of 25 ms every 10 ms."""
+    signal = np.pad(signal, (0, max(0, PICTURE_WINDOW - len(signal))))  # the shortest file is one window
     _, _, spectrum = scipy.signal.stft(signal, nperseg=PICTURE_WINDOW, noverlap=PICTURE_WINDOW - PICTURE_HOP)
     return 20 * np.log10(np.abs(spectrum) + 1e-9)
 

@@ -39,6 +39,7 @@ ABOVE_ZERO = (
     "adam_epsilon",
     "validation_files",
 )
+MOST_SHOWN = 80  # characters of a wrong value in a message
 BARE = ("new", "deterministic")
 SPECTRAL = "spectral"  # the kind of network that works on the lapped spectrum
 WINDOWS = ("sine", "kbd", "low_overlap")  # of the lapped transform
@@ -405,7 +406,7 @@ def from_dict(values: Mapping[str, Any], *, origin: str) -> Config:
     names = {flag: name for name, flag in _flags().items()}
     for key in values:
         if key not in names:
-            raise UserError(f"{origin}: unknown key '{key}'{_nearest(key, names)}")
+            raise UserError(f"{origin}: unknown key '{brief(key)}'{_nearest(key, names)}")
     types = get_type_hints(Config)
     fields = {names[key]: _convert(value, types[names[key]], f"{origin}: {key}") for key, value in values.items()}
     return Config(**fields)
@@ -414,7 +415,7 @@ def from_dict(values: Mapping[str, Any], *, origin: str) -> Config:
 def read_experiment(path: Path) -> dict[str, Any]:
     """The options that an experiment file (TOML) names, by their flags' spelling."""
     try:
-        return tomllib.loads(path.read_text())
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         known = ", ".join(sorted(file.stem for file in QUICKSTART.parent.glob("*.toml")))
         raise UserError(f"no experiment file {path}; configs/ holds {known}") from None
@@ -508,6 +509,15 @@ def _plain(value: Any) -> Any:
     return value
 
 
+def brief(value: Any) -> str:
+    """A value in a message: files may hold ones of any length."""
+    try:
+        text = repr(value) if isinstance(value, float) else str(value)
+    except ValueError:  # Python does not print whole numbers of more than 4300 digits
+        text = "a very large number"
+    return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]} ..."
+
+
 def shown(value: Any) -> str:
     """A value as a user would type it."""
     if isinstance(value, (tuple, list)):
@@ -577,12 +587,12 @@ def _convert(value: Any, kind: Any, where: str) -> Any:
     try:
         return convert(value)
     except (TypeError, ValueError, OverflowError):
-        raise UserError(f"{where} takes {expected}, found '{value}'") from None
+        raise UserError(f"{where} takes {expected}, found '{brief(value)}'") from None
 
 
 def _require(condition: bool, name: str, expected: str, value: Any) -> None:
     if not condition:
-        raise UserError(f"--{_flags()[name]} takes {expected}, found {shown(value)}")
+        raise UserError(f"--{_flags()[name]} takes {expected}, found {brief(shown(value))}")
 
 
 def _check(config: Config) -> None:

@@ -101,14 +101,17 @@ def load(folder: Path, threads: int = 1) -> Model:
 def _load_cascade(description: Description, threads: int) -> Model:
     from nsc.coding.cascade import CascadeModel
     from nsc.coding.network import CascadeSettings, Part
+    from nsc.entropy.check import check_tables
     from nsc.trained.litert import LiteRtNetwork
 
     settings = dict(description.settings)
     parts = tuple(Part(each["name"], tuple(each["shape"]), each["alphabet"]) for each in settings.pop("parts"))
     known = CascadeSettings(parts, **settings)
 
+    tables = read_tables(description)
+    check_tables(tables, {part.name: part.shape for part in parts}, {part.name: part.alphabet for part in parts})
     network = LiteRtNetwork(partial(_read_graph, description), parts, known.depth, threads)
-    return CascadeModel(description.digest, known, read_tables(description), network)
+    return CascadeModel(description.digest, known, tables, network)
 
 
 def _load_spectral(description: Description, threads: int) -> Model:
