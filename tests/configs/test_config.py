@@ -73,9 +73,9 @@ def test_every_option_survives_the_way_through_plain_values() -> None:
 
 
 def test_a_flag_wins_over_the_experiment_file() -> None:
-    both = parsed("--config", "configs/quickstart.toml", "--batch_size", "8")
+    both = parsed("--config", "configs/quickstart.toml", "--batch_size", "64")
 
-    assert both.batch_size == 8
+    assert both.batch_size == 64
     assert both.block == read_experiment(config.QUICKSTART)["resnet_type"]
 
 
