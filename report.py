@@ -7,6 +7,7 @@ python report.py page
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import signal
 import sys
 from collections.abc import Sequence
@@ -125,6 +126,8 @@ def _measure(options: argparse.Namespace) -> None:
     from comparison.peers.lyra import use_folder
 
     limit_threads()
+    if "visqol" in options.measures and not importlib.util.find_spec("numba"):
+        console.log.info("ViSQOL takes 9 times as long without numba: pip install 'neural-speech-coding[visqol]'")
     if options.lyra_dir:
         use_folder(options.lyra_dir)
     peers = _peers(options.peers)

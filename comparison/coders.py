@@ -34,6 +34,7 @@ class Version(NamedTuple):
     """A decoded file at one layer and loss.
 
     layer: 0 for a peer. loss: share of groups lost. bits: of the file, or of a peer's packets. delay: in samples.
+    delay_ms: algorithmic delay.
     """
 
     layer: int
@@ -41,6 +42,7 @@ class Version(NamedTuple):
     bits: int
     delay: int
     decoded: Path
+    delay_ms: float = 0.0
 
 
 class Coder(Protocol):
@@ -80,14 +82,14 @@ class PeerCoder:
             peer.high_pass,
             commands=tuple(peer.commands()),
             versions=peer.versions(),
-            delay_ms=peer.delay_ms,
             waveform=peer.waveform,
         )
 
     def code(self, samples: Samples, cache_dir: Path) -> list[Version]:
         """See Coder."""
-        coded, path = baselines.code_cached(baselines.PEERS[self.name], samples, cache_dir)
-        return [Version(0, 0.0, coded.bits, coded.delay, path)]
+        peer = baselines.PEERS[self.name]
+        coded, path = baselines.code_cached(peer, samples, cache_dir)
+        return [Version(0, 0.0, coded.bits, coded.delay, path, peer.delay_ms)]
 
 
 @dataclass(frozen=True)
@@ -112,14 +114,16 @@ class ModelCoder:
         folder = cache_dir / self.codec.name
         whole = self._whole_file(folder / f"{content}.nsc", samples)
         versions = []
-        for layer in range(1, bitstream.unpack_header(whole).layers + 1):
+        header = bitstream.unpack_header(whole)
+        delay_ms = 1000 * header.delay_samples / SAMPLE_RATE
+        for layer in range(1, header.layers + 1):
             cut = folder / f"{content}-{layer}.nsc"
             atomic_write(cut, bitstream.truncate(whole, layer))
             for loss in self.losses:
                 decoded = cut.with_suffix(f".{loss:g}.{self.burst:g}.flac" if loss else ".flac")
                 if not _is_intact(decoded, len(samples)):
                     baselines.write_flac(decoded, self._decoded(cut.read_bytes(), loss, content))
-                versions.append(Version(layer, loss, 8 * cut.stat().st_size, 0, decoded))
+                versions.append(Version(layer, loss, 8 * cut.stat().st_size, 0, decoded, delay_ms))
         return versions
 
     def _whole_file(self, path: Path, samples: Samples) -> bytes:
@@ -188,9 +192,6 @@ def model_coder(name: str, check_dir: Path, losses: tuple[float, ...] = (0.0,), 
     if run.parent == SHIPPED:
         label = label or run.name
     family = label or f"{run.name.partition('_')[2] or 'model'} {folder.name} {digest}"
-    from nsc.format.version_1 import delay_samples
-
-    delay_ms = 1000 * delay_samples() / SAMPLE_RATE
     shown = f"{family} {digest}" if label else family
-    codec = Codec(digest, shown, family, "model", high_pass, origin, delay_ms=delay_ms)
+    codec = Codec(digest, shown, family, "model", high_pass, origin)
     return ModelCoder(folder, codec, losses, burst)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import io
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
 from cmrl import Cascade, count_parameters, multiply_adds
+from export import spectral_graphs
 from export.graph import Graph, Port, Tensors, as_litert, symbol_ports
 from network.entropy_model import FRAMES_PER_SECOND, Tables
 from network.keras_network import concealed_frames, parts_in_order, settings_of, symbols_of_parts
@@ -19,6 +22,8 @@ from nsc.format.version_1 import FRAME_LENGTH, FRAMES_PER_GROUP, LPC_WINDOW_LENG
 from nsc.trained.folder import DECODER, DESCRIPTION, ENCODER, TABLES, Description, write_description
 from nsc.trained.litert import CONTEXTS, FRAMES, LOST, USED
 from runs.saved_model import SavedModel
+from spectral import serving
+from spectral.cascade import SpectralCascade
 
 
 def export_codec(model: SavedModel, target: Path, weights: str = "float32") -> int:
@@ -55,27 +60,21 @@ def write_codec(model: SavedModel, folder: Path, name: str, weights: str = "floa
         kbps: of speech on average, where that was measured.
     """
     cascade = model.cascade
+    form = _spectral_form(cascade) if isinstance(cascade, SpectralCascade) else _cascade_form(cascade)
     files = {
-        ENCODER: as_litert(encoder_graph(cascade), weights),
-        DECODER: as_litert(decoder_graph(cascade), weights),
+        ENCODER: as_litert(form.encoder, weights),
+        DECODER: as_litert(form.decoder, weights),
         TABLES: _packed(model.tables),
     }
-    depths = range(1, len(cascade.codecs) + 1)
-    settings = settings_of(cascade)
     description = Description(
         folder,
-        "cascade",
+        form.kind,
         name,
         model.digest,
         weights,
-        {
-            "parts": [part._asdict() for part in settings.parts],
-            "gain": settings.gain,
-            "pre_emphasis": settings.pre_emphasis,
-            "high_pass": settings.high_pass,
-        },
-        [count_parameters(cascade, depth) for depth in depths],
-        [round(multiply_adds(cascade, depth) * FRAMES_PER_SECOND) for depth in depths],
+        form.settings,
+        form.parameters,
+        form.multiply_adds,
         {file: hashlib.sha256(data).hexdigest() for file, data in files.items()},
         kbps,
     )
@@ -83,6 +82,40 @@ def write_codec(model: SavedModel, folder: Path, name: str, weights: str = "floa
     for file, content in contents.items():
         atomic_write(folder / file, content)
     return sum((folder / file).stat().st_size for file in contents)
+
+
+class Form(NamedTuple):
+    """What a folder holds of a kind of cascade, see `Description`."""
+
+    kind: str
+    encoder: Graph
+    decoder: Graph
+    settings: dict[str, Any]
+    parameters: list[int]
+    multiply_adds: list[int]
+
+
+def _cascade_form(cascade: Cascade) -> Form:
+    depths = range(1, len(cascade.codecs) + 1)
+    settings = settings_of(cascade)
+    described = {
+        "parts": [part._asdict() for part in settings.parts],
+        "gain": settings.gain,
+        "pre_emphasis": settings.pre_emphasis,
+        "high_pass": settings.high_pass,
+    }
+    parameters = [count_parameters(cascade, depth) for depth in depths]
+    costs = [round(multiply_adds(cascade, depth) * FRAMES_PER_SECOND) for depth in depths]
+    return Form("cascade", encoder_graph(cascade), decoder_graph(cascade), described, parameters, costs)
+
+
+def _spectral_form(cascade: SpectralCascade) -> Form:
+    depths = range(1, len(cascade.codecs) + 1)
+    settings = dataclasses.asdict(serving.settings_of(cascade, len(cascade.codecs)))
+    parameters = [cascade.count_parameters(depth) for depth in depths]
+    costs = [cascade.multiply_adds(depth) for depth in depths]
+    encoder, decoder = spectral_graphs.encoder_graph(cascade), spectral_graphs.decoder_graph(cascade)
+    return Form("spectral", encoder, decoder, settings, parameters, costs)
 
 
 def encoder_graph(cascade: Cascade) -> Graph:

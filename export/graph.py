@@ -30,7 +30,7 @@ class Port:
     """
 
     name: str
-    shape: tuple[int, ...]
+    shape: tuple[int | None, ...]
     dtype: str
     meaning: str
     part: str | None = None

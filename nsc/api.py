@@ -6,7 +6,7 @@ from numpy.typing import ArrayLike
 
 from nsc.coding import whole
 from nsc.coding.interface import Model
-from nsc.coding.whole import Decoded
+from nsc.coding.whole import Decoded, Rate
 from nsc.errors import UserError
 from nsc.format import WrongModelError, unpack_header
 from nsc.trained import folder
@@ -39,22 +39,34 @@ def load(name: str = DEFAULT_MODEL, *, threads: int = 1) -> Model:
 
 
 def encode(
-    samples: ArrayLike, model: Model | str = DEFAULT_MODEL, layers: int | None = None, *, spans: int = 1
+    samples: ArrayLike,
+    model: Model | str = DEFAULT_MODEL,
+    layers: int | None = None,
+    *,
+    kbps: float | None = None,
+    quality: float | None = None,
+    bounded: bool = False,
+    spans: int | None = None,
 ) -> bytes:
     """An .nsc file of speech.
 
-    >>> data = nsc.encode(samples, "cq-16k")
+    >>> data = nsc.encode(samples, "cq", kbps=12)
 
     Args:
         samples: floats [n] from -1 to 1, one channel of 16 kHz.
         model: what to code with; load it once to code many signals.
         layers: of the model to use; None for all.
-        spans: stretches of 0.48 s in a group; longer groups save bytes and cost delay.
+        kbps: rate of the whole file, for models that code at any rate; None for the model's own.
+        quality: from 0 to 10, in place of kbps.
+        bounded: no group takes more than kbps.
+        spans: length of a group in stretches of 0.48 s, or of 40 ms for models on the lapped spectrum; longer groups
+            save bytes and cost delay. None for the model's own.
 
     Raises:
-        UserError: samples that are not finite, or more layers than the model has.
+        UserError: samples that are not finite, more layers than the model has, or a rate that it does not have.
     """
-    return whole.encode(samples, load(model) if isinstance(model, str) else model, layers, spans=spans)
+    loaded = load(model) if isinstance(model, str) else model
+    return whole.encode(samples, loaded, layers, spans=spans, rate=Rate(kbps, quality, bounded))
 
 
 def decode(data: bytes, model: Model | str | None = None, layers: int | None = None) -> Decoded:

@@ -30,7 +30,17 @@ if TYPE_CHECKING:
 
 WAV = ".wav"
 MOST_LOST_NAMED = 20  # lost groups that a message lists
-VALUE_FLAGS = ("--model", "--layers", "--spans", "--loss", "--burst", "--seed")
+VALUE_FLAGS = (
+    "--model",
+    "--layers",
+    "--kbps",
+    "--quality",
+    "--frames_per_group",
+    "--spans",
+    "--loss",
+    "--burst",
+    "--seed",
+)
 SHOWS_PROGRESS = 60.0  # seconds of speech, from which on a terminal shows how far coding is
 
 Block = TypeVar("Block", bound=Sized)
@@ -88,7 +98,13 @@ def _add_encoding(parser: argparse.ArgumentParser) -> None:
     _add_files(parser, "speech of any rate (wav, flac, ogg, NIST SPHERE)", "default: INPUT with suffix .nsc")
     parser.add_argument("--model", default=DEFAULT_MODEL, help="name, hash or folder (default: %(default)s)")
     parser.add_argument("--layers", type=int, help="layers of the model to use (default: all)")
-    parser.add_argument("--spans", type=int, default=1, help="stretches of 0.48 s in a group (default: %(default)s)")
+    parser.add_argument("--kbps", type=float, help="rate of the whole file (default: the model's own)")
+    parser.add_argument("--quality", type=float, help="0 to 10, in place of --kbps")
+    parser.add_argument("--cbr", action="store_true", help="no group takes more than --kbps")
+    parser.add_argument(
+        "--frames_per_group", type=int, help="frames of 40 ms in a group, 1 to 16 (default: 16): delay against bytes"
+    )
+    parser.add_argument("--spans", type=int, help="older models: stretches of 0.48 s in a group (default: 1)")
 
 
 def _add_decoding(parser: argparse.ArgumentParser) -> None:
@@ -125,7 +141,7 @@ def _direction(words: list[str]) -> str:
 def _encode(options: argparse.Namespace) -> None:
     target = _target(options, bitstream.SUFFIX)
     from nsc.audio import open_speech
-    from nsc.coding.whole import encoded_blocks
+    from nsc.coding.whole import Rate, encoded_blocks
     from nsc.trained.folder import load
 
     source = read_bytes(options.input) if is_pipe(options.input) else Path(options.input)
@@ -135,13 +151,28 @@ def _encode(options: argparse.Namespace) -> None:
     if speech.converted:
         log.info("%s: %d Hz and %d channels become 16 kHz mono", options.input, speech.rate, speech.channels)
     model = load(find_model(options.model))
+    spans, rate = _group_length(options, model), Rate(options.kbps, options.quality, options.cbr)
     seconds, size = speech.num_samples / SAMPLE_RATE, 0
     blocks = _with_progress(speech.blocks, speech.num_samples)
     with output(target) as file:
-        for data in encoded_blocks(blocks, speech.num_samples, model, options.layers, spans=options.spans):
+        for data in encoded_blocks(blocks, speech.num_samples, model, options.layers, spans=spans, rate=rate):
             size += file.write(data)
     kbps = 8 * size / 1000 / seconds
     log.info("%s: %.2f s, %d bytes, %.2f kbps, model %s", target, seconds, size, kbps, model.digest)
+
+
+def _group_length(options: argparse.Namespace, model: Model) -> int | None:
+    """Frames or spans in a group, whichever kind of model counts by."""
+    from nsc.spectral.model import SpectralModel
+
+    asked, other = options.frames_per_group, options.spans
+    if not isinstance(model, SpectralModel):
+        asked, other = other, asked
+    if other is not None:
+        flag = "--spans" if isinstance(model, SpectralModel) else "--frames_per_group"
+        raise UserError(f"expected a model whose groups {flag} counts, found another; leave {flag} out")
+    length: int | None = asked
+    return length
 
 
 def _decode(options: argparse.Namespace) -> None:

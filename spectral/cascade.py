@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -104,14 +105,24 @@ class SpectralCascade(keras.Model):
         lsf = tf.reshape(output.envelope.lsf.symbols, [-1, frames, LPC_ORDER])
         return SpectralSymbols(lsf, output.envelope.gains, [self._flat(_whole(code.indices)) for code in output.codes])
 
-    def signals_of(self, symbols: SpectralSymbols, levels: tf.Tensor, offsets: tf.Tensor) -> list[tf.Tensor]:
-        """Signals at every depth, float32 [batch, (spectra + 1) hop], of symbols and nothing else."""
+    def signals_of(
+        self, symbols: SpectralSymbols, levels: tf.Tensor, offsets: tf.Tensor, used: Sequence[tf.Tensor] | None = None
+    ) -> list[tf.Tensor]:
+        """Signals at every depth, float32 [batch, (spectra + 1) hop], of symbols and nothing else.
+
+        Args:
+            symbols: of the frames.
+            levels: as in `SpectralBatch`.
+            offsets: as in `SpectralBatch`.
+            used: 1 for each codec that takes part, 0 for those that do not; None for all.
+        """
         log_envelope = self.front_end.decode(symbols.lsf, symbols.gains)
         log_step, condition, audible = self._conditions(log_envelope, symbols.gains, offsets)
         total, below, signals = tf.zeros_like(log_step), None, []
-        for codec, indices in zip(self.codecs, symbols.codes, strict=False):
+        for number, (codec, indices) in enumerate(zip(self.codecs, symbols.codes, strict=False)):
             values = codec.quantizer.decode(self._grid(indices))
-            total += codec.synthesise(values, condition, below, audible)
+            decoded = codec.synthesise(values, condition, below, audible)
+            total += decoded if used is None else used[number] * decoded
             below = values
             signals.append(self._signals(total * tf.exp(log_step), levels))
         return signals
@@ -146,6 +157,24 @@ class SpectralCascade(keras.Model):
         layers += [self.steps, self.lsf_rate, self.gain_rate] if 0 in modules else []
         layers += [layer for module in modules for layer in (self.codecs[module], self.rates[module])]
         return [variable for layer in layers for variable in layer.trainable_variables]
+
+    def count_parameters(self, depth: int) -> int:
+        """Weights by which the first `depth` codecs code; those of the rate become the coder's tables."""
+        layers: list[keras.layers.Layer] = [self.front_end, self.steps, *self.codecs[:depth]]
+        return sum(layer.count_params() for layer in layers)
+
+    def multiply_adds(self, depth: int) -> int:
+        """Multiply-adds of transform and networks per second of speech, encoder and decoder, by shapes."""
+        spectra = SAMPLE_RATE / self.hop
+        layers: list[keras.layers.Layer] = [
+            self.steps,
+            *(net for codec in self.codecs[:depth] for net in (codec.encoder, codec.decoder)),
+        ]
+        kernels = [weight for layer in layers for weight in layer.weights if len(weight.shape) > 1]
+        # offsets of bands and bins are added, not multiplied
+        networks = sum(math.prod(kernel.shape) for kernel in kernels if "offsets" not in kernel.name)
+        transforms = 2 * 2 * self.hop**2
+        return round(spectra * (self.hop // self.fold * networks + transforms))
 
     def saved_layers(self, depth: int) -> list[keras.layers.Layer]:
         """The layers whose weights make the model of the first `depth` codecs, in the order of a saved model."""

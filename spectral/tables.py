@@ -129,7 +129,7 @@ def _counts(coder: SpectralCoder, samples: Sequence[SampleGroups]) -> list[Float
             symbols = each.symbols.group(group)
             for number, classes in enumerate(coder.classes(symbols, each.offsets[group])):
                 magnitudes = np.abs(in_coding_order(symbols.indices[number]))
-                flat = (classes * (LARGEST_INDEX + 1) + magnitudes).reshape(-1)
+                flat = (classes * (LARGEST_INDEX + 1) + magnitudes)[symbols.gains > 0].reshape(-1)
                 counts[number] += np.bincount(flat, minlength=counts[number].size).reshape(counts[number].shape)
     return counts
 

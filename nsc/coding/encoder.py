@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike
 
 from nsc.coding.interface import OWN_STEPS, Model, Signal, Steps, check_layers
 from nsc.errors import UserError
-from nsc.format import Group, pack_group, pack_header
+from nsc.format import Group, Header, pack_group, pack_header
 
 
 class Encoder:
@@ -49,6 +49,11 @@ class Encoder:
         self._known_length = num_samples
         self._received = self._frames_sent = self._groups_sent = 0
         self._output = [pack_header(self._header)]
+
+    @property
+    def header(self) -> Header:
+        """Of the stream."""
+        return self._header
 
     def write(self, block: ArrayLike) -> bytes:
         """Takes samples [n] of 16 kHz, full scale 1; gives the bytes of the groups that they complete.

@@ -128,16 +128,17 @@ class SpectralCoder:
         """Messages of a group: LSFs, gains and the first codec, then each further codec.
 
         Args:
-            symbols: of the group, of up to as many codecs as the model has.
+            symbols: of the group, of up to as many codecs as the model has; silent spectra, whose gain is the lowest,
+                have indices of 0.
             offset: index into the model's offsets.
         """
         encoder = RangeEncoder()
         encoder.encode(symbols.lsf.reshape(-1), self._lsf_rows[self.lsf.rows(symbols.lsf).reshape(-1)])
         encoder.encode(symbols.gains, self._gain_rows[gains_before(symbols.gains)])
-        messages = []
+        messages, audible = [], symbols.gains > 0
         for number, classes in enumerate(self.classes(symbols, offset)):
-            indices = in_coding_order(symbols.indices[number]).reshape(-1)
-            encoder.encode(indices + LARGEST_INDEX, self._index_rows[number][classes.reshape(-1)])
+            indices = in_coding_order(symbols.indices[number])[audible].reshape(-1)
+            encoder.encode(indices + LARGEST_INDEX, self._index_rows[number][classes[audible].reshape(-1)])
             messages.append(encoder.finish())
             encoder = RangeEncoder()
         return messages
@@ -157,7 +158,7 @@ class SpectralCoder:
             if number:
                 decoder = RangeDecoder(message)
             parts = codec.known(known, found[-1] if found else None)
-            found.append(_decode_indices(codec, self._index_rows[number], parts, decoder))
+            found.append(_decode_indices(codec, self._index_rows[number], parts, decoder, gains > 0))
         return SpectralSymbols(lsf, gains, tuple(found))
 
     def code_lengths(self, symbols: SpectralSymbols, offsets: NDArray[np.int64]) -> CodeLengths:
@@ -172,7 +173,7 @@ class SpectralCoder:
         found = []
         for number, classes in enumerate(self.classes(symbols, offsets)):
             indices = in_coding_order(symbols.indices[number]) + LARGEST_INDEX
-            found.append(_bits(self.codecs[number].tables)[classes, indices].sum(-1))
+            found.append(_bits(self.codecs[number].tables)[classes, indices].sum(-1) * (symbols.gains > 0))
         return CodeLengths(lsf, gains, tuple(found))
 
     def classes(self, symbols: SpectralSymbols, offset: NDArray[np.int64] | int) -> Iterator[Integers]:
@@ -195,15 +196,20 @@ class SpectralCoder:
 
 
 def _decode_indices(
-    codec: CoefficientModel, rows: WholeFloats, known: list[WholeFloats], decoder: RangeDecoder
+    codec: CoefficientModel,
+    rows: WholeFloats,
+    known: list[WholeFloats],
+    decoder: RangeDecoder,
+    audible: NDArray[np.bool_],
 ) -> Symbols:
+    """The indices of all spectra; those of silent ones, whose gain is the lowest, are 0 and take no bits."""
     spectra, bins = len(known[0]), len(codec.offsets)
     found = np.zeros((spectra, bins), np.int32)
     before = long_before = np.zeros(bins + 2 * SIDE, np.int64)
     for spectrum in range(spectra):
         past = past_features(before, long_before)
         magnitudes = np.zeros(bins + 2 * SIDE, np.int64)
-        for network, each in zip(codec.networks, known, strict=True):
+        for network, each in zip(codec.networks, known, strict=True) if audible[spectrum] else ():
             classes = network.choose(each[spectrum], past, magnitudes)
             indices = decoder.decode(rows[classes]) - LARGEST_INDEX
             found[spectrum, network.of.bins()] = indices

@@ -13,6 +13,7 @@ from nsc.constants import SAMPLE_RATE
 from nsc.format.version_2 import LEVELS, OFFSETS, SPECTRA_PER_FRAME
 
 MEMORY: Final = 8  # frames over which power is averaged: 0.32 s at frames of 40 ms
+ONSET_SHARE: Final = 0.25  # of a frame's own power, which counts where it is above that average
 DECAY_DB_PER_SECOND: Final = 4.0  # by which the level falls at most: pauses stay soft
 OFFSET_STEP: Final = 1 / 32  # of the natural logarithm of the step: 0.27 dB
 LARGEST_OFFSET: Final = OFFSET_STEP * (OFFSETS // 2)
@@ -32,8 +33,8 @@ class LevelMeter:
         """The level after one more frame [n]."""
         power = float(np.mean(np.square(samples, dtype=np.float64))) if len(samples) else 0.0
         self._powers = [*self._powers, power][-MEMORY:]
-        mean = float(np.mean(self._powers))
-        found = 10 * np.log10(mean) if mean > 0 else GAIN_FLOOR_DB
+        loudness = max(float(np.mean(self._powers)), power * ONSET_SHARE)
+        found = 10 * np.log10(loudness) if loudness > 0 else GAIN_FLOOR_DB
         self._level = max(found, self._level - self._fall, GAIN_FLOOR_DB)
         return self._level
 

@@ -7,11 +7,12 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nsc.errors import UserError
-from nsc.trained.check import MOST_BYTES, check_description, check_parts
+from nsc.trained.check import MOST_BYTES, check_description, check_parts, check_whole_numbers
 
 if TYPE_CHECKING:
     from nsc.coding.interface import Model
@@ -21,12 +22,22 @@ LAYOUT = 1  # of the folder; raised when what it holds changes
 ENCODER, DECODER, TABLES, CARD = "encoder.tflite", "decoder.tflite", "tables.npz", "README.md"
 TRAINED = "model.json"  # what a training run leaves; it has to be exported first
 
+SPECTRAL_BOUNDS = {
+    "depth": (1, 63),
+    "hop": (32, 512),
+    "history": (0, 64),
+    "look_ahead": (0, 1),
+    "group_frames": (1, 16),
+    "offset": (0, 80),
+    "pre_emphasis": (0, 1),
+}
+
 
 @dataclass(frozen=True)
 class Description:
     """What a model's folder says of it, read without loading the model.
 
-    kind: "cascade".
+    kind: "cascade" or "spectral".
     name: the id by which it goes.
     digest: first eight hex digits of its hash, which files carry.
     settings: of its kind.
@@ -93,7 +104,7 @@ def load(folder: Path, threads: int = 1) -> Model:
         UserError: files are missing, damaged, or do not have the hash that the description says.
     """
     description = read_description(folder)
-    loaders = {"cascade": _load_cascade}
+    loaders = {"cascade": _load_cascade, "spectral": _load_spectral}
     if description.kind not in loaders:
         raise UserError(f"{folder} holds a model of kind {description.kind}, which this nsc does not know; update it")
     try:
@@ -114,16 +125,30 @@ def _load_cascade(description: Description, threads: int) -> Model:
     parts = tuple(Part(each["name"], tuple(each["shape"]), each["alphabet"]) for each in settings.pop("parts"))
     known = CascadeSettings(parts, **settings)
 
-    def read(graph: str) -> bytes:
-        return read_checked(description, {"encoder": ENCODER, "decoder": DECODER}[graph])
-
     tables = read_tables(description)
     with _naming(description.folder):
         if known.depth != description.depth:
             raise UserError(f"parts: expected {description.depth} codecs, found {known.depth}")
         check_tables(tables, {part.name: part.shape for part in parts}, {part.name: part.alphabet for part in parts})
-    network = LiteRtNetwork(read, parts, known.depth, threads)
+    network = LiteRtNetwork(partial(_read_graph, description), parts, known.depth, threads)
     return CascadeModel(description.digest, known, tables, network)
+
+
+def _load_spectral(description: Description, threads: int) -> Model:
+    from nsc.entropy.spectral_coder import SpectralCoder
+    from nsc.spectral.litert import LiteRtSpectralNetwork
+    from nsc.spectral.model import SpectralModel
+    from nsc.spectral.network import SpectralSettings
+
+    with _naming(description.folder):
+        check_whole_numbers(description.settings, SPECTRAL_BOUNDS)
+    settings = SpectralSettings(**description.settings)
+    network = LiteRtSpectralNetwork(partial(_read_graph, description), settings.depth, settings.hop, threads)
+    return SpectralModel(description.digest, settings, SpectralCoder.read(read_tables(description)), network)
+
+
+def _read_graph(description: Description, graph: str) -> bytes:
+    return read_checked(description, {"encoder": ENCODER, "decoder": DECODER}[graph])
 
 
 def read_tables(description: Description) -> dict[str, Any]:

@@ -39,7 +39,9 @@ def random_symbols(frames: int, seed: int = 0, codecs: int = 2, groups: tuple[in
         for _ in range(codecs)
     ]
     lsf = random.integers(0, 256, (*groups, frames, 16)).astype(np.int32)
-    return SpectralSymbols(lsf, random.integers(0, 64, spectra).astype(np.int32), tuple(indices))
+    gains = random.integers(0, 64, spectra).astype(np.int32)
+    audible = gains[..., None] > 0
+    return SpectralSymbols(lsf, gains, tuple(each * audible for each in indices))
 
 
 def whole_tables(shares: NDArray[np.float64]) -> Integers:

@@ -1,5 +1,6 @@
 """Spectral cascades so small that tests can code and train with them."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -7,8 +8,10 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from configs.config import SPECTRAL, Config
+from runs.saved_model import SavedModel, load_model, save_model
 from spectral.cascade import SpectralBatch, SpectralCascade
 from spectral.framing import file_batch
+from spectral.training_symbols import coder_of, training_symbols
 from tests.helpers.tiny import config
 
 NETWORK: dict[str, Any] = {
@@ -45,3 +48,11 @@ def cascade_of(seed: int = 3, *, stir: float = 0.0, **changes: Any) -> SpectralC
 def batch_of(signal: NDArray[np.float32], config: Config, offset: float = 0.0, group: int = 4) -> SpectralBatch:
     """A signal as a batch of one."""
     return file_batch(signal, config, offset, group)
+
+
+def saved_spectral_model(folder: Path, paths: list[Path], **changes: Any) -> SavedModel:
+    """A model of two codecs, untrained but for its coder, as a training run leaves it."""
+    cascade = cascade_of(stir=0.01, rate_range=(6.0, 32.0), **changes)
+    coder = coder_of(cascade, 2, training_symbols(cascade, 2, paths, 0.5))
+    save_model(folder, "first", cascade, coder.arrays(), 2)
+    return load_model(folder / "stages" / "first")

@@ -41,7 +41,7 @@ def test_the_coder_needs_neither_tensorflow_nor_scipy() -> None:
 
 def test_extreme_symbols_come_back_as_they_were(coder: SpectralCoder) -> None:
     for value in (-LARGEST_INDEX, 0, LARGEST_INDEX):
-        lsf, gains = np.full((2, 16), 255, np.int32), np.array([0, 63, 0, 63], np.int32)
+        lsf, gains = np.full((2, 16), 255, np.int32), np.array([1, 63, 1, 63], np.int32)
         indices = np.full((4, 320), value, np.int32)
         symbols = SpectralSymbols(lsf, gains, (indices, -indices))
         for offset in (0, len(coder.offsets) - 1):
