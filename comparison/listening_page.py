@@ -296,7 +296,7 @@ def chart_of(points: Sequence[Point], measures: Sequence[str]) -> dict[str, Any]
         for part in (parts if len(parts) > 2 else [""])
     }
     codecs = [
-        {"label": point.label, "family": families[id(point)], "kind": point.codec.kind, "delay": point.codec.delay_ms}
+        {"label": point.label, "family": families[id(point)], "kind": point.codec.kind, "delay": point.delay_ms}
         | {"fair": [name for name in measures if point.comparable(name)]}
         for point in points
     ]

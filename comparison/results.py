@@ -46,7 +46,6 @@ class Codec:
         origin: run and stage of a model.
         commands: exact command lines of a peer.
         versions: of the programs that coded.
-        delay_ms: algorithmic delay in a conversation, 0 where it is not known.
         waveform: the decoder follows the waveform, so that waveform measures mean something.
     """
 
@@ -58,7 +57,6 @@ class Codec:
     origin: str = ""
     commands: tuple[str, ...] = ()
     versions: dict[str, str] = field(default_factory=dict)
-    delay_ms: float = 0.0
     waveform: bool = True
 
 
@@ -80,6 +78,7 @@ class Result:
         measures: value of each measure, nan where it failed.
         failures: why a measure has no value.
         error: why the file could not be coded at all.
+        delay_ms: algorithmic delay in a conversation, 0 where it is not known.
         sex: of the speaker, F or M; empty where the corpus does not say.
     """
 
@@ -97,6 +96,7 @@ class Result:
     failures: dict[str, str] = field(default_factory=dict)
     error: str = ""
     sex: str = ""
+    delay_ms: float = 0.0
 
     @property
     def collection(self) -> str:

@@ -321,6 +321,11 @@ class Config:
     check_dir: str = option("check", "models", identity=False)
     doc_dir: str = option("doc", "journals", identity=False)
     output_dir: str = option("end2end_performance", "scores and decoded test files", identity=False)
+    rates: tuple[float, ...] = option(
+        (),
+        "mode 0: kbps at which files are coded, such as '6 9 12 16 24', for models of any rate; empty: the model's own",
+        identity=False,
+    )
     max_files: int = option(0, "mode 0: score at most so many test files; 0: all", identity=False)
     threads: int = option(0, "threads within an operation; 0: TensorFlow's choice", identity=False)
     deterministic: bool = option(
@@ -643,6 +648,8 @@ def _check_spectral(config: Config) -> None:
         values = getattr(config, name)
         in_range = len(values) > 0 and all(0 < value <= most for value in values)
         _require(in_range, name, f"whole numbers from 1 to {most}", values)
+    positive = all(0 < each < math.inf for each in config.rates)
+    _require(positive, "rates", "numbers above 0 such as '6 9 12'", config.rates)
     kbps = config.rate_range
     rising = len(kbps) == 2 and 0 < kbps[0] < kbps[1]
     _require(not kbps or rising, "rate_range", "two rising numbers such as '6 32', or none", kbps)

@@ -28,7 +28,7 @@ def evaluate_saved(config: Config, named: dict[str, Any]) -> list[FileResult]:
     files = _test_files(run, config, named)
     folder = Path(config.output_dir) / run.id / stage.name
     log.info("evaluating %s, stage %s, model %s, on %d files", run.id, stage.name, model.digest, len(files))
-    results = evaluate(model, files, folder)
+    results = evaluate(model, files, folder, config.rates)
     print(table(results))
     print(honesty(results, colour=sys.stdout.isatty()))
     print(f"written and decoded files, scores: {folder}")

@@ -26,7 +26,6 @@ import soundfile
 from tabulate import tabulate
 
 from comparison.claims import TAKEN
-from comparison.plots import matplotlib_figure
 from comparison.published import PESQ_ON_TIMIT
 from configs.config import Config, parse_flags
 from constants import HOP, SAMPLE_RATE
@@ -248,6 +247,8 @@ def document(rows: Sequence[Row]) -> str:
 
 def draw(rows: Sequence[Row], path: Path) -> None:
     """PESQ-WB and SNR over kbps, a line a method and stride, the best stage of each model; published PESQ in grey."""
+    from comparison.plots import matplotlib_figure
+
     figure, (pesq, snr) = matplotlib_figure(11, 4.6, ncols=2)
     for axes, measure in ((pesq, "pesq_wb"), (snr, "snr")):
         for method, stride in dict.fromkeys((row.experiment.method, row.experiment.stride) for row in rows):

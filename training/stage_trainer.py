@@ -55,8 +55,15 @@ class StageTrainer:
             average=self.average,
             controller=self.controller,
             step=self.step,
+            **self._moved_scales(),
         )
         self.checkpoints = Checkpoints(self.checkpoint, folder / stage.name)
+
+    def _moved_scales(self) -> dict[str, list[tf.Variable]]:
+        """Softmax scales that no optimiser trains, and that move where a codebook starts from codes."""
+        codecs = [self.cascade.codecs[module] for module in self.stage.trained]
+        moved = [codec.quantizer.log_scale.value for codec in codecs if codec.starts_from_codes]
+        return {"scales": moved} if moved else {}
 
     def _make_state(self) -> None:
         """The variables that only training has."""
