@@ -27,6 +27,7 @@ from comparison.coders import ModelCoder, PeerCoder, Version, model_coder
 from comparison.compare import compare
 from comparison.peers import ffmpeg
 from comparison.results import Recording, Result, Store, faults
+from measures import measures
 from nsc import format as bitstream
 from runs.saved_model import SavedModel, save_model
 from tests.helpers.clumsy import Clumsy
@@ -105,8 +106,22 @@ def test_a_run_continues_where_it_stopped(tmp_path: Path, monkeypatch: pytest.Mo
     assert len(coded) == 2
     run(coder, CLIPS[:4], tmp_path, measures=["snr", "si_sdr"])
     assert len(coded) == 6  # a further measure is computed for all
+    assert all(set(each.measures) == {"snr", "si_sdr"} for each in Store(tmp_path).of_codec("pcm16"))
     assert len(run(coder, CLIPS[:4], tmp_path, measures=["si_sdr"])) == 4
     assert len(coded) == 6
+
+
+def test_a_measure_that_was_not_installed_is_computed_once_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(
+        measures.ALL_MEASURES, "lsd", lambda *_: measures.Measurement(math.nan, measures.VISQOL_MISSING)
+    )
+    (first,) = run(PeerCoder("pcm16"), CLIPS[:1], tmp_path, measures=["snr", "lsd"])
+    assert first.failures == {"lsd": measures.VISQOL_MISSING}
+    monkeypatch.undo()
+    (again,) = run(PeerCoder("pcm16"), CLIPS[:1], tmp_path, measures=["snr", "lsd"])
+    assert again.measures == {"snr": math.inf, "lsd": 0} and again.failures == {}
 
 
 def test_a_line_torn_by_a_crash_costs_only_its_own_file(tmp_path: Path) -> None:
