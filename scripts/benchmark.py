@@ -58,14 +58,14 @@ LPC_RATIO = 500.0
 PIPELINE_RATIO = 1.05
 REAL_TIME_RATIO = 5.0
 
-GATED, FOLDED, FOLDED_SMALL, SHIPPED = "gln, batch 128", "folded, batch 128", "folded, batch 32", "cq_16k, batch 32"
+GATED, FOLDED, FOLDED_SMALL, SHIPPED = "gln, batch 128", "folded, batch 128", "folded, batch 32", "folded_16k, batch 32"
 
 # options, or the experiment that has them, and the stages that are measured
 NETWORKS: dict[str, tuple[dict[str, Any] | str, tuple[str, ...]]] = {
     GATED: ({"batch_size": 128}, work.STAGES),
     FOLDED: ({"block": "folded", "batch_size": 128}, work.STAGES),
     FOLDED_SMALL: ({"block": "folded", "batch_size": 32}, ("first",)),
-    SHIPPED: ("cq_16k", ("first",)),
+    SHIPPED: ("folded_16k", ("first",)),
 }
 SET_BY_BENCHMARK = (
     *("training_mode", "num_modules", "precision", "epochs", "steps_per_epoch"),

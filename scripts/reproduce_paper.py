@@ -26,7 +26,7 @@ import soundfile
 from tabulate import tabulate
 
 from comparison.claims import TAKEN
-from comparison.published import PESQ_ON_TIMIT
+from comparison.peers.published import PESQ_ON_TIMIT
 from configs.config import Config, parse_flags
 from constants import HOP, SAMPLE_RATE
 from network.machine import import_tensorflow

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from comparison.published import PESQ_ON_TIMIT
+from comparison.peers.published import PESQ_ON_TIMIT
 from configs.config import parse_flags
 from corpus.dataset import SpeechFile, find_speech
 from nsc.errors import UserError
