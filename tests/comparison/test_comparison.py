@@ -23,7 +23,7 @@ import nsc
 import report
 from comparison import claims, coders
 from comparison.claims import claim
-from comparison.coders import ModelCoder, PeerCoder, Version, model_coder
+from comparison.coders import ModelCoder, PeerCoder, Version, model_coder, with_groups_of
 from comparison.compare import compare
 from comparison.peers import ffmpeg
 from comparison.results import Recording, Result, Store, faults
@@ -89,6 +89,15 @@ def test_a_label_joins_models_and_an_unnamed_model_is_called_after_its_run(model
     assert plain.name in plain.label
     shipped = model_coder("cq-9k", check_dir).codec
     assert shipped.label == f"cq-9k {shipped.name}" and shipped.family == "cq-9k"
+
+
+def test_longer_groups_cost_delay_and_save_bytes(model_folder: Path, check_dir: Path, tmp_path: Path) -> None:
+    short = model_coder(f"ours={model_folder}", check_dir)
+    long = with_groups_of(4, short)
+    (one, *_), (four, *_) = (run(each, CLIPS[:1], tmp_path) for each in (short, long))
+    assert four.codec == f"{one.codec}-groups-4" and long.codec.family == "ours, groups of 4"
+    assert four.delay_ms > one.delay_ms + 1000 and four.bits < one.bits
+    assert four.measures == one.measures
 
 
 def test_a_run_continues_where_it_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
