@@ -103,7 +103,10 @@ def _add_measure(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=_measure)
     parser.add_argument("--data_dir", type=Path, required=True, help="corpus whose test speakers are used")
     parser.add_argument(
-        "--models", nargs="*", default=[], help="run id or its beginning, id/stage, hash or folder; LABEL= before it"
+        "--models",
+        nargs="*",
+        default=[],
+        help="run id or its beginning, id/stage, hash or folder; LABEL= before it, @KBPS after it",
     )
     parser.add_argument(
         "--peers", nargs="*", default=list(PEERS), help=f"names or patterns (default {' '.join(PEERS)})"

@@ -101,12 +101,14 @@ class ModelCoder:
         codec: what it is, for the record.
         losses: shares of groups that a Gilbert channel loses.
         burst: mean number of groups lost in a row.
+        kbps: of each file, for models of any rate; None for the model's own.
     """
 
     folder: Path
     codec: Codec
     losses: tuple[float, ...] = (0.0,)
     burst: float = 1.0
+    kbps: float | None = None
 
     def code(self, samples: Samples, cache_dir: Path) -> list[Version]:
         """See Coder."""
@@ -129,13 +131,13 @@ class ModelCoder:
     def _whole_file(self, path: Path, samples: Samples) -> bytes:
         if not path.is_file():
             signal = np.divide(samples, INT16_SCALE, dtype=np.float32)
-            atomic_write(path, nsc.encode(signal, load_alone(self.folder).codec))
+            atomic_write(path, nsc.encode(signal, load_alone(self.folder).coding, kbps=self.kbps))
         return path.read_bytes()
 
     def _decoded(self, data: bytes, loss: float, content: str) -> Samples:
         if loss:
             data = lose_groups(data, loss, self.burst, seed=int(content[:8], 16))
-        return to_int16(nsc.decode(data, load_alone(self.folder).codec).signal)
+        return to_int16(nsc.decode(data, load_alone(self.folder).coding).signal)
 
 
 def _is_intact(path: Path, length: int) -> bool:
@@ -167,7 +169,8 @@ def model_coder(name: str, check_dir: Path, losses: tuple[float, ...] = (0.0,), 
     """The coder of a saved model.
 
     Args:
-        name: as `runs.stages.find_model` takes it, with LABEL= before it or not; models of one label share a curve.
+        name: as `runs.stages.find_model` takes it, with LABEL= before it or not, and @KBPS after it for a rate of a
+            model of any rate; models of one label share a curve.
         check_dir: folder of runs.
         losses: shares of groups to lose.
         burst: mean number of groups lost in a row.
@@ -181,6 +184,7 @@ def model_coder(name: str, check_dir: Path, losses: tuple[float, ...] = (0.0,), 
     label, equals, wanted = name.rpartition("=")
     if equals and not label:
         raise UserError(f"expected LABEL=MODEL, found '{name}'; give a label or leave out the sign")
+    wanted, kbps = _model_and_rate(wanted)
     folder = find_model(wanted, check_dir)
     try:
         description = json.loads((folder / DESCRIPTION).read_text())
@@ -193,5 +197,19 @@ def model_coder(name: str, check_dir: Path, losses: tuple[float, ...] = (0.0,), 
         label = label or run.name
     family = label or f"{run.name.partition('_')[2] or 'model'} {folder.name} {digest}"
     shown = f"{family} {digest}" if label else family
-    codec = Codec(digest, shown, family, "model", high_pass, origin)
-    return ModelCoder(folder, codec, losses, burst)
+    if kbps is None:
+        return ModelCoder(folder, Codec(digest, shown, family, "model", high_pass, origin), losses, burst)
+    codec = Codec(f"{digest}-{kbps:g}", f"{family} {kbps:g}", family, "model", high_pass, origin)
+    return ModelCoder(folder, codec, losses, burst, kbps)
+
+
+def _model_and_rate(name: str) -> tuple[str, float | None]:
+    """MODEL or MODEL@KBPS in its parts."""
+    model, at, rate = name.rpartition("@")
+    if not at:
+        return name, None
+    try:
+        kbps = float(rate)
+    except ValueError:
+        raise UserError(f"expected MODEL@KBPS, found '{name}'; give a rate such as {model}@12") from None
+    return model, kbps

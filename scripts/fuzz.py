@@ -1,7 +1,7 @@
 """Hostile input until something breaks: files of every model that ships, models, audio headers; checksums are right.
 
-python scripts/fuzz.py --count 100000 --seed 7
-python scripts/fuzz.py --what models --count 1000
+python -m scripts.fuzz --count 100000 --seed 7
+python -m scripts.fuzz --what models --count 1000
 """
 
 from __future__ import annotations
@@ -17,8 +17,6 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
 from tqdm import tqdm
@@ -78,8 +76,8 @@ def fuzz(attempt: Try, count: int, seed: int) -> Summary:
 
 def streams(seed: int) -> Try:
     """Files of every cascade that ships, through the decoder."""
-    from fuzzing.streams import LONGEST_BLOCK, mutated, outcome
-    from fuzzing.targets import files_of, shipped_targets
+    from scripts.fuzzing.streams import LONGEST_BLOCK, mutated, outcome
+    from scripts.fuzzing.targets import files_of, shipped_targets
 
     models = shipped_targets()
     files, by_hash = files_of(models, np.random.default_rng(seed)), {model.digest: model for model in models}
@@ -88,7 +86,7 @@ def streams(seed: int) -> Try:
 
 def models(seed: int) -> Try:
     """Saved models, to the loader."""
-    from fuzzing.models import MutatedModels, outcome
+    from scripts.fuzzing.models import MutatedModels, outcome
 
     folder = next(path.parent for path in sorted(SHIPPED.glob("*/stages/*/model.json")))
     mutations = MutatedModels(folder, Path(tempfile.mkdtemp()) / "model")
@@ -97,7 +95,7 @@ def models(seed: int) -> Try:
 
 def sounds(seed: int) -> Try:
     """Recordings of all containers, to samples."""
-    from fuzzing.sounds import mutated, outcome, recordings
+    from scripts.fuzzing.sounds import mutated, outcome, recordings
 
     files = recordings()
     return lambda generator: outcome(mutated(files, generator))

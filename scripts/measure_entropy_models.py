@@ -1,6 +1,6 @@
 """Measures what better models of the symbols save: bits a frame of a saved model on test speech.
 
-python scripts/measure_entropy_models.py check/RUN/stages/first --data_dir ../shared/speech
+python -m scripts.measure_entropy_models check/RUN/stages/first --data_dir ../shared/speech
 
 static        one table a channel
 position      one table a channel and position
@@ -21,7 +21,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import numpy as np
 from numpy.typing import NDArray

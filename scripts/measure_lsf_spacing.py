@@ -1,6 +1,6 @@
 """Measures what a minimum LSF spacing costs in prediction gain and what it buys in stability.
 
-python scripts/measure_lsf_spacing.py ../shared/speech --files 300
+python -m scripts.measure_lsf_spacing ../shared/speech --files 300
 """
 
 import argparse
@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from tabulate import tabulate
 from tqdm import tqdm
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import lpc_utilities as lpc
 from constants import LPC_CONTEXT
 from network.front_end import lsf_codebook

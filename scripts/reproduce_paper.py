@@ -21,14 +21,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
 import numpy as np
 import soundfile
 from tabulate import tabulate
 
 from comparison.claims import TAKEN
-from comparison.published import PESQ_ON_TIMIT
+from comparison.peers.published import PESQ_ON_TIMIT
 from configs.config import Config, parse_flags
 from constants import HOP, SAMPLE_RATE
 from network.machine import import_tensorflow
@@ -286,9 +284,8 @@ def _best(rows: Sequence[Row], measure: str) -> list[tuple[float, float]]:
 
 def corpus_of(data_dir: Path, output: Path) -> Path:
     """The folder to train on: a TIMIT tree's own manifest of 300 and 50 speakers, or the folder itself."""
-    from timit_split import write_manifest
-
     from corpus.dataset import TIMIT_FILE, find_speech, is_packed
+    from scripts.timit_split import write_manifest
 
     if is_packed(data_dir) or (data_dir / "manifest.csv").is_file():
         return data_dir

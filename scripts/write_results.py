@@ -1,7 +1,7 @@
 """Writes the comparison's numbers, table and figure into the documents, so that these cannot differ from each other.
 
-python scripts/write_results.py --output report   # docs/results.json from a folder of results, then all that follows
-python scripts/write_results.py                   # docs/results.md and README.md from docs/results.json
+python -m scripts.write_results --output report   # docs/results.json from a folder of results, then all that follows
+python -m scripts.write_results                   # docs/results.md and README.md from docs/results.json
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from collections.abc import Sequence
 from fnmatch import fnmatch
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from comparison import tables
 from comparison.results import Store
 from comparison.rows import Row

@@ -138,13 +138,21 @@ def _load_spectral(description: Description, threads: int) -> Model:
     from nsc.entropy.spectral_coder import SpectralCoder
     from nsc.spectral.litert import LiteRtSpectralNetwork
     from nsc.spectral.model import SpectralModel
-    from nsc.spectral.network import SpectralSettings
+    from nsc.spectral.network import SpectralSettings, check_settings
 
     with _naming(description.folder):
         check_whole_numbers(description.settings, SPECTRAL_BOUNDS)
     settings = SpectralSettings(**description.settings)
+    with _naming(description.folder):
+        if settings.depth != description.depth:
+            raise UserError(f"depth: expected {description.depth} codecs, found {settings.depth}")
+        check_settings(settings)
+        coder = SpectralCoder.read(read_tables(description))
+        found = len(coder.codecs), len(coder.codecs[0].offsets)
+        if found != (settings.depth, settings.hop):
+            raise UserError(f"tables: expected {settings.depth} codecs of {settings.hop} bins, found {found}")
     network = LiteRtSpectralNetwork(partial(_read_graph, description), settings.depth, settings.hop, threads)
-    return SpectralModel(description.digest, settings, SpectralCoder.read(read_tables(description)), network)
+    return SpectralModel(description.digest, settings, coder, network)
 
 
 def _read_graph(description: Description, graph: str) -> bytes:

@@ -8,9 +8,9 @@ import struct
 import numpy as np
 import soundfile
 
-from fuzzing.choice import Generator, one_of
 from nsc.errors import UserError
 from nsc.recording import open_recording
+from scripts.fuzzing.choice import Generator, one_of
 
 HEADER = 100  # bytes that most changes fall into
 KINDS = (("WAV", "PCM_16"), ("WAV", "IMA_ADPCM"), ("FLAC", "PCM_16"), ("AIFF", "PCM_24"), ("AU", "FLOAT"))

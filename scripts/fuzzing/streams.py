@@ -6,14 +6,14 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from fuzzing.choice import Generator, one_of
-from fuzzing.targets import BrokenPromiseError, Target
 from nsc import format as bitstream
 from nsc.coding.decoder import Decoder
 from nsc.coding.interface import Signal
 from nsc.constants import SAMPLE_RATE
 from nsc.format import MOST_MISSING, BitstreamError, Info
 from nsc.format.version_1 import Header
+from scripts.fuzzing.choice import Generator, one_of
+from scripts.fuzzing.targets import BrokenPromiseError, Target
 
 EXTREMES = (0, 1, 2, 127, 128, 255, 256, 7679, 7680, 65_535, 1 << 24, 16_000 * 3600, 0xFFFFFFFE)
 MOST_EDITS = 4

@@ -3,9 +3,9 @@ import shlex
 from pathlib import Path
 
 import pytest
-from flag_table import with_table
 
 from configs.config import parse_flags
+from scripts.flag_table import with_table
 from tests.helpers.places import ROOT
 
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
@@ -20,7 +20,7 @@ def commands(document: Path) -> list[list[str]]:
 
 def test_the_flag_table_of_the_readme_is_that_of_the_code() -> None:
     readme = (ROOT / "README.md").read_text()
-    assert with_table(readme) == readme, "run scripts/flag_table.py --write"
+    assert with_table(readme) == readme, "run python -m scripts.flag_table --write"
 
 
 def test_every_test_that_the_ledger_names_exists() -> None:

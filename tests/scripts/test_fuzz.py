@@ -2,14 +2,14 @@
 
 from pathlib import Path
 
-import fuzz
 import numpy as np
 import pytest
-from fuzzing import models, streams
-from fuzzing.targets import Target, files_of, shipped_targets
 
 from nsc.entropy.symbol_coding import SymbolCoder
 from runs.saved_model import SavedModel, save_model
+from scripts import fuzz
+from scripts.fuzzing import models, streams
+from scripts.fuzzing.targets import Target, files_of, shipped_targets
 
 SEED = 20
 STREAMS, SOUNDS, MODELS = 2000, 1000, 60
