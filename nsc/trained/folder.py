@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nsc.errors import UserError
-from nsc.trained.check import MOST_BYTES, check_description, check_parts
+from nsc.trained.check import MOST_BYTES, check_description, check_parts, check_whole_numbers
 
 if TYPE_CHECKING:
     from nsc.coding.interface import Model
@@ -21,6 +21,16 @@ DESCRIPTION = "codec.json"
 LAYOUT = 1  # of the folder; raised when what it holds changes
 ENCODER, DECODER, TABLES, CARD = "encoder.tflite", "decoder.tflite", "tables.npz", "README.md"
 TRAINED = "model.json"  # what a training run leaves; it has to be exported first
+
+SPECTRAL_BOUNDS = {
+    "depth": (1, 63),
+    "hop": (32, 512),
+    "history": (0, 64),
+    "look_ahead": (0, 1),
+    "group_frames": (1, 16),
+    "offset": (0, 80),
+    "pre_emphasis": (0, 1),
+}
 
 
 @dataclass(frozen=True)
@@ -130,6 +140,8 @@ def _load_spectral(description: Description, threads: int) -> Model:
     from nsc.spectral.model import SpectralModel
     from nsc.spectral.network import SpectralSettings, check_settings
 
+    with _naming(description.folder):
+        check_whole_numbers(description.settings, SPECTRAL_BOUNDS)
     settings = SpectralSettings(**description.settings)
     with _naming(description.folder):
         if settings.depth != description.depth:

@@ -97,8 +97,8 @@ def test_no_folder_is_crowded() -> None:
 
 
 def test_no_file_changes_where_modules_are_found() -> None:
-    changing = [str(path) for path in ROOT.rglob("*.py") if "sys.path" + ".insert" in path.read_text()]
-    assert changing == []
+    files = [*FILES.values(), *(ROOT / "tests").rglob("*.py")]
+    assert [str(path) for path in files if "sys.path" + ".insert" in path.read_text()] == []
 
 
 @pytest.mark.parametrize("name", sorted(name for name in FILES if first(name) == "nsc"))
