@@ -29,7 +29,7 @@ import tensorflow as tf
 from configs.config import from_dict, read_experiment
 from constants import SAMPLE_RATE
 from corpus.dataset import PackedCorpus, SpeechFile, find_speech
-from network.feed_forward import NETWORK_BATCH
+from network.feed_forward import SIGNAL_BATCH
 from network.machine import prepare_machine
 from nsc.console import exit_status
 from nsc.trained.find import DEFAULT_MODEL
@@ -237,7 +237,7 @@ def _coding_rows(corpus: PackedCorpus, gated: StageTrainer, scratch: Path, turns
     signal = work.speech_of(files, CODED_SECONDS)
     encode, decode = work.file_coding(model, signal)
     seconds = {
-        f"symbols and back, gln, batches of {NETWORK_BATCH} frames": CODED_SECONDS,
+        f"symbols and back, gln, batches of {SIGNAL_BATCH} frames": CODED_SECONDS,
         f"to a file, {DEFAULT_MODEL}": CODED_SECONDS,
         f"from a file, {DEFAULT_MODEL}": CODED_SECONDS,
         f"evaluation with all measures, {DEFAULT_MODEL}": _duration(files[:EVALUATED_FILES]),
