@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from comparison import plots
 from comparison.listening_page import PICTURE_HOP, picture_top, spectrogram
 from constants import HOP, SAMPLE_RATE
+from nsc.coding.interface import Signal
 from nsc.entropy.coefficient_model import LARGEST_INDEX
 from utilities import load_speech
 
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
     from runs.saved_model import SavedModel
 
 MOST_BINS_NAMED = 12
-
-Signal = NDArray[np.float32]
 
 
 class Allocation(NamedTuple):
