@@ -27,13 +27,15 @@ def _run(arguments: Sequence[str]) -> None:
     if idle:
         console.log.info("without effect here: %s", "; ".join(idle))
     import_tensorflow()  # not before: mistakes in flags show at once
-    from training import modes
-
     prepare_machine(config.threads, deterministic=config.deterministic)
     if config.training_mode == 0:
-        modes.evaluate_saved(config, named)
+        from evaluation.mode import evaluate_saved
+
+        evaluate_saved(config, named)
     else:
-        modes.train(config, named)
+        from training.modes import train
+
+        train(config, named)
 
 
 if __name__ == "__main__":

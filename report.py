@@ -7,6 +7,7 @@ python report.py page
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import signal
 import sys
 from collections.abc import Sequence
@@ -102,7 +103,10 @@ def _add_measure(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=_measure)
     parser.add_argument("--data_dir", type=Path, required=True, help="corpus whose test speakers are used")
     parser.add_argument(
-        "--models", nargs="*", default=[], help="run id or its beginning, id/stage, hash or folder; LABEL= before it"
+        "--models",
+        nargs="*",
+        default=[],
+        help="run id or its beginning, id/stage, hash or folder; LABEL= before it, @KBPS after it",
     )
     parser.add_argument(
         "--peers", nargs="*", default=list(PEERS), help=f"names or patterns (default {' '.join(PEERS)})"
@@ -125,6 +129,8 @@ def _measure(options: argparse.Namespace) -> None:
     from comparison.peers.lyra import use_folder
 
     limit_threads()
+    if "visqol" in options.measures and not importlib.util.find_spec("numba"):
+        console.log.info("ViSQOL takes 9 times as long without numba: pip install 'neural-speech-coding[visqol]'")
     if options.lyra_dir:
         use_folder(options.lyra_dir)
     peers = _peers(options.peers)

@@ -1,19 +1,20 @@
 """Speech as samples, frames and gains, and the files that hold it, written whole or not at all."""
 
-import io
 from pathlib import Path
 
 import numpy as np
-import soundfile
 from numpy.typing import NDArray
 
 from constants import FRAME_LENGTH, HOP, OVERLAP, PRE_EMPHASIS, SAMPLE_RATE
-from nsc.atomic import atomic_write
-from nsc.audio import INT16_SCALE, reading_advice, to_int16
+from nsc.atomic import atomic_write, written_whole
+from nsc.audio import INT16_SCALE, to_int16
 from nsc.coding.filters import HIGH_PASS_HZ
 from nsc.coding.gains import frame_gains, gains_of, group_level, group_levels, level_indices
+from nsc.console import log
 from nsc.errors import UserError
 from nsc.format.version_1 import GROUP_LENGTH, number_of_frames
+from nsc.recording import open_recording
+from nsc.wav import write_wav
 
 __all__ = [
     "GROUP_LENGTH",
@@ -111,7 +112,7 @@ def high_pass_sections() -> NDArray[np.float64]:
 
 
 def load_speech(path: str | Path) -> NDArray[np.float32]:
-    """Read an audio file (wav, flac, ogg, NIST SPHERE) as 16 kHz mono.
+    """Read an audio file of any kind that `open_recording` takes as 16 kHz mono.
 
     Returns:
         Samples [round(n * 16000 / rate)] in [-1, 1]; channels are averaged, other rates resampled.
@@ -119,13 +120,13 @@ def load_speech(path: str | Path) -> NDArray[np.float32]:
     Raises:
         UserError: the file cannot be read, is empty or holds values that are not finite.
     """
+    recording = open_recording(Path(path), str(path))
+    for note in recording.notes:
+        log.info("%s: %s", path, note)
     try:
-        channels, rate = soundfile.read(path, dtype="float32", always_2d=True)
-    except (soundfile.SoundFileError, OSError, MemoryError) as error:  # a broken header may claim any length
-        raise UserError(reading_advice(Path(path), str(path), error)) from error
-    if not np.isfinite(channels).all():
-        raise UserError(f"{path}: expected finite samples, found NaN or infinity; leave the file out")
-    signal = resample(channels.mean(axis=1), rate)
+        signal = resample(np.concatenate(list(recording.blocks())), recording.rate)
+    except MemoryError:
+        raise UserError(f"{path}: expected speech that fits into memory, found too much; cut it") from None
     if not len(signal):
         raise UserError(f"{path}: expected speech, found no samples; leave the file out")
     return np.clip(signal, -1, 1)
@@ -144,6 +145,5 @@ def resample(signal: NDArray[np.float32], rate: int) -> NDArray[np.float32]:
 
 def save_speech(path: str | Path, signal: FloatArray) -> None:
     """Write samples [n] as a 16-bit mono WAV at 16 kHz, clipped to [-1, 1), creating folders on the way."""
-    wav = io.BytesIO()
-    soundfile.write(wav, to_int16(signal), SAMPLE_RATE, subtype="PCM_16", format="WAV")
-    atomic_write(path, wav.getvalue())
+    with written_whole(path) as file:
+        write_wav(file, [signal])

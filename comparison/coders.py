@@ -34,6 +34,7 @@ class Version(NamedTuple):
     """A decoded file at one layer and loss.
 
     layer: 0 for a peer. loss: share of groups lost. bits: of the file, or of a peer's packets. delay: in samples.
+    delay_ms: algorithmic delay.
     """
 
     layer: int
@@ -41,6 +42,7 @@ class Version(NamedTuple):
     bits: int
     delay: int
     decoded: Path
+    delay_ms: float = 0.0
 
 
 class Coder(Protocol):
@@ -80,14 +82,14 @@ class PeerCoder:
             peer.high_pass,
             commands=tuple(peer.commands()),
             versions=peer.versions(),
-            delay_ms=peer.delay_ms,
             waveform=peer.waveform,
         )
 
     def code(self, samples: Samples, cache_dir: Path) -> list[Version]:
         """See Coder."""
-        coded, path = baselines.code_cached(baselines.PEERS[self.name], samples, cache_dir)
-        return [Version(0, 0.0, coded.bits, coded.delay, path)]
+        peer = baselines.PEERS[self.name]
+        coded, path = baselines.code_cached(peer, samples, cache_dir)
+        return [Version(0, 0.0, coded.bits, coded.delay, path, peer.delay_ms)]
 
 
 @dataclass(frozen=True)
@@ -99,12 +101,14 @@ class ModelCoder:
         codec: what it is, for the record.
         losses: shares of groups that a Gilbert channel loses.
         burst: mean number of groups lost in a row.
+        kbps: of each file, for models of any rate; None for the model's own.
     """
 
     folder: Path
     codec: Codec
     losses: tuple[float, ...] = (0.0,)
     burst: float = 1.0
+    kbps: float | None = None
 
     def code(self, samples: Samples, cache_dir: Path) -> list[Version]:
         """See Coder."""
@@ -112,26 +116,28 @@ class ModelCoder:
         folder = cache_dir / self.codec.name
         whole = self._whole_file(folder / f"{content}.nsc", samples)
         versions = []
-        for layer in range(1, bitstream.unpack_header(whole).layers + 1):
+        header = bitstream.unpack_header(whole)
+        delay_ms = 1000 * header.delay_samples / SAMPLE_RATE
+        for layer in range(1, header.layers + 1):
             cut = folder / f"{content}-{layer}.nsc"
             atomic_write(cut, bitstream.truncate(whole, layer))
             for loss in self.losses:
                 decoded = cut.with_suffix(f".{loss:g}.{self.burst:g}.flac" if loss else ".flac")
                 if not _is_intact(decoded, len(samples)):
                     baselines.write_flac(decoded, self._decoded(cut.read_bytes(), loss, content))
-                versions.append(Version(layer, loss, 8 * cut.stat().st_size, 0, decoded))
+                versions.append(Version(layer, loss, 8 * cut.stat().st_size, 0, decoded, delay_ms))
         return versions
 
     def _whole_file(self, path: Path, samples: Samples) -> bytes:
         if not path.is_file():
             signal = np.divide(samples, INT16_SCALE, dtype=np.float32)
-            atomic_write(path, nsc.encode(signal, load_alone(self.folder).codec))
+            atomic_write(path, nsc.encode(signal, load_alone(self.folder).coding, kbps=self.kbps))
         return path.read_bytes()
 
     def _decoded(self, data: bytes, loss: float, content: str) -> Samples:
         if loss:
             data = lose_groups(data, loss, self.burst, seed=int(content[:8], 16))
-        return to_int16(nsc.decode(data, load_alone(self.folder).codec).signal)
+        return to_int16(nsc.decode(data, load_alone(self.folder).coding).signal)
 
 
 def _is_intact(path: Path, length: int) -> bool:
@@ -163,7 +169,8 @@ def model_coder(name: str, check_dir: Path, losses: tuple[float, ...] = (0.0,), 
     """The coder of a saved model.
 
     Args:
-        name: as `runs.stages.find_model` takes it, with LABEL= before it or not; models of one label share a curve.
+        name: as `runs.stages.find_model` takes it, with LABEL= before it or not, and @KBPS after it for a rate of a
+            model of any rate; models of one label share a curve.
         check_dir: folder of runs.
         losses: shares of groups to lose.
         burst: mean number of groups lost in a row.
@@ -177,6 +184,7 @@ def model_coder(name: str, check_dir: Path, losses: tuple[float, ...] = (0.0,), 
     label, equals, wanted = name.rpartition("=")
     if equals and not label:
         raise UserError(f"expected LABEL=MODEL, found '{name}'; give a label or leave out the sign")
+    wanted, kbps = _model_and_rate(wanted)
     folder = find_model(wanted, check_dir)
     try:
         description = json.loads((folder / DESCRIPTION).read_text())
@@ -188,9 +196,20 @@ def model_coder(name: str, check_dir: Path, losses: tuple[float, ...] = (0.0,), 
     if run.parent == SHIPPED:
         label = label or run.name
     family = label or f"{run.name.partition('_')[2] or 'model'} {folder.name} {digest}"
-    from nsc.coding.streaming import delay_samples
-
-    delay_ms = 1000 * delay_samples() / SAMPLE_RATE
     shown = f"{family} {digest}" if label else family
-    codec = Codec(digest, shown, family, "model", high_pass, origin, delay_ms=delay_ms)
-    return ModelCoder(folder, codec, losses, burst)
+    if kbps is None:
+        return ModelCoder(folder, Codec(digest, shown, family, "model", high_pass, origin), losses, burst)
+    codec = Codec(f"{digest}-{kbps:g}", f"{family} {kbps:g}", family, "model", high_pass, origin)
+    return ModelCoder(folder, codec, losses, burst, kbps)
+
+
+def _model_and_rate(name: str) -> tuple[str, float | None]:
+    """MODEL or MODEL@KBPS in its parts."""
+    model, at, rate = name.rpartition("@")
+    if not at:
+        return name, None
+    try:
+        kbps = float(rate)
+    except ValueError:
+        raise UserError(f"expected MODEL@KBPS, found '{name}'; give a rate such as {model}@12") from None
+    return model, kbps

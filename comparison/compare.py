@@ -64,6 +64,7 @@ class Task:
             seconds=len(samples) / SAMPLE_RATE,
             bits=version.bits,
             delay=version.delay,
+            delay_ms=version.delay_ms,
             decoded=str(version.decoded),
             measures=found.values,
             failures=found.failures,

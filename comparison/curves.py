@@ -60,6 +60,11 @@ class Point:
         """For people."""
         return f"{self.codec.label}, layer {self.layer}" if self.layer else self.codec.label
 
+    @property
+    def delay_ms(self) -> float:
+        """Algorithmic delay, 0 where it is not known."""
+        return max(result.delay_ms for result in self.results)
+
     def has(self, measure: str) -> bool:
         """Whether any file has a value."""
         return measure in self.intervals and math.isfinite(self.intervals[measure].mean)

@@ -8,6 +8,7 @@ from pathlib import Path
 from comparison import plots, tables
 from comparison.curves import Point, curves_of, losses_of, points_of, shown_measures
 from comparison.results import Store
+from comparison.summary import summary_of
 from utilities import atomic_write
 
 PLOTS, TABLE = "plots", "tables.md"
@@ -25,7 +26,7 @@ def draw_all(store: Store) -> list[Path]:
     curves = curves_of(points)
     folder = store.output / PLOTS
     pictures = [plots.draw_rate_distortion(curves, name, folder) for name in shown_measures(points)]
-    atomic_write(store.output / TABLE, tables.document(points, curves))
+    atomic_write(store.output / TABLE, tables.document(summary_of(store)))
     return [store.output / TABLE, *pictures, *_draw_losses(store, folder)]
 
 

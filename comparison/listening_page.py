@@ -229,6 +229,7 @@ def _flac(signal: Signal) -> str:
 
 def _decibels(signal: Signal) -> NDArray[np.float64]:
     """Log power [201, frames] of 25 ms every 10 ms."""
+    signal = np.pad(signal, (0, max(0, PICTURE_WINDOW - len(signal))))  # the shortest file is one window
     _, _, spectrum = scipy.signal.stft(signal, nperseg=PICTURE_WINDOW, noverlap=PICTURE_WINDOW - PICTURE_HOP)
     return 20 * np.log10(np.abs(spectrum) + 1e-9)
 
@@ -295,7 +296,7 @@ def chart_of(points: Sequence[Point], measures: Sequence[str]) -> dict[str, Any]
         for part in (parts if len(parts) > 2 else [""])
     }
     codecs = [
-        {"label": point.label, "family": families[id(point)], "kind": point.codec.kind, "delay": point.codec.delay_ms}
+        {"label": point.label, "family": families[id(point)], "kind": point.codec.kind, "delay": point.delay_ms}
         | {"fair": [name for name in measures if point.comparable(name)]}
         for point in points
     ]

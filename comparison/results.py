@@ -10,8 +10,9 @@ import os
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
+from nsc.console import log
 from nsc.errors import UserError
 from utilities import atomic_write
 
@@ -19,6 +20,9 @@ FOLDER = "results"
 PESQ_PAIR = ("pesq_wb", "pesq_wb_padded")
 PESQ_TOLERANCE = 0.3  # by which PESQ of one file may differ, plain and padded
 MISALIGNED = f"whose PESQ differs by more than {PESQ_TOLERANCE} with silence around"
+
+
+Record = TypeVar("Record", bound="Codec | Result")
 
 
 class Recording(NamedTuple):
@@ -42,7 +46,6 @@ class Codec:
         origin: run and stage of a model.
         commands: exact command lines of a peer.
         versions: of the programs that coded.
-        delay_ms: algorithmic delay in a conversation, 0 where it is not known.
         waveform: the decoder follows the waveform, so that waveform measures mean something.
     """
 
@@ -54,7 +57,6 @@ class Codec:
     origin: str = ""
     commands: tuple[str, ...] = ()
     versions: dict[str, str] = field(default_factory=dict)
-    delay_ms: float = 0.0
     waveform: bool = True
 
 
@@ -76,6 +78,7 @@ class Result:
         measures: value of each measure, nan where it failed.
         failures: why a measure has no value.
         error: why the file could not be coded at all.
+        delay_ms: algorithmic delay in a conversation, 0 where it is not known.
         sex: of the speaker, F or M; empty where the corpus does not say.
     """
 
@@ -93,6 +96,7 @@ class Result:
     failures: dict[str, str] = field(default_factory=dict)
     error: str = ""
     sex: str = ""
+    delay_ms: float = 0.0
 
     @property
     def collection(self) -> str:
@@ -124,13 +128,28 @@ class Result:
 
 
 def _parsed(line: str) -> Result | None:
-    """The result of a line; None for one that was torn by a crash."""
+    """The result of a line; None for one that was torn by a crash or edited."""
     try:
         values = json.loads(line)
         values["measures"] = {name: math.nan if each is None else each for name, each in values["measures"].items()}
-        return Result(**{each.name: values[each.name] for each in fields(Result) if each.name in values})
-    except (ValueError, KeyError, TypeError):
+        return _of_right_types(Result, {each.name: values[each.name] for each in fields(Result) if each.name in values})
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
+
+
+def _of_right_types(kind: type[Record], values: dict[str, Any]) -> Record:
+    """A record; raises TypeError where a value is not of the type that its field says."""
+    types = {"str": str, "int": int, "bool": bool, "float": (int, float)}
+    for each in fields(kind):
+        given = str(each.type)
+        if each.name in values and given in types and not isinstance(values[each.name], types[given]):  # type: ignore[arg-type]
+            raise TypeError(f"{each.name} is no {given}")
+        entries = values.get(each.name)
+        if given.startswith("dict[str, "):
+            inner = types[given.removeprefix("dict[str, ").removesuffix("]")]
+            if not isinstance(entries, dict) or not all(isinstance(entry, inner) for entry in entries.values()):  # type: ignore[arg-type]
+                raise TypeError(f"{each.name} is no table")
+    return kind(**values)
 
 
 class Store:
@@ -164,14 +183,18 @@ class Store:
     def of_codec(self, name: str) -> list[Result]:
         """The newest result of every file and layer; of faults only those that still stand."""
         path = self.folder / f"{name}.jsonl"
-        lines = path.read_text().splitlines() if path.is_file() else []
-        found = list({result.place: result for result in map(_parsed, lines) if result}.values())
+        lines = path.read_text(errors="replace").splitlines() if path.is_file() else []
+        parsed = [_parsed(line) for line in lines]
+        dropped = [number for number, result in enumerate(parsed, start=1) if result is None and lines[number - 1]]
+        if dropped:
+            log.info("dropped: damaged lines of %s (%s)", path, ", ".join(map(str, dropped)))
+        found = list({result.place: result for result in parsed if result}.values())
         coded = {(result.corpus, result.file) for result in found if not result.error}
         return [result for result in found if not result.error or (result.corpus, result.file) not in coded]
 
     def codecs(self) -> list[Codec]:
         """Models first, then peers, by name."""
-        found = [Codec(**json.loads(path.read_text())) for path in self.folder.glob("*.json")]
+        found = [codec for codec in map(_codec, sorted(self.folder.glob("*.json"))) if codec]
         return sorted(found, key=lambda codec: (codec.kind, codec.family, codec.label))
 
     def all(self) -> list[Result]:
@@ -199,6 +222,16 @@ class Store:
         path = self.output / "results.csv"
         atomic_write(path, buffer.getvalue())
         return path
+
+
+def _codec(path: Path) -> Codec | None:
+    """What a description says; None, and a line, for a damaged one."""
+    try:
+        values = json.loads(path.read_text())
+        return _of_right_types(Codec, values | {"versions": values.get("versions", {})})
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
+        log.info("dropped: %s, which describes no codec (%s)", path, error)
+        return None
 
 
 def _flat(result: Result, codec: Codec) -> dict[str, Any]:

@@ -100,7 +100,7 @@ def row_of(point: Point) -> Row:
         kind=point.codec.kind,
         layer=point.layer,
         kbps=point.kbps,
-        delay_ms=point.codec.delay_ms,
+        delay_ms=point.delay_ms,
         files=len(point.results),
         flagged=sum(result.misaligned for result in point.results),
         waveform=point.codec.waveform and not point.codec.high_pass,
@@ -137,9 +137,9 @@ class Versus:
     @classmethod
     def from_entry(cls, entry: Mapping[str, Any]) -> Self:
         """What `entry` wrote."""
-        found = entry["difference"]
-        intervals = _intervals({name: found[name] for name in ("everybody", "women", "men")})
-        return cls(**{**entry, "difference": Difference(**intervals, worst=_number(found["worst"]))})
+        *found, worst = entry["difference"]
+        intervals = _intervals(dict(zip(("everybody", "women", "men"), found, strict=True)))
+        return cls(**{**entry, "difference": Difference(**intervals, worst=_number(worst))})
 
 
 def differences_of(points: Sequence[Point], curves: Curves) -> list[Versus]:

@@ -13,8 +13,8 @@ from comparison.results import Recording
 from corpus.dataset import MANIFEST, SpeechFile, find_test_speech
 from nsc.console import log
 from nsc.errors import UserError
+from runs.heard import SPLITS, heard_among
 from runs.runs import find_run
-from training.modes import SPLITS, heard_among
 
 TIMIT_SPEAKER = re.compile(r"([FM])[A-Z]{3}\d", re.IGNORECASE)
 

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 
 from tabulate import tabulate
 
-from comparison.curves import MEASURES, Curves, Point, bd_rate, shown_measures
-from comparison.rows import SEXES, Row, Versus, differences_of, row_of
+from comparison.curves import MEASURES
+from comparison.rows import SEXES, Row, Versus
+from comparison.summary import BdRate, Summary
 from measures.measures import Interval
 
 NOTES = (
@@ -19,6 +20,14 @@ NOTES = (
     "specification."
 )
 NOTHING = "–"
+DIFFERENCE_NOTE = (
+    "Difference at equal rate, ours minus the other, speaker by speaker at the rate that ours took for that speaker, "
+    f"interpolated between the other's nearest rates ({NOTHING}: outside of its rates, or not to be compared):"
+)
+BD_NOTE = (
+    "BD-rate: how much more (+) or less (-) rate ours needs for equal quality, on average over the range that both "
+    f"reach ({NOTHING}: none, or a curve that does not rise):"
+)
 
 
 def interval_text(interval: Interval, digits: int, *, signed: bool = False) -> str:
@@ -52,7 +61,7 @@ def score_table(rows: Sequence[Row]) -> str:
     first = names[0] if names else ""
     headings = ["codec", "kbps", "delay ms", MEASURES[first].title, *SEXES.values(), "worst file"] if names else []
     headings += [MEASURES[name].title for name in names[1:]]
-    return _markdown([*headings, "flagged"], [_score_row(row, first, names[1:]) for row in rows])
+    return markdown([*headings, "flagged"], [_score_row(row, first, names[1:]) for row in rows])
 
 
 def _score_row(row: Row, first: str, others: Sequence[str]) -> list[str]:
@@ -93,7 +102,7 @@ def difference_table(found: Sequence[Versus]) -> str:
         ]
         for label, kbps, measure in ours
     ]
-    return _markdown(["ours", "kbps", "measure", *others], rows)
+    return markdown(["ours", "kbps", "measure", *others], rows)
 
 
 def _difference(found: Versus) -> str:
@@ -110,52 +119,34 @@ def _difference(found: Versus) -> str:
     return f"{text} ({notes})" if notes else text
 
 
-def bd_table(points: Sequence[Point], curves: Curves) -> str:
-    """BD-rate of each of our curves against each peer's."""
-    ours = [name for name, curve in curves.items() if curve[0].codec.kind == "model"]
-    peers = _peers(curves)
+def bd_table(found: Sequence[BdRate]) -> str:
+    """BD-rate of each of our curves against each of the others."""
+    others = list(dict.fromkeys(each.other for each in found))
+    cells = {(each.ours, each.measure, each.other): f"{each.percent:+.0f} %" for each in found}
     rows = [
-        [name, MEASURES[measure].title, *(_bd_text(bd_rate(curves[name], curves[peer], measure)) for peer in peers)]
-        for name in ours
-        for measure in shown_measures(points)
+        [name, MEASURES[measure].title, *(cells.get((name, measure, other), NOTHING) for other in others)]
+        for name, measure in dict.fromkeys((each.ours, each.measure) for each in found)
     ]
-    return _markdown(["ours", "measure", *peers], _without_empty(rows, 2))
+    return markdown(["ours", "measure", *others], rows)
 
 
-def _bd_text(value: float | None) -> str:
-    return NOTHING if value is None else f"{value:+.0f} %"
-
-
-def _without_empty(rows: list[list[str]], first: int) -> list[list[str]]:
-    return [row for row in rows if any(cell != NOTHING for cell in row[first:])]
-
-
-def _peers(curves: Curves) -> list[str]:
-    return [name for name, curve in curves.items() if curve[0].codec.kind == "peer" and len(curve) > 1]
-
-
-def document(points: Sequence[Point], curves: Curves) -> str:
+def document(summary: Summary) -> str:
     """All tables with the notes that belong to them."""
-    files = {result.file for point in points for result in point.results}
-    speakers = {result.speaker for point in points for result in point.results}
-    parts = [f"{len(files)} files of {len(speakers)} speakers. {NOTES}", score_table([*map(row_of, points)])]
-    if any(point.codec.kind == "model" for point in points) and _peers(curves):
-        parts += comparisons(differences_of(points, curves), bd_table(points, curves))
+    parts = [f"{summary.files} files of {summary.speakers} speakers. {NOTES}", score_table(summary.rows)]
+    if summary.differences:
+        parts += [DIFFERENCE_NOTE, difference_table(summary.differences)]
+    if summary.bd_rates:
+        parts += [BD_NOTE, bd_table(summary.bd_rates)]
     return "\n\n".join(parts) + "\n"
 
 
-def comparisons(found: Sequence[Versus], bd_rates: str) -> list[str]:
-    """The tables of our models against the others, each after its explanation."""
-    return [
-        "Difference at equal rate, ours minus the other, speaker by speaker at the rate that ours took for that "
-        f"speaker, interpolated between the other's nearest rates ({NOTHING}: outside of its rates, or not to be "
-        "compared):",
-        difference_table(found),
-        "BD-rate: how much more (+) or less (-) rate ours needs for equal quality, on average over the range that both "
-        f"reach ({NOTHING}: none, or a curve that does not rise):",
-        bd_rates,
-    ]
+def record(summary: Summary) -> str:
+    """How every other codec was run, and the releases of all programs."""
+    lines = [f"- {name}: " + ", then ".join(f"`{each}`" for each in calls) for name, calls in summary.commands.items()]
+    versions = ", ".join(f"{name} {version}" for name, version in summary.versions.items())
+    return "\n".join(lines) + f"\n\n{versions}\n"
 
 
-def _markdown(headers: list[str], rows: list[list[str]]) -> str:
+def markdown(headers: list[str], rows: list[list[str]]) -> str:
+    """A table."""
     return tabulate(rows, headers, "github", disable_numparse=True)

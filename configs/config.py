@@ -39,6 +39,7 @@ ABOVE_ZERO = (
     "adam_epsilon",
     "validation_files",
 )
+MOST_SHOWN = 80  # characters of a wrong value in a message
 BARE = ("new", "deterministic")
 SPECTRAL = "spectral"  # the kind of network that works on the lapped spectrum
 WINDOWS = ("sine", "kbd", "low_overlap")  # of the lapped transform
@@ -320,6 +321,11 @@ class Config:
     check_dir: str = option("check", "models", identity=False)
     doc_dir: str = option("doc", "journals", identity=False)
     output_dir: str = option("end2end_performance", "scores and decoded test files", identity=False)
+    rates: tuple[float, ...] = option(
+        (),
+        "mode 0: kbps at which files are coded, such as '6 9 12 16 24', for models of any rate; empty: the model's own",
+        identity=False,
+    )
     max_files: int = option(0, "mode 0: score at most so many test files; 0: all", identity=False)
     threads: int = option(0, "threads within an operation; 0: TensorFlow's choice", identity=False)
     deterministic: bool = option(
@@ -400,7 +406,7 @@ def from_dict(values: Mapping[str, Any], *, origin: str) -> Config:
     names = {flag: name for name, flag in _flags().items()}
     for key in values:
         if key not in names:
-            raise UserError(f"{origin}: unknown key '{key}'{_nearest(key, names)}")
+            raise UserError(f"{origin}: unknown key '{brief(key)}'{_nearest(key, names)}")
     types = get_type_hints(Config)
     fields = {names[key]: _convert(value, types[names[key]], f"{origin}: {key}") for key, value in values.items()}
     return Config(**fields)
@@ -409,7 +415,7 @@ def from_dict(values: Mapping[str, Any], *, origin: str) -> Config:
 def read_experiment(path: Path) -> dict[str, Any]:
     """The options that an experiment file (TOML) names, by their flags' spelling."""
     try:
-        return tomllib.loads(path.read_text())
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         known = ", ".join(sorted(file.stem for file in QUICKSTART.parent.glob("*.toml")))
         raise UserError(f"no experiment file {path}; configs/ holds {known}") from None
@@ -503,6 +509,15 @@ def _plain(value: Any) -> Any:
     return value
 
 
+def brief(value: Any) -> str:
+    """A value in a message: files may hold ones of any length."""
+    try:
+        text = repr(value) if isinstance(value, float) else str(value)
+    except ValueError:  # Python does not print whole numbers of more than 4300 digits
+        text = "a very large number"
+    return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]} ..."
+
+
 def shown(value: Any) -> str:
     """A value as a user would type it."""
     if isinstance(value, (tuple, list)):
@@ -572,12 +587,12 @@ def _convert(value: Any, kind: Any, where: str) -> Any:
     try:
         return convert(value)
     except (TypeError, ValueError, OverflowError):
-        raise UserError(f"{where} takes {expected}, found '{value}'") from None
+        raise UserError(f"{where} takes {expected}, found '{brief(value)}'") from None
 
 
 def _require(condition: bool, name: str, expected: str, value: Any) -> None:
     if not condition:
-        raise UserError(f"--{_flags()[name]} takes {expected}, found {shown(value)}")
+        raise UserError(f"--{_flags()[name]} takes {expected}, found {brief(shown(value))}")
 
 
 def _check(config: Config) -> None:
@@ -633,6 +648,8 @@ def _check_spectral(config: Config) -> None:
         values = getattr(config, name)
         in_range = len(values) > 0 and all(0 < value <= most for value in values)
         _require(in_range, name, f"whole numbers from 1 to {most}", values)
+    positive = all(0 < each < math.inf for each in config.rates)
+    _require(positive, "rates", "numbers above 0 such as '6 9 12'", config.rates)
     kbps = config.rate_range
     rising = len(kbps) == 2 and 0 < kbps[0] < kbps[1]
     _require(not kbps or rising, "rate_range", "two rising numbers such as '6 32', or none", kbps)

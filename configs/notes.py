@@ -72,6 +72,7 @@ RULES = (
             "step_power",
             "step_start",
             "rate_range",
+            "level_weight",
         ),
         lambda config: config.block != SPECTRAL,
         "it is for --resnet_type spectral",

@@ -1,17 +1,15 @@
 """From a folder of speech to batches of frames: splits by speaker, packed files, frames cut on the fly."""
 
-import csv
 import hashlib
 import itertools
 import json
 import os
 import re
-import shutil
 import weakref
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -33,6 +31,9 @@ from constants import (
     OVERLAP,
     SAMPLE_RATE,
 )
+from corpus.manifest import read_rows
+from corpus.walk import audio_paths
+from nsc.atomic import folder_written_whole
 from nsc.errors import UserError
 from utilities import (
     INT16_SCALE,
@@ -51,7 +52,7 @@ SPLITS = ("train", "val", "test")
 MANIFEST = "manifest.csv"
 MANIFEST_COLUMNS = ("path", "speaker", "split")
 SHARDS = "shards.json"  # what makes a folder a packed corpus, see shards.py
-AUDIO_SUFFIXES = (".wav", ".flac", ".ogg")
+SPLIT_FOLDERS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "dev": "val", "test": "test"}
 TEST_SHARE = 0.12  # of the speakers, where the corpus has no split of its own
 VALIDATION_SHARE = 0.08  # of the speakers
 
@@ -62,7 +63,7 @@ SHARDS_ENTRIES = ("gain", "hours", "speakers", "left_out", "held_out", "shards")
 DELETE = "delete this folder and try again"
 DAMAGED = f"expected packed speech, found a damaged file; {DELETE}"
 VERIFIED_AT_ONCE = 1 << 22  # bytes of a recording that are checksummed at a time
-PACK_AGAIN = "run scripts/pack_corpus.py again"
+PACK_AGAIN = "run python -m scripts.pack_corpus again"
 FILES_AT_ONCE = 32  # decoded files held in memory while packing
 HIGH_PASS_WARM_UP = 2048  # samples; the 50 Hz filter has forgotten its start by 240 dB
 PREFETCHED_BATCHES = 4
@@ -89,9 +90,10 @@ def find_speech(
     """List the recordings of a corpus with splits that share no speaker, sorted by path.
 
     Args:
-        data_dir: a folder with manifest.csv (path, speaker, split), a TIMIT tree, or a folder of wav, flac or
-            ogg with a folder per speaker (LibriSpeech and VCTK as they are). Of a packed corpus, whose splits were
-            chosen when it was packed, the recordings held out, and for the training speech its shards.
+        data_dir: a folder with manifest.csv (path, speaker, split), a TIMIT tree, folders train, test and perhaps
+            val, or a folder of audio files with a folder per speaker (LibriSpeech and VCTK as they are). Of a packed
+            corpus, whose splits were chosen when it was packed, the recordings held out, and for the training speech
+            its shards.
         sa_sentences: TIMIT only: keep SA1 and SA2, which all speakers read.
         seed: chooses the speakers of each split, where the corpus does not.
         validation_speakers: number of validation speakers; by default 8 % of the speakers, at least one.
@@ -107,8 +109,13 @@ def find_speech(
         files = _manifest_files(data_dir / MANIFEST)
     else:
         paths = _wanted_paths(data_dir, sa_sentences)
+        own = {} if _is_whole_timit(paths) else _own_splits(paths, data_dir)
         choose = _timit_files if _is_whole_timit(paths) else _foldered_files
-        files = choose(paths, data_dir, seed, validation_speakers)
+        files = (
+            _sorted_files(own, data_dir, seed, validation_speakers)
+            if own
+            else choose(paths, data_dir, seed, validation_speakers)
+        )
     _check_disjoint(files)
     return sorted(files, key=lambda file: file.path)
 
@@ -126,7 +133,7 @@ def find_test_speech(data_dir: str | Path, *, sa_sentences: bool = True) -> list
     data_dir = _existing_folder(data_dir)
     has_manifest = is_packed(data_dir) or (data_dir / MANIFEST).is_file()
     paths = [] if has_manifest else _wanted_paths(data_dir, sa_sentences)
-    if not has_manifest and not _is_whole_timit(paths):
+    if not has_manifest and not _is_whole_timit(paths) and not _own_splits(paths, data_dir):
         return [SpeechFile(path, _speaker(path, data_dir) or data_dir.resolve().name, "test") for path in paths]
     files = [file for file in find_speech(data_dir, sa_sentences=sa_sentences) if file.split == "test"]
     if not files:
@@ -196,26 +203,17 @@ def _is_whole_timit(paths: Sequence[Path]) -> bool:
 
 
 def _audio_paths(data_dir: Path) -> list[Path]:
-    """All audio files below a folder; of SA1.WAV and its converted copy SA1.WAV.wav only the copy."""
-    chosen: dict[str, Path] = {}
-    for folder, folders, names in os.walk(data_dir, followlinks=True):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        for name in sorted(names, key=len):
-            if name.lower().endswith(AUDIO_SUFFIXES) and not name.startswith("."):
-                utterance = re.sub(r"(\.wav)+$", "", name, flags=re.IGNORECASE)
-                chosen[os.path.join(folder, utterance)] = Path(folder, name)
-    if not chosen:
-        raise UserError(f"{data_dir}: expected wav, flac or ogg files, found none; give --data_dir a folder of speech")
-    return sorted(chosen.values())
+    found = audio_paths(data_dir)
+    if not found:
+        raise UserError(
+            f"{data_dir}: expected wav, flac or ogg files, found none, nor others that can be read; give --data_dir a"
+            " folder of speech"
+        )
+    return found
 
 
 def _manifest_files(manifest: Path) -> list[SpeechFile]:
-    with manifest.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file)
-        missing = [column for column in MANIFEST_COLUMNS if column not in (reader.fieldnames or ())]
-        if missing:
-            raise UserError(f"{manifest}: expected columns path,speaker,split, found no {missing[0]}; add it")
-        files = [_manifest_file(manifest, reader.line_num, row) for row in reader]
+    files = [_manifest_file(manifest, line, row) for line, row in read_rows(manifest, MANIFEST_COLUMNS)]
     if not files:
         raise UserError(f"{manifest}: expected one line per recording, found none; list the recordings")
     absent = [file.path for file in files if not file.path.is_file()]
@@ -227,12 +225,43 @@ def _manifest_files(manifest: Path) -> list[SpeechFile]:
 
 
 def _manifest_file(manifest: Path, line: int, row: dict[str, str]) -> SpeechFile:
-    path, speaker, split = ((row[column] or "").strip() for column in MANIFEST_COLUMNS)
+    path, speaker, split = (row[column] for column in MANIFEST_COLUMNS)
     if not path or not speaker:
         raise UserError(f"{manifest}, line {line}: expected a path and a speaker, found an empty field; fill it in")
     if split not in SPLITS:
         raise UserError(f"{manifest}, line {line}: expected split train, val or test, found '{split}'; change it")
     return SpeechFile(manifest.parent / path, speaker, split)
+
+
+def _own_splits(paths: Sequence[Path], data_dir: Path) -> dict[Path, str]:
+    """The split of each file of a corpus sorted into folders train, test and perhaps val; of other ones none."""
+    folders = {path: path.relative_to(data_dir).parts[0].lower() for path in paths}
+    splits = {path: SPLIT_FOLDERS[name] for path, name in folders.items() if name in SPLIT_FOLDERS}
+    whole = len(splits) == len(paths) and {"train", "test"} <= set(splits.values())
+    return splits if whole else {}
+
+
+def _sorted_files(
+    splits: dict[Path, str], data_dir: Path, seed: int, validation_speakers: int | None
+) -> list[SpeechFile]:
+    """Keep a corpus's own folders train, val and test; without val hold validation speakers out of train."""
+    # recordings in no speaker's folder count as one speaker's
+    inside = {path: data_dir / path.relative_to(data_dir).parts[0] for path in splits}
+    speaker_of = {path: _speaker(path, inside[path]) or f"{split} speaker" for path, split in splits.items()}
+    held_out: set[str] = set()
+    if "val" not in splits.values():
+        speakers = _shuffled({speaker_of[path] for path, split in splits.items() if split == "train"}, seed)
+        count = _validation_count(len(speakers), validation_speakers)
+        if count >= len(speakers):
+            raise UserError(
+                f"{data_dir}: expected more than {count} speakers in train, found {len(speakers)}; add a folder val, or"
+                " a folder per speaker"
+            )
+        held_out = set(speakers[:count])
+    return [
+        SpeechFile(path, speaker_of[path], "val" if split == "train" and speaker_of[path] in held_out else split)
+        for path, split in splits.items()
+    ]
 
 
 def _timit_files(paths: Sequence[Path], data_dir: Path, seed: int, validation_speakers: int | None) -> list[SpeechFile]:
@@ -345,6 +374,9 @@ class Corpus(Protocol):
     def speakers(self) -> dict[str, int]:
         """Number of speakers of each split."""
 
+    def twins(self) -> list[tuple[SpeechFile, SpeechFile]]:
+        """Pairs of recordings with the same samples in two splits."""
+
     def checksums(self) -> dict[str, str]:
         """What tells that the samples are the same: a checksum by recording, or by shard."""
 
@@ -407,7 +439,8 @@ class PackedCorpus:
         """
         folder = Path(cache_dir) / _packed_name(files, gain_mode)
         if not folder.is_dir():
-            _pack_into(folder, files, gain_mode)
+            with suppress(FileExistsError):  # another process was faster
+                _pack_into(folder, files, gain_mode)
         return cls(folder)
 
     def read_ahead(self) -> None:
@@ -426,6 +459,28 @@ class PackedCorpus:
     def checksums(self) -> dict[str, str]:
         """CRC-32 of the samples of each recording, by its path."""
         return {str(file.path): f"{checksum:08x}" for file, checksum in zip(self._files, self._checksums, strict=True)}
+
+    def twins(self) -> list[tuple[SpeechFile, SpeechFile]]:
+        """Pairs of recordings with the same samples in two splits."""
+        rows_of: dict[tuple[int, int], list[int]] = {}
+        for row, (_, key) in enumerate(self.sample_keys()):
+            rows_of.setdefault(key, []).append(row)
+        pairs = ((rows[0], other) for rows in rows_of.values() for other in rows[1:])
+        return [
+            (self._files[one], self._files[other])
+            for one, other in pairs
+            if self._files[one].split != self._files[other].split and self._same_samples(one, other)
+        ]
+
+    def sample_keys(self) -> list[tuple[SpeechFile, tuple[int, int]]]:
+        """Every recording with the checksum and the number of its samples, which tell it from others."""
+        return list(zip(self._files, zip(self._checksums.tolist(), self._lengths.tolist(), strict=True), strict=True))
+
+    def _same_samples(self, one: int, other: int) -> bool:
+        length = int(self._lengths[one])
+        rows, starts = np.array([one, other]), range(0, length, VERIFIED_AT_ONCE)
+        pieces = (self._read(rows, np.array([start, start]), min(VERIFIED_AT_ONCE, length - start)) for start in starts)
+        return all(np.array_equal(*piece) for piece in pieces)
 
     def seconds(self, split: str) -> float:
         """Duration of one split in seconds."""
@@ -593,10 +648,13 @@ def _decode(path: Path, gain_mode: str) -> _Decoded | str:
     return f"{path}: {fault}" if fault else _Decoded(samples, group_levels(signal, gain_mode))
 
 
-def fault_of(file: SpeechFile, gain_mode: str) -> str:
-    """One line that says why a file is of no use for training or scoring, or nothing."""
+def checked_file(file: SpeechFile, gain_mode: str) -> tuple[str, tuple[int, int] | None]:
+    """One line that says why a file is of no use for training or scoring, or nothing; and the key of its samples."""
     decoded = _decode(file.path, gain_mode)
-    return decoded if isinstance(decoded, str) else ""
+    if isinstance(decoded, str):
+        return decoded, None
+    data = decoded.samples.astype("<i2").tobytes()
+    return "", (zlib.crc32(data), len(decoded.samples))
 
 
 def _unusable(signal: NDArray[np.float32]) -> str:
@@ -610,16 +668,8 @@ def _unusable(signal: NDArray[np.float32]) -> str:
 
 def _pack_into(folder: Path, files: Sequence[SpeechFile], gain_mode: str) -> None:
     """Write samples and index into a folder beside `folder` and rename it."""
-    beside = folder.with_name(f".{folder.name}.{os.getpid()}.part")
-    beside.mkdir(parents=True, exist_ok=True)
-    try:
-        _write_packed(beside, files, gain_mode)
-        beside.rename(folder)
-    except OSError:
-        if not folder.is_dir():  # otherwise another process was faster with the same files
-            raise
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
+    with folder_written_whole(folder) as unfinished:
+        _write_packed(unfinished, files, gain_mode)
 
 
 def _write_packed(folder: Path, files: Sequence[SpeechFile], gain_mode: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import os
 import shutil
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -19,7 +20,7 @@ import soundfile
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from constants import FRAMES_PER_GROUP, LPC_WINDOW_LENGTH
+from constants import FRAMES_PER_GROUP, LPC_WINDOW_LENGTH, SAMPLE_RATE
 from corpus.dataset import (
     PACK_AGAIN,
     PACKING_FORMAT,
@@ -29,14 +30,14 @@ from corpus.dataset import (
     PackedCorpus,
     Shuffle,
     SpeechFile,
-    fault_of,
+    checked_file,
     find_speech,
     generator_of,
     is_packed,
     read_shards,
 )
 from nsc.errors import UserError
-from utilities import atomic_write
+from utilities import atomic_write, load_speech
 
 OPEN_SHARDS = 8  # shuffled together: 16 hours of speech, whose order takes 15 MB and whose samples 1.8 GB of page cache
 RUN_LENGTHS = tuple(length for length in range(1, FRAMES_PER_GROUP + 1) if FRAMES_PER_GROUP % length == 0)
@@ -92,6 +93,10 @@ class ShardedCorpus:
     def speakers(self) -> dict[str, int]:
         """Number of speakers of each split."""
         return self._manifest["speakers"]
+
+    def twins(self) -> list[tuple[SpeechFile, SpeechFile]]:
+        """None: `pack_shards` looks for them, which sees all samples."""
+        return []
 
     def checksums(self) -> dict[str, str]:
         """CRC-32 of the index of each shard, which holds those of its recordings."""
@@ -203,7 +208,9 @@ def pack_shards(packing: Packing, output: Path, processes: int = 1) -> dict[str,
     held_out = [file for file in files if file.split != "train"]
     with _mapping(processes) as run:
         shards = list(run(partial(_pack_shard, output=output, gain=packing.gain), parts, "packing shards"))
-        faults = list(run(partial(fault_of, gain_mode=packing.gain), held_out, "checking what is held out"))
+        checked = list(run(partial(checked_file, gain_mode=packing.gain), held_out, "checking what is held out"))
+    faults = [fault for fault, _ in checked]
+    _refuse_twins(shards, output, {key: file for file, (_, key) in zip(held_out, checked, strict=True) if key})
     for unfinished in output.glob(".packed-*.part"):
         shutil.rmtree(unfinished, ignore_errors=True)
     usable = [file for file, fault in zip(held_out, faults, strict=True) if not fault]
@@ -219,6 +226,18 @@ def pack_shards(packing: Packing, output: Path, processes: int = 1) -> dict[str,
         held_out=[[str(file.path), file.speaker, file.split] for file in usable],
         shards=[{"name": shard.name, "bytes": shard.sizes, "runs": shard.runs} for shard in shards],
     )
+
+
+def _refuse_twins(shards: Sequence[_Shard], output: Path, held_out: dict[tuple[int, int], SpeechFile]) -> None:
+    """Raises UserError where a recording that is held out is one of the training recordings, too."""
+    for shard in shards:
+        for file, key in PackedCorpus(output / shard.name).sample_keys():
+            if key in held_out:
+                other = held_out[key]
+                raise UserError(
+                    f"expected every recording in one split, found the same samples in {file.split} ({file.path}) and"
+                    f" {other.split} ({other.path}); take one of them out"
+                )
 
 
 def _check_output(packing: Packing, output: Path) -> None:
@@ -257,8 +276,10 @@ def _shares(files: Sequence[SpeechFile], packing: Packing) -> list[list[SpeechFi
 def _seconds(file: SpeechFile) -> float:
     """Duration by the file's header; none of a file that packing will name among those left out."""
     try:
-        return soundfile.info(file.path).duration
-    except (soundfile.SoundFileError, OSError):
+        found = soundfile.info(os.fsencode(file.path))
+        # a stream's header does not know its length
+        return found.duration if found.frames < 1 << 40 else len(load_speech(file.path)) / SAMPLE_RATE
+    except (soundfile.SoundFileError, OSError, UserError):
         return 0.0
 
 

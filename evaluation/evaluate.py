@@ -14,33 +14,30 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from tabulate import tabulate
 from tqdm import tqdm
 
 import nsc
 from constants import SAMPLE_RATE
 from corpus.dataset import SpeechFile
-from evaluation.honesty import TrainingEstimate, gap, honesty_line
+from evaluation.file_coders import CodedFile, file_coder
+from evaluation.honesty import gap, honesty_line, training_estimate
 from measures.measures import MEASURES, mean_with_interval, score_files
-from network.entropy_model import paper_style_kbps
 from nsc import format as bitstream
-from nsc.coding.cascade import file_symbols
 from nsc.coding.interface import Signal
-from nsc.entropy.context_model import Symbols, frame_code_lengths, read_models
 from nsc.errors import UserError
 from runs.saved_model import SavedModel
 from utilities import atomic_write, load_speech, number_of_frames, save_speech
 
 RATES = ("kbps", "payload_kbps", "ideal_kbps", "training_kbps", "paper_style_kbps")
-CODEC = "codec"  # how the names of the codecs' parts begin
 SHORTEST = SAMPLE_RATE // 4  # samples; PESQ needs a quarter of a second
 
 
 @dataclass
 class FileResult:
-    """One file at one depth.
+    """One file at one rate and depth.
 
+    asked_kbps: of models for any rate, what was asked for; nan for the model's own rate.
     written, decoded: paths of the .nsc file and of the speech decoded from it within the output folder.
     kbps: all bytes of the .nsc file over its duration, 1000 bits a second.
     payload_kbps: bytes of LPC and codes over the duration. ideal_kbps: their ideal code length.
@@ -62,6 +59,7 @@ class FileResult:
     bits: dict[str, float]
     entropies: dict[str, float]
     byte_counts: dict[str, int]
+    asked_kbps: float = math.nan
     training_kbps: float = math.nan
     measures: dict[str, float] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
@@ -75,13 +73,17 @@ class FileResult:
         return flat | {"failures": "; ".join(self.failures.values())}
 
 
-def evaluate(model: SavedModel, files: Sequence[SpeechFile], folder: Path) -> list[FileResult]:
-    """Codes every file, writes the .nsc file and the speech decoded from it at every depth, and scores it.
+def evaluate(
+    model: SavedModel, files: Sequence[SpeechFile], folder: Path, rates: Sequence[float] = ()
+) -> list[FileResult]:
+    """Codes every file, writes the .nsc file and the speech decoded from it at every rate and depth, and scores it.
 
     Args:
         model: a stage of a saved run.
         files: speech of speakers that the model was not trained on.
-        folder: gets depth_1/, depth_2/ ... with .nsc and decoded files, scores.csv and summary.json.
+        folder: gets depth_1/, depth_2/ ... (in kbps_6/, kbps_9/ ... if rates are given) with .nsc and decoded files,
+            scores.csv and summary.json.
+        rates: kbps to code at, for models of any rate; none for the model's own.
 
     Raises:
         UserError: none of the files can be used.
@@ -89,11 +91,11 @@ def evaluate(model: SavedModel, files: Sequence[SpeechFile], folder: Path) -> li
     results: list[FileResult] = []
     references: list[Signal] = []
     left_out: list[str] = []
-    coder, estimate = _FileCoder(model, folder), TrainingEstimate(model.cascade)
+    coder, estimate = file_coder(model, rates), training_estimate(model.cascade)
     for file, name in tqdm(list(zip(files, output_names(files), strict=True)), "coding", unit="file", disable=None):
         try:
             signal = _load_measurable(file.path)
-            coded = coder.code(file, name, signal)
+            coded = [_result(each, file, name, len(signal), model, folder) for each in coder.code(signal)]
         except UserError as error:
             left_out.append(str(error))
             tqdm.write(f"left out: {error}", file=sys.stderr)
@@ -108,7 +110,8 @@ def evaluate(model: SavedModel, files: Sequence[SpeechFile], folder: Path) -> li
     )
     for each, found in zip(results, scores, strict=True):
         each.measures, each.failures = found.values, found.failures
-        each.training_kbps = _training_kbps(each, estimate.bits())
+        if math.isnan(each.training_kbps):
+            each.training_kbps = _training_kbps(each, estimate.bits())
     _write(results, left_out, model, folder)
     return results
 
@@ -138,53 +141,19 @@ def _file_name(text: str) -> str:
     return re.sub(r"[^\w+.-]|^\.+", "-", text)
 
 
-class _FileCoder:
-    """Codes files with a model and measures what they cost."""
-
-    def __init__(self, model: SavedModel, folder: Path) -> None:
-        self._model = model
-        self._models = read_models(model.tables)
-        self._folder = folder
-
-    def code(self, file: SpeechFile, name: str, signal: Signal) -> list[FileResult]:
-        """Results of every depth, without scores."""
-        data = nsc.encode(signal, self._model.codec)
-        symbols = file_symbols(data, self._model.codec)
-        lengths = frame_code_lengths(self._models, symbols)
-        seconds = len(signal) / SAMPLE_RATE
-        results = []
-        for depth in range(1, len(self._model.cascade.codecs) + 1):
-            cut = bitstream.truncate(data, depth)
-            output = f"depth_{depth}/{name}"
-            written = self._write(cut, output)
-            rates = _rates(cut, symbols, lengths, seconds)
-            results.append(FileResult(str(file.path), file.speaker, depth, seconds, written, output, **rates))
-        return results
-
-    def _write(self, data: bytes, output: str) -> str:
-        """Writes an .nsc file and beside it the speech decoded from it; returns the former's path."""
-        written = str(Path(output).with_suffix(bitstream.SUFFIX))
-        atomic_write(self._folder / written, data)
-        save_speech(self._folder / output, nsc.decode(data, self._model.codec).signal)
-        return written
-
-
-def _rates(
-    data: bytes, symbols: Mapping[str, Symbols], lengths: Mapping[str, NDArray[np.float64]], seconds: float
-) -> dict[str, Any]:
-    """All that a result says of rates, from an .nsc file and what is known of its symbols at full depth."""
-    byte_counts = {name: size for name, size in nsc.info(data).bytes.items() if name != "damaged"}
-    parts = [name for name in symbols if name in byte_counts]
-    bits = {name: float(lengths[name].mean()) for name in parts}
-    return {
-        "kbps": 8 * len(data) / seconds / 1000,
-        "payload_kbps": 8 * sum(byte_counts[name] for name in parts) / seconds / 1000,
-        "ideal_kbps": sum(float(lengths[name].sum()) for name in parts) / seconds / 1000,
-        "paper_style_kbps": paper_style_kbps([symbols[name] for name in parts if name.startswith(CODEC)]),
-        "bits": bits,
-        "entropies": {name: value / symbols[name][0].size for name, value in bits.items()},
-        "byte_counts": byte_counts,
-    }
+def _result(
+    coded: CodedFile, file: SpeechFile, name: str, num_samples: int, model: SavedModel, folder: Path
+) -> FileResult:
+    """Writes an .nsc file and beside it the speech decoded from it; what is known of it without scores."""
+    place = "" if math.isnan(coded.asked_kbps) else f"kbps_{coded.asked_kbps:g}/"
+    output = f"{place}depth_{coded.depth}/{name}"
+    written = str(Path(output).with_suffix(bitstream.SUFFIX))
+    atomic_write(folder / written, coded.data)
+    save_speech(folder / output, nsc.decode(coded.data, model.coding).signal)
+    seconds = num_samples / SAMPLE_RATE
+    return FileResult(
+        str(file.path), file.speaker, coded.depth, seconds, written, output, asked_kbps=coded.asked_kbps, **coded.rates
+    )
 
 
 def _training_kbps(result: FileResult, bits: Mapping[str, float]) -> float:
@@ -194,8 +163,11 @@ def _training_kbps(result: FileResult, bits: Mapping[str, float]) -> float:
 
 
 def summary(results: Sequence[FileResult]) -> list[dict[str, Any]]:
-    """One row a depth: rates weighted by duration, measures as mean over speakers with their 95 % interval."""
-    return [_depth_summary([each for each in results if each.depth == depth]) for depth in _depths(results)]
+    """One row per rate and depth: rates weighted by duration, measures as mean over speakers with 95 % intervals."""
+    groups: dict[tuple[str, int], list[FileResult]] = {}
+    for each in sorted(results, key=lambda each: (each.asked_kbps, each.depth)):
+        groups.setdefault((str(each.asked_kbps), each.depth), []).append(each)
+    return [_depth_summary(group) for group in groups.values()]
 
 
 def _depth_summary(results: Sequence[FileResult]) -> dict[str, Any]:
@@ -206,6 +178,7 @@ def _depth_summary(results: Sequence[FileResult]) -> dict[str, Any]:
         return float(np.average(values, weights=seconds))
 
     row: dict[str, Any] = {
+        "asked_kbps": results[0].asked_kbps,
         "depth": results[0].depth,
         "files": len(results),
         "speakers": len(set(speakers)),
@@ -236,7 +209,7 @@ def table(results: Sequence[FileResult]) -> str:
             {
                 "depth": row["depth"],
                 "kbps": f"{row['kbps']:.2f}",
-                "paper-style": f"{row['paper_style_kbps']:.2f}",
+                "paper-style": "" if math.isnan(row["paper_style_kbps"]) else f"{row['paper_style_kbps']:.2f}",
                 "PESQ-WB": _shown(row, "pesq_wb", 2),
                 "STOI": _shown(row, "stoi", 3),
                 "SNR dB": _shown(row, "snr", 2),
@@ -245,8 +218,8 @@ def table(results: Sequence[FileResult]) -> str:
                 "left out": _left_out(row),
             }
         )
-    if not any(row["left out"] for row in rows):
-        rows = [{name: value for name, value in row.items() if name != "left out"} for row in rows]
+    empty = [name for name in rows[0] if not any(row[name] for row in rows)]
+    rows = [{name: value for name, value in row.items() if name not in empty} for row in rows]
     return tabulate(rows, headers="keys", stralign="right", disable_numparse=True)
 
 
@@ -265,10 +238,6 @@ def _left_out(row: dict[str, Any]) -> str:
     """How many files have no value of a measure, such as '2 stoi'."""
     counts = {name: row[f"{name}_left_out"] for name in MEASURES}
     return ", ".join(f"{count} {name}" for name, count in counts.items() if count)
-
-
-def _depths(results: Sequence[FileResult]) -> list[int]:
-    return sorted({each.depth for each in results})
 
 
 def _write(results: Sequence[FileResult], left_out: Sequence[str], model: SavedModel, folder: Path) -> None:

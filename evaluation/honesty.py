@@ -11,12 +11,29 @@ from numpy.typing import NDArray
 
 from cmrl import Cascade
 from network import feed_forward
+from spectral.cascade import SpectralCascade
 
 LARGEST_GAP = 0.01  # of the payload above the ideal code length; a larger one is a fault of coder or tables
 # Of training's estimate above the ideal code length. Contexts save up to 16 %; more tells that training steered by a
 # rate that the model's symbols do not have.
 LARGEST_EXCESS = 0.3
 RED, PLAIN = "\033[31m", "\033[0m"
+
+
+class NoEstimate:
+    """Of models on the lapped spectrum, whose estimates come file by file."""
+
+    def add(self, signal: feed_forward.Signal) -> None:
+        """Nothing to count."""
+
+    def bits(self) -> dict[str, float]:
+        """Nothing."""
+        return {}
+
+
+def training_estimate(cascade: Cascade | SpectralCascade) -> TrainingEstimate | NoEstimate:
+    """What counts training's estimate of the rate over all files."""
+    return NoEstimate() if isinstance(cascade, SpectralCascade) else TrainingEstimate(cascade)
 
 
 class TrainingEstimate:

@@ -2,29 +2,48 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
+import secrets
 import shutil
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Final
+
+PART: Final = ".part"  # suffix of what is not whole yet
+LEFT_SECONDS: Final = 60.0  # age from which on an unfinished file that nobody holds counts as left by a killed process
+LEFT_FOLDER_SECONDS: Final = 86_400.0  # the same for folders, which nobody can hold
+MOST_NAME: Final = 100  # characters of the file's own name in that of its unfinished one
 
 
 @contextmanager
 def written_whole(path: str | Path) -> Iterator[BinaryIO]:
     """Opens a file alongside `path` for writing and renames it at the end, so that `path` is never half-written.
 
-    Folders on the way are created; after an exception `path` is what it was before.
+    Folders on the way are created; after an exception `path` is what it was before. A link is followed, the mode of a
+    file that is there is kept. The unfinished file has a name that nobody can foresee, and is made, not opened.
+
+    Raises:
+        OSError: names `path`, whatever failed.
     """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.part")
+    target = Path(os.path.realpath(path))
+    with naming(path):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _sweep(target)
+        unfinished = _unfinished_name(target)
+        descriptor = os.open(unfinished, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666)
     try:
-        with unfinished.open("wb") as file:
+        with naming(path), os.fdopen(descriptor, "wb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if target.exists():
+                os.fchmod(file.fileno(), target.stat().st_mode & 0o7777)
             yield file
             file.flush()
             os.fsync(file.fileno())
-        unfinished.replace(path)
+            os.replace(unfinished, target)
     finally:
         unfinished.unlink(missing_ok=True)
 
@@ -36,18 +55,67 @@ def atomic_write(path: str | Path, data: bytes | str) -> None:
 
 
 @contextmanager
-def folder_written_whole(path: Path) -> Iterator[Path]:
-    """Gives an empty folder alongside `path`, which must not exist, and renames it at the end.
+def naming(path: str | Path) -> Iterator[None]:
+    """What the system refuses inside is told with this path: a full disk names none, a renaming the unfinished file."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        if error.filename is None or str(error.filename).endswith(PART):
+            error.filename, error.filename2 = str(path), None
+        raise
+
+
+@contextmanager
+def folder_written_whole(folder: Path) -> Iterator[Path]:
+    """Gives an empty folder alongside `folder`, which must not exist, and renames it at the end.
+
+    Another process that was faster with the same folder wins.
 
     Raises:
-        FileExistsError: `path` is there already.
+        FileExistsError: `folder` is there already.
     """
-    if path.exists():
-        raise FileExistsError(17, "it exists already", str(path))
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.part")
+    if folder.exists():
+        raise FileExistsError(errno.EEXIST, "it exists already", str(folder))
+    with naming(folder):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        for left in folder.parent.glob(f".{folder.name[:MOST_NAME]}.*{PART}"):
+            if time.time() - left.stat().st_mtime > LEFT_FOLDER_SECONDS:
+                shutil.rmtree(left, ignore_errors=True)
+        unfinished = _unfinished_name(folder)
+        unfinished.mkdir()
     try:
-        unfinished.mkdir(parents=True)
-        yield unfinished
-        unfinished.rename(path)
+        with naming(folder):
+            yield unfinished
+            try:
+                unfinished.rename(folder)
+            except OSError:
+                if not folder.is_dir():
+                    raise
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def _unfinished_name(target: Path) -> Path:
+    return target.with_name(f".{target.name[:MOST_NAME]}.{secrets.token_hex(8)}{PART}")
+
+
+def _sweep(target: Path) -> None:
+    """Removes what killed processes left of this file: old, and held by nobody."""
+    prefix = f".{target.name[:MOST_NAME]}."
+    with suppress(OSError):
+        for entry in os.scandir(target.parent):
+            if entry.name.startswith(prefix) and entry.name.endswith(PART) and entry.is_file(follow_symlinks=False):
+                _remove_if_left(Path(entry.path))
+
+
+def _remove_if_left(path: Path) -> None:
+    with suppress(OSError):
+        descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if time.time() - os.fstat(descriptor).st_mtime > LEFT_SECONDS:
+                path.unlink()
+        finally:
+            os.close(descriptor)

@@ -146,6 +146,8 @@ def _encode(options: argparse.Namespace) -> None:
 
     source = read_bytes(options.input) if is_pipe(options.input) else Path(options.input)
     speech = open_speech(source, options.input)
+    for note in speech.notes:
+        log.info("%s: %s", options.input, note)
     if speech.converted:
         log.info("%s: %d Hz and %d channels become 16 kHz mono", options.input, speech.rate, speech.channels)
     model = load(find_model(options.model))

@@ -3,46 +3,148 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import NoReturn
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from typing import BinaryIO, Final, NoReturn
 
+from nsc.atomic import naming
 from nsc.errors import UserError
 
-USER_ERROR, INTERRUPTED = 2, 130  # exit statuses; 130 is what shells expect after Ctrl-C
+USER_ERROR, INTERRUPTED, NOBODY_READS = 2, 130, 141  # exit statuses, as shells have them after Ctrl-C and SIGPIPE
+ADVICE: Final[Mapping[int, str]] = {
+    errno.ENOSPC: "make room, and the same command continues",
+    errno.EDQUOT: "make room, and the same command continues",
+    errno.EFBIG: "files here must not be so large; choose another place",
+    errno.EACCES: "check its rights, or choose another place",
+    errno.EPERM: "check its rights, or choose another place",
+    errno.EROFS: "choose another place",
+    errno.ENOENT: "check the path",
+    errno.ENOTDIR: "a file is where a folder should be; move it away, or choose another place",
+    errno.EEXIST: "a file is where a folder should be; move it away, or choose another place",
+    errno.EISDIR: "name a file in it",
+    errno.ENAMETOOLONG: "choose a shorter name",
+    errno.EMFILE: "allow more open files (ulimit -n)",
+}
+SYSTEM_ERRORS: Final = ("ResourceExhaustedError", "DataLossError", "PermissionDeniedError", "UnavailableError")
 
 log = logging.getLogger("neural_speech_coding")
 
 
 def show_own_lines() -> None:
-    """Sends the project's lines to standard error as they are."""
+    """Sends the project's lines to standard error as they are, and of other libraries their errors only."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(message)s"))
     log.handlers[:] = [handler]
     log.setLevel(logging.INFO)
     log.propagate = False
+    if sys.stdout and hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="backslashreplace")  # names of files are any bytes
 
 
 def exit_status(program: str, work: Callable[[], int | None], interrupted: str = "") -> int:
-    """What `work` returns, 0 for nothing; 2 after one line that says what it refuses; 130 after Ctrl-C.
+    """The one way out of every command: what a user, a disk or a network can cause is one line and a status.
+
+    With NSC_DEBUG=1 the traceback comes before the line.
 
     Args:
         program: whose name begins the line.
         work: what is done.
         interrupted: a line to print after Ctrl-C.
+
+    Returns:
+        What `work` returns, 0 for nothing; 2 after a line; 130 after Ctrl-C, 141 where nobody reads any more.
     """
+    _fill_closed_streams()
     try:
-        return work() or 0
-    except UserError as error:
-        print(f"{program}: {error}", file=sys.stderr)
-        return USER_ERROR
+        status = work() or 0
+        if sys.stdout:
+            with naming("standard output"):
+                sys.stdout.flush()
+        return status
     except KeyboardInterrupt:
-        if interrupted:
-            print(f"{program}: {interrupted}", file=sys.stderr)
-        return INTERRUPTED
+        return _left(INTERRUPTED, f"{program}: {interrupted}" if interrupted else "")
+    except BrokenPipeError:
+        return _left(NOBODY_READS, "")
+    except Exception as error:
+        reason = _reason(error)
+        if reason is None:
+            raise
+        return _left(USER_ERROR, f"{program}: {reason}")
+
+
+def _reason(error: Exception) -> str | None:
+    """What is told of an error that is nobody's mistake in the code; None of others."""
+    if isinstance(error, UserError):
+        return str(error)
+    if isinstance(error, MemoryError):
+        return "there is not enough memory for this; give less at a time, or take a machine with more"
+    if isinstance(error, OSError):
+        where = error.filename2 or error.filename
+        named = f"{os.fsdecode(where)}: " if isinstance(where, str | bytes) else ""
+        return f"{named}{error.strerror or error}; {ADVICE.get(error.errno or 0, 'mend it and try again')}"
+    if type(error).__module__.startswith("tensorflow") and type(error).__name__ in SYSTEM_ERRORS:
+        words = str(error).splitlines() or [type(error).__name__]
+        return f"{words[0]}; make room in memory or on the disk, and the same command continues"
+    return None
+
+
+def _left(status: int, line: str) -> int:
+    if os.environ.get("NSC_DEBUG") == "1":
+        traceback.print_exc()
+    if line and sys.stderr:
+        with suppress(OSError):
+            print("".join(_shown(letter) for letter in line), file=sys.stderr)
+    # what is left in buffers has nowhere to go, and must not be told again when the interpreter ends
+    with suppress(OSError, ValueError, AttributeError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        for stream in (sys.stdout, sys.stderr):
+            try:
+                stream.flush()
+            except OSError:
+                os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
+    return status
+
+
+def _shown(letter: str) -> str:
+    """A letter of a line: names of files may hold ends of lines and commands to the terminal."""
+    return letter if letter.isprintable() else letter.encode("unicode_escape").decode()
+
+
+def _fill_closed_streams() -> None:
+    """Points standard streams that are closed nowhere, or else the next file to be opened would take their place."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+
+
+def standard_input() -> BinaryIO:
+    """Standard input in bytes.
+
+    Raises:
+        UserError: it is closed.
+    """
+    if sys.stdin is None:
+        raise UserError("expected speech or an .nsc file on standard input, found it closed; give a file")
+    return sys.stdin.buffer
+
+
+def standard_output() -> BinaryIO:
+    """Standard output in bytes.
+
+    Raises:
+        UserError: it is closed.
+    """
+    if sys.stdout is None:
+        raise UserError("expected an open standard output, found it closed; give a file")
+    return sys.stdout.buffer
 
 
 @contextmanager

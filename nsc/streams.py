@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import io
 import os
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
 from nsc.atomic import written_whole
+from nsc.console import standard_input, standard_output
 from nsc.errors import UserError
 
 STANDARD = "-"
@@ -28,7 +28,7 @@ def read_bytes(name: str) -> bytes:
         UserError: there is none that can be read.
     """
     try:
-        return sys.stdin.buffer.read() if name == STANDARD else Path(name).read_bytes()
+        return standard_input().read() if name == STANDARD else Path(name).read_bytes()
     except OSError as error:
         raise UserError(
             f"expected a file {name}, found none that can be read ({error.strerror}); check the path"
@@ -68,6 +68,8 @@ def output(name: str, *, seeks: bool = False) -> Iterator[BinaryIO]:
             yield collected if seeks else stream
             if seeks:
                 stream.write(collected.getvalue())
+    except BrokenPipeError:
+        raise
     except OSError as error:
         raise UserError(f"{name} cannot be written ({error.strerror}); choose another place") from None
 
@@ -75,8 +77,8 @@ def output(name: str, *, seeks: bool = False) -> Iterator[BinaryIO]:
 @contextmanager
 def _opened(name: str) -> Iterator[BinaryIO]:
     if name == STANDARD:
-        yield sys.stdout.buffer
-        sys.stdout.buffer.flush()
+        yield standard_output()
+        standard_output().flush()
         return
     with open(name, "wb") as stream:
         yield stream

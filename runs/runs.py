@@ -17,6 +17,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal, TextIO
 
+from nsc.atomic import naming
 from nsc.console import log
 from nsc.errors import UserError
 from nsc.trained.find import PRETRAINED
@@ -192,6 +193,9 @@ def find_run(
             f"model id '{base_model_id}' fits {len(fitting)} runs in {check_dir}: {_names(fitting)}; "
             "give more of the id"
         )
+    for state in Path(check_dir).glob(f"*/{STATE}"):
+        if state.parent.name.startswith(base_model_id):
+            _load(state.parent)  # which says what is wrong with it
     nearest = _names(_nearest(base_model_id, runs))
     raise UserError(f"no model id in {check_dir} begins with '{base_model_id}'; choose one of {nearest}")
 
@@ -438,7 +442,7 @@ def _cut_torn_line(path: Path) -> None:
 
 def _append(path: Path, line: str) -> None:
     # Unbuffered: one line is one write call, which a kill cannot split.
-    with path.open("ab", buffering=0) as file:
+    with naming(path), path.open("ab", buffering=0) as file:
         file.write(line.encode(errors="backslashreplace") + b"\n")
 
 

@@ -18,8 +18,8 @@ def find_model(name: str, check_dir: Path) -> Path:
     """The folder of a saved model.
 
     Args:
-        name: the folder itself, the model's hash, or a run's id or the beginning of one, with /STAGE after it or not.
-            What ships with the project is found, too; '' is the default of it.
+        name: the folder itself or that of a run, the model's hash, or a run's id or the beginning of one, with /STAGE
+            after it or not. What ships with the project is found, too; '' is the default of it.
         check_dir: folder of runs.
 
     Raises:
@@ -28,6 +28,9 @@ def find_model(name: str, check_dir: Path) -> Path:
     name = name or DEFAULT_MODEL
     if (Path(name) / DESCRIPTION).is_file():
         return Path(name)
+    own = stage_folders(Path(name))
+    if own:
+        return list(own.values())[-1]
     for folder, digest in _known_models(check_dir):
         if digest == name:
             return folder
@@ -55,5 +58,5 @@ def _known_models(check_dir: Path) -> Iterator[tuple[Path, str]]:
     for file in files:
         try:
             yield file.parent, str(json.loads(file.read_text())["sha256"])[:8]
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             continue

@@ -1,6 +1,6 @@
 """The claim of collaborative quantization, tested: no LPC, LPC with a fixed codebook, LPC with a learned one.
 
-python scripts/ablation.py --data_dir ../shared/speech --output ablation -- --epoch_tanh 3 --steps_per_epoch 700
+python -m scripts.ablation --data_dir ../shared/speech --output ablation -- --epoch_tanh 3 --steps_per_epoch 700
 
 Trains one codec a method, rate and seed, equal in all else, scores each through written files of test speakers, and
 prints a table. What follows `--` goes to main.py. A model whose files are more than 2 % off the wanted rate is trained
@@ -20,8 +20,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from tabulate import tabulate
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from comparison.claims import TAKEN
 from constants import LSF_FIRST_LEVELS, LSF_LAST_LEVELS, LSF_LEVELS_PER_COEFFICIENT

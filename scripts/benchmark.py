@@ -1,7 +1,7 @@
 """Measures the speed of training, coding and evaluation against what this machine can do, on its processor or GPU.
 
-python scripts/benchmark.py --quick
-python scripts/benchmark.py --data_dir ../shared/speech --json benchmark.json
+python -m scripts.benchmark --quick
+python -m scripts.benchmark --data_dir ../shared/speech --json benchmark.json
 
 What is compared takes turns within one run and the best turn of each counts: other load on the machine can only slow
 a turn down, and ratios within one run wander less than times. On a busy machine time on the clock says little: how far
@@ -23,12 +23,8 @@ from typing import Any
 import numpy as np
 from tabulate import tabulate
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 import tensorflow as tf
-from speed import work
-from speed.memory import peak_of_training
-from speed.turns import Timing, take_turns
 
 from configs.config import from_dict, read_experiment
 from constants import SAMPLE_RATE
@@ -40,6 +36,9 @@ from nsc.trained.find import DEFAULT_MODEL
 from runs.runs import environment
 from runs.saved_model import load_model
 from runs.stages import find_model
+from scripts.speed import work
+from scripts.speed.memory import peak_of_training
+from scripts.speed.turns import Timing, take_turns
 from training.loop import StageTrainer
 from utilities import atomic_write, load_speech
 
@@ -59,14 +58,14 @@ LPC_RATIO = 500.0
 PIPELINE_RATIO = 1.05
 REAL_TIME_RATIO = 5.0
 
-GATED, FOLDED, FOLDED_SMALL, SHIPPED = "gln, batch 128", "folded, batch 128", "folded, batch 32", "cq_16k, batch 32"
+GATED, FOLDED, FOLDED_SMALL, SHIPPED = "gln, batch 128", "folded, batch 128", "folded, batch 32", "folded_16k, batch 32"
 
 # options, or the experiment that has them, and the stages that are measured
 NETWORKS: dict[str, tuple[dict[str, Any] | str, tuple[str, ...]]] = {
     GATED: ({"batch_size": 128}, work.STAGES),
     FOLDED: ({"block": "folded", "batch_size": 128}, work.STAGES),
     FOLDED_SMALL: ({"block": "folded", "batch_size": 32}, ("first",)),
-    SHIPPED: ("cq_16k", ("first",)),
+    SHIPPED: ("folded_16k", ("first",)),
 }
 SET_BY_BENCHMARK = (
     *("training_mode", "num_modules", "precision", "epochs", "steps_per_epoch"),

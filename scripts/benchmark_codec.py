@@ -1,7 +1,7 @@
 """Measures how long coding a 10 s file takes, part by part, as a share of its duration (real-time factor).
 
-python scripts/benchmark_codec.py --threads 1
-python scripts/benchmark_codec.py --threads 2 --model check/RUN/stages/finetune
+python -m scripts.benchmark_codec --threads 1
+python -m scripts.benchmark_codec --threads 2 --model check/RUN/stages/finetune
 
 Without a model: two untrained codecs of each kind, with tables for their own symbols. The best of some turns counts,
 on the clock and in processor time; on a busy machine the clock says little.
@@ -11,18 +11,15 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 import tempfile
 import time
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
-from speed.turns import Work, take_turns
 from tabulate import tabulate
 
 import nsc
@@ -36,6 +33,7 @@ from nsc import format as bitstream
 from nsc.coding.network import network_frames, network_symbols
 from nsc.entropy.context_model import whole_groups
 from runs.saved_model import SavedModel, load_model, save_model
+from scripts.speed.turns import Work, take_turns
 from training.context_fit import fit_models
 from utilities import load_speech
 

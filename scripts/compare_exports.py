@@ -1,6 +1,6 @@
 """Compares exported graphs with the library on speech: size, speed on one core, quality, symbols that differ.
 
-python scripts/compare_exports.py --model ID --data_dir /path/to/speech --files 10
+python -m scripts.compare_exports --model ID --data_dir /path/to/speech --files 10
 
 Files are the first of each test speaker, scored through all symbols that an .nsc file would carry. Times are the
 processor's, for encoding and decoding without the entropy coder, as shares of the speech's duration.
@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import numpy as np
 import tensorflow as tf

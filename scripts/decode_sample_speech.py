@@ -3,7 +3,6 @@
 import argparse
 import csv
 import shutil
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +13,6 @@ from numpy.typing import NDArray
 from scipy.signal import stft
 from tqdm import tqdm
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from constants import SAMPLE_RATE
 
 SHORTEST_SECONDS = 0.5

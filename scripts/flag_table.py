@@ -1,14 +1,12 @@
 """Prints the table of flags, or writes it into docs/flags.md.
 
-python scripts/flag_table.py --write
+python -m scripts.flag_table --write
 """
 
 import argparse
 import dataclasses
-import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from configs.config import Config, flag_of, shown
 from utilities import atomic_write
 

@@ -33,5 +33,6 @@ apt-get download -qq "${packages[@]}" 2>apt.log ||
 for package in *.deb; do
     dpkg-deb -x "$package" unpacked
 done
-python "$root/scripts/decode_sample_speech.py" "$work/unpacked/usr/share/asterisk/sounds" "$output"
+cd "$root"
+python -m scripts.decode_sample_speech "$work/unpacked/usr/share/asterisk/sounds" "$output"
 echo "sample speech: $(($(wc -l <"$output/manifest.csv") - 1)) files in $output; speakers are in one split each: $splits"

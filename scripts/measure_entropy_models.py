@@ -1,6 +1,6 @@
 """Measures what better models of the symbols save: bits a frame of a saved model on test speech.
 
-python scripts/measure_entropy_models.py check/RUN/stages/first --data_dir ../shared/speech
+python -m scripts.measure_entropy_models check/RUN/stages/first --data_dir ../shared/speech
 
 static        one table a channel
 position      one table a channel and position
@@ -21,7 +21,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,9 +28,9 @@ from tabulate import tabulate
 
 from constants import FRAMES_PER_GROUP, HOP, SAMPLE_RATE
 from corpus.dataset import find_speech
+from nsc.console import exit_status
 from nsc.entropy.context_model import Symbols, code_lengths
 from nsc.entropy.symbol_coding import SymbolCoder
-from nsc.errors import UserError
 from runs.saved_model import SavedModel, load_model
 from training.context_fit import fit_models, training_symbols
 
@@ -118,30 +117,31 @@ def measure(model: SavedModel, train: dict[str, Symbols], test: dict[str, Symbol
     return rows, f"coding a second of speech on one core: {encoding:.1f} ms to encode, {decoding:.1f} ms to decode"
 
 
-def main() -> None:
-    """Print the table."""
+def main() -> int:
+    """Print the table; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", type=Path, nargs="+", help="folders of saved models")
     parser.add_argument("--data_dir", default="../shared/speech", help="speech with a train and a test split")
     parser.add_argument("--train_minutes", type=float, default=10.0, help="of training speech (default 10)")
     parser.add_argument("--test_minutes", type=float, default=4.0, help="of test speech (default 4)")
     arguments = parser.parse_args()
-    try:
-        files = find_speech(arguments.data_dir, sa_sentences=True, seed=0)
-        for folder in arguments.model:
-            model = load_model(folder)
-            splits = {split: [file.path for file in files if file.split == split] for split in ("train", "test")}
-            depth = len(model.cascade.codecs)
-            train = training_symbols(model.cascade, depth, splits["train"], arguments.train_minutes)
-            test = training_symbols(model.cascade, depth, splits["test"], arguments.test_minutes)
-            rows, speed = measure(model, train, test)
-            print(f"model {model.digest}, {len(test['codec 1'])} groups of test speech, bits a frame")
-            header = ("part", "static", "position", "adaptive", "context", "file", "saved by context")
-            print(tabulate(rows, header, floatfmt=".1f"))
-            print(speed)
-    except UserError as error:
-        parser.error(str(error))
+    return exit_status("measure_entropy_models.py", lambda: _measure_all(arguments))
+
+
+def _measure_all(arguments: argparse.Namespace) -> None:
+    files = find_speech(arguments.data_dir, sa_sentences=True, seed=0)
+    for folder in arguments.model:
+        model = load_model(folder)
+        splits = {split: [file.path for file in files if file.split == split] for split in ("train", "test")}
+        depth = len(model.cascade.codecs)
+        train = training_symbols(model.cascade, depth, splits["train"], arguments.train_minutes)
+        test = training_symbols(model.cascade, depth, splits["test"], arguments.test_minutes)
+        rows, speed = measure(model, train, test)
+        print(f"model {model.digest}, {len(test['codec 1'])} groups of test speech, bits a frame")
+        header = ("part", "static", "position", "adaptive", "context", "file", "saved by context")
+        print(tabulate(rows, header, floatfmt=".1f"))
+        print(speed)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -1,7 +1,7 @@
 """Measures what reading training speech costs: processor time, memory, and the time to go on in the middle.
 
-python scripts/measure_input.py --data_dir ../shared/speech
-python scripts/measure_input.py --data_dir ../shared/speech --hours 60000
+python -m scripts.measure_input --data_dir ../shared/speech
+python -m scripts.measure_input --data_dir ../shared/speech --hours 60000
 
 Rates are frames a second of processor time, all threads together, so that other load on the machine counts little.
 With `--hours` the manifest lists the packed shards over and over, until there is so much speech in name: what such a
@@ -23,7 +23,6 @@ from typing import Any
 import numpy as np
 from tabulate import tabulate
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 from corpus.dataset import PREFETCHED_BATCHES, SHARDS, Corpus, find_speech, steps_in_epoch, training_batches
 from corpus.shards import Packing, open_corpus, pack_shards

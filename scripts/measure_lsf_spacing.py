@@ -1,6 +1,6 @@
 """Measures what a minimum LSF spacing costs in prediction gain and what it buys in stability.
 
-python scripts/measure_lsf_spacing.py ../shared/speech --files 300
+python -m scripts.measure_lsf_spacing ../shared/speech --files 300
 """
 
 import argparse
@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from tabulate import tabulate
 from tqdm import tqdm
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import lpc_utilities as lpc
 from constants import LPC_CONTEXT
 from network.front_end import lsf_codebook
+from nsc.console import exit_status
 from nsc.errors import UserError
 from utilities import cut_frames, load_speech, pre_emphasise
 
@@ -91,18 +91,19 @@ def measure(
     return [losses.mean(), np.percentile(losses, 95), gain.max(), per_file.min(), worst_frame]
 
 
-def main() -> None:
-    """Print the table."""
+def main() -> int:
+    """Print the table; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="speech: wav, flac or ogg files at any depth")
     parser.add_argument("--files", type=int, default=300, help="number of files, chosen by chance (default 300)")
     parser.add_argument("--seed", type=int, default=0, help="of the choice of files (default 0)")
     parser.add_argument("--spacings", type=float, nargs="+", default=SPACINGS, help="radians")
     arguments = parser.parse_args()
-    try:
-        contexts, files = read_frames(arguments.folder, arguments.files, arguments.seed)
-    except UserError as error:
-        parser.error(str(error))
+    return exit_status("measure_lsf_spacing.py", lambda: _print_table(arguments))
+
+
+def _print_table(arguments: argparse.Namespace) -> None:
+    contexts, files = read_frames(arguments.folder, arguments.files, arguments.seed)
     lsf = np.concatenate([analyse(contexts[part]).numpy() for part in batches(len(contexts))])
     frames, quantised = contexts[:, LPC_CONTEXT:-LPC_CONTEXT], np.sort(quantise(lsf))
     table = []
@@ -115,4 +116,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -1,6 +1,6 @@
 """Packs speech of any amount into shards, from which training reads as a stream: --data_dir takes the folder.
 
-python scripts/pack_corpus.py --data_dir /path/to/speech --output /path/to/packed --processes 16
+python -m scripts.pack_corpus --data_dir /path/to/speech --output /path/to/packed --processes 16
 
 Stopped and started again, it goes on; docs/data.md describes the folder.
 """
@@ -9,7 +9,6 @@ import argparse
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from corpus.shards import Packing, pack_shards
 from nsc.console import exit_status
 

@@ -1,7 +1,7 @@
 """Makes a model that ships out of a finished run: nsc/pretrained/NAME, without checkpoints and absolute paths.
 
-python scripts/release_model.py RUN_ID --name cq-16k
-python scripts/score_pretrained.py cq-16k --data_dir ../shared/speech --write    then writes its card
+python -m scripts.release_model RUN_ID --name cq-16k
+python -m scripts.score_pretrained cq-16k --data_dir ../shared/speech --write    then writes its card
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 from configs.config import from_dict
 from corpus.dataset import is_packed
+from export.codec_folder import write_codec
 from nsc.console import exit_status
 from nsc.errors import UserError
+from runs.heard import BASE, CONFIG, ENVIRONMENT, SPLITS
 from runs.runs import SHIPPED, Journal, Run, find_run
-from runs.saved_model import release_model, saved_config
+from runs.saved_model import load_model, release_model, saved_config
 from runs.stages import stage_folders
-from training.modes import BASE, CONFIG, ENVIRONMENT, SPLITS
 from utilities import atomic_write
 
 ROOT = SHIPPED.parents[1]
@@ -58,6 +58,7 @@ def release(run: Run, name: str, check_dir: Path, doc_dir: Path) -> Path:
     events = [event for each in history for event in Journal.read(doc_dir / f"{each.folder.name}.jsonl")]
     kept = [json.dumps(event) for event in events if event["event"] in KEPT_EVENTS]
     atomic_write(target / JOURNAL, "\n".join(kept) + "\n")
+    write_codec(load_model(target / stage.relative_to(run.folder)), target, name)
     released.finish()
     print(f"{target}: stage {stage.name}, model {digest}, {_megabytes(target):.2f} MB")
     return target

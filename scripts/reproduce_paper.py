@@ -21,17 +21,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
 import numpy as np
 import soundfile
 from tabulate import tabulate
 
 from comparison.claims import TAKEN
-from comparison.plots import matplotlib_figure
-from comparison.published import PESQ_ON_TIMIT
+from comparison.peers.published import PESQ_ON_TIMIT
 from configs.config import Config, parse_flags
 from constants import HOP, SAMPLE_RATE
+from network.machine import import_tensorflow
 from nsc import console
 from nsc.errors import UserError
 from utilities import atomic_write
@@ -249,6 +247,8 @@ def document(rows: Sequence[Row]) -> str:
 
 def draw(rows: Sequence[Row], path: Path) -> None:
     """PESQ-WB and SNR over kbps, a line a method and stride, the best stage of each model; published PESQ in grey."""
+    from comparison.plots import matplotlib_figure
+
     figure, (pesq, snr) = matplotlib_figure(11, 4.6, ncols=2)
     for axes, measure in ((pesq, "pesq_wb"), (snr, "snr")):
         for method, stride in dict.fromkeys((row.experiment.method, row.experiment.stride) for row in rows):
@@ -284,9 +284,8 @@ def _best(rows: Sequence[Row], measure: str) -> list[tuple[float, float]]:
 
 def corpus_of(data_dir: Path, output: Path) -> Path:
     """The folder to train on: a TIMIT tree's own manifest of 300 and 50 speakers, or the folder itself."""
-    from timit_split import write_manifest
-
     from corpus.dataset import TIMIT_FILE, find_speech, is_packed
+    from scripts.timit_split import write_manifest
 
     if is_packed(data_dir) or (data_dir / "manifest.csv").is_file():
         return data_dir
@@ -317,15 +316,13 @@ def main(arguments: Sequence[str]) -> int:
     if "--" in own:
         own, flags = own[: own.index("--")], own[own.index("--") + 1 :]
     options = parser().parse_args(own)
-    try:
-        return _run(options, flags)
-    except UserError as error:
-        print(f"reproduce_paper.sh: {error}", file=sys.stderr)
-        return 2
+    return console.exit_status(
+        "reproduce_paper.sh", lambda: _run(options, flags), "stopped; the same command continues"
+    )
 
 
 def _run(options: argparse.Namespace, flags: Sequence[str]) -> int:
-    console.import_tensorflow()
+    import_tensorflow()
     output = options.output.resolve()
     data_dir = corpus_of(options.data_dir.resolve(), output)
     work = experiments(options.methods, options.strides, options.kbps)

@@ -14,4 +14,4 @@ if [[ -z "${REPRODUCE_PYTHON:-}" ]]; then
     cd "$here"
     REPRODUCE_PYTHON=python
 fi
-exec "$REPRODUCE_PYTHON" "$root/scripts/reproduce_paper.py" "$@"
+PYTHONPATH="$root${PYTHONPATH:+:$PYTHONPATH}" exec "$REPRODUCE_PYTHON" -m scripts.reproduce_paper "$@"

@@ -1,7 +1,7 @@
 """Measures the models that ship through written files, and compares the scores with those of their cards.
 
-python scripts/score_pretrained.py --data_dir ../shared/speech            all of them
-python scripts/score_pretrained.py cq-16k --data_dir ../shared/speech --write
+python -m scripts.score_pretrained --data_dir ../shared/speech            all of them
+python -m scripts.score_pretrained cq-16k --data_dir ../shared/speech --write
 
 All test speakers first; then, on fewer of their files, what a codec must survive: other levels, other bandwidth, noise;
 and speech of another corpus, if it is there. Opus at 6 kbps stands beside it as the least that is expected.
@@ -23,10 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tabulate import tabulate
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
-
-from release_model import HISTORY, JOURNAL
 
 from cmrl import count_parameters
 from comparison import baselines
@@ -37,10 +34,12 @@ from evaluation.evaluate import evaluate, summary
 from measures.measures import mean_with_interval, score_files
 from nsc.console import exit_status
 from nsc.errors import UserError
+from nsc.trained.folder import DESCRIPTION, read_description, write_description
+from runs.heard import CONFIG, ENVIRONMENT, SPLITS, heard_among
 from runs.runs import SHIPPED, Journal, Run, find_run
 from runs.saved_model import SavedModel, load_model
 from runs.stages import stage_folders
-from training.modes import CONFIG, ENVIRONMENT, SPLITS, heard_among
+from scripts.release_model import HISTORY, JOURNAL
 from utilities import atomic_write, load_speech, resample, save_speech, to_int16
 
 Signal = NDArray[np.float32]
@@ -195,7 +194,7 @@ Scores through written .nsc files, all bytes counted, means over speakers with 9
 
 {score_table(scores)}
 
-`python scripts/score_pretrained.py {run.id} --data_dir ../shared/speech` measures them again. The conditions after the
+`python -m scripts.score_pretrained {run.id} --data_dir ../shared/speech` measures them again. The conditions after the
 first row take fewer files of the same speakers; reference of every measure is what the codec was given.
 
 Limits: {limits} The model was trained on clean English speech and with a loss that follows
@@ -250,6 +249,8 @@ def _score_all(options: argparse.Namespace) -> int:
         if options.write:
             atomic_write(run.folder / SCORES, json.dumps({"model": model.digest, "scores": scores}, indent=2) + "\n")
             atomic_write(run.folder / CARD, card(run, model, scores))
+            described = replace(read_description(run.folder), kbps=round(scores[TEST]["kbps"], 2))
+            atomic_write(run.folder / DESCRIPTION, write_description(described))
             continue
         lines = differences(scores, json.loads((run.folder / SCORES).read_text())["scores"])
         print("\n".join(lines) or "as its card says")

@@ -1,6 +1,6 @@
 """Writes a manifest of TIMIT with 300 speakers for training, 20 for validation and 50 for testing.
 
-python scripts/timit_split.py /path/to/TIMIT timit_300_50
+python -m scripts.timit_split /path/to/TIMIT timit_300_50
 
 Training and validation speakers come from TRAIN, test speakers from TEST, in the order of the SHA-256 of their names,
 which is the same on every machine; all ten sentences of each are taken. The papers name the numbers, 300 and 50, and
@@ -17,9 +17,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
 from corpus.dataset import MANIFEST, MANIFEST_COLUMNS, SpeechFile, find_speech
+from nsc.console import exit_status
 from nsc.errors import UserError
 from utilities import atomic_write
 
@@ -68,12 +67,7 @@ def main() -> int:
     parser.add_argument("data_dir", type=Path, help="TIMIT tree with TRAIN and TEST")
     parser.add_argument("folder", type=Path, help="gets manifest.csv")
     options = parser.parse_args()
-    try:
-        print(write_manifest(options.data_dir, options.folder))
-    except UserError as error:
-        print(f"timit_split.py: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return exit_status("timit_split.py", lambda: print(write_manifest(options.data_dir, options.folder)))
 
 
 if __name__ == "__main__":

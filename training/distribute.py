@@ -15,6 +15,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import ArrayLike, NDArray
 
+from nsc.console import log
 from nsc.errors import UserError
 
 JOBS = ("chief", "worker")  # whose tasks train, in the order of their numbers
@@ -22,27 +23,6 @@ ADDRESS = re.compile(r"[^\s:]+:\d+")
 # What collective operations fail with when a worker has died, according to what they were doing just then.
 LOST = (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError, tf.errors.InternalError)
 EXAMPLE = '{"cluster": {"worker": ["host0:2222", "host1:2222"]}, "task": {"type": "worker", "index": 0}}'
-
-
-def sum_over_replicas(values: Any) -> Any:
-    """The sum over all replicas of a float32 tensor or of a structure of them, differentiable; in a replica's step.
-
-    All tensors go in one packet, since on a network many small ones take longer than their bytes.
-    """
-    replica = tf.distribute.get_replica_context()
-    if replica.num_replicas_in_sync == 1:
-        return values
-    tensors = tf.nest.flatten(values)
-    packet = tf.concat([tf.reshape(tensor, [-1]) for tensor in tensors], 0)
-    sums = tf.split(replica.all_reduce(tf.distribute.ReduceOp.SUM, packet), [tf.size(tensor) for tensor in tensors])
-    shaped = [tf.reshape(flat, tensor.shape) for flat, tensor in zip(sums, tensors, strict=True)]
-    return tf.nest.pack_sequence_as(values, shaped)
-
-
-def mean_over_replicas(values: Any) -> Any:
-    """The mean over all replicas, otherwise as `sum_over_replicas`: of equal shares' means it is the batch's mean."""
-    replicas = tf.distribute.get_replica_context().num_replicas_in_sync
-    return tf.nest.map_structure(lambda total: total / replicas, sum_over_replicas(values))
 
 
 @dataclass(frozen=True)
@@ -183,6 +163,7 @@ def _multiworker() -> Cluster:
             " found none; under SLURM scripts/slurm_train.sh sets it"
         )
     worker, workers = place_in_cluster(tf_config)
+    log.info("worker %d of %d waits until all of them have started", worker + 1, workers)
     return Cluster(tf.distribute.MultiWorkerMirroredStrategy(), worker, workers)
 
 

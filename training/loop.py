@@ -23,7 +23,7 @@ from runs.stages import STAGES, stage_folders
 from training.distribute import Cluster
 from training.objective import Losses
 from training.rate_control import CONTROL_INTERVAL
-from training.spectral_trainer import SpectralStageTrainer, SpectralValidationSet
+from training.spectral.trainer import SpectralStageTrainer, SpectralValidationSet
 from training.stage_trainer import StageTrainer
 from training.validation import Validation, ValidationSet, write_tensorboard
 

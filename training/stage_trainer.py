@@ -15,11 +15,12 @@ from configs.config import Config
 from corpus.dataset import Corpus, naming_faults, steps_in_epoch, training_batches
 from network.entropy_model import Tables, count_symbols, integer_tables, kilobits_per_second
 from network.keras_network import symbols_by_part
+from network.replicas import sum_over_replicas
 from nn_core_operator import networks_compute_in
 from training.checkpoints import Checkpoints
 from training.codebook_start import codes_of, k_means
 from training.context_fit import fit_models, training_symbols
-from training.distribute import Cluster, sum_over_replicas
+from training.distribute import Cluster
 from training.objective import Losses, objective
 from training.optimisation import FusedAdam, WeightAverage
 from training.rate_control import RateController
@@ -54,8 +55,15 @@ class StageTrainer:
             average=self.average,
             controller=self.controller,
             step=self.step,
+            **self._moved_scales(),
         )
         self.checkpoints = Checkpoints(self.checkpoint, folder / stage.name)
+
+    def _moved_scales(self) -> dict[str, list[tf.Variable]]:
+        """Softmax scales that no optimiser trains, and that move where a codebook starts from codes."""
+        codecs = [self.cascade.codecs[module] for module in self.stage.trained]
+        moved = [codec.quantizer.log_scale.value for codec in codecs if codec.starts_from_codes]
+        return {"scales": moved} if moved else {}
 
     def _make_state(self) -> None:
         """The variables that only training has."""
@@ -122,6 +130,46 @@ class StageTrainer:
         losses = self._step(self.cluster.split(contexts), warm_up=epoch < self.stage.warm_up)
         return Losses(*(self.cluster.strategy.experimental_local_results(each)[0] for each in losses))
 
+    @tf.function(autograph=False)
+    def _step(self, contexts: tf.Tensor, warm_up: bool) -> Losses:
+        return self.cluster.strategy.run(self._replica_step, args=(contexts, warm_up))
+
+    def _replica_step(self, contexts: tf.Tensor, warm_up: bool) -> Losses:
+        """What one replica does with its part of the batch; with a single one this is the whole step."""
+        with tf.GradientTape() as tape:
+            losses, observed = self._forward(contexts, warm_up)
+            # what this replica adds to the losses of the whole batch
+            shares = tf.nest.map_structure(lambda loss: loss / self.cluster.replicas, losses)
+        gradients = self._dense(tape.gradient(shares.total, self.variables))
+        gradients, losses = sum_over_replicas((gradients, shares))
+        self.update(gradients)
+        self.controller.observe(observed)
+        return losses
+
+    def _forward(self, contexts: tf.Tensor, warm_up: bool) -> tuple[Losses, Any]:
+        """The losses of a batch, and what the rate controller observes of it."""
+        with networks_compute_in(self.config.precision):
+            output = self.cascade.call(contexts, *self._decisions(warm_up))
+        lsf = output.analysis.lsf
+        symbols = ([] if lsf is None else [lsf.symbols]) + [code.symbols for code in output.codes]
+        return objective(output, self.cascade, self.stage, self.controller.tau, warm_up=warm_up), symbols
+
+    def update(self, gradients: list[tf.Tensor]) -> None:
+        """What follows from the whole batch's gradients: clipping, Adam, averages."""
+        if self.config.clip_norm:
+            gradients, _ = tf.clip_by_global_norm(gradients, self.config.clip_norm)
+        self.optimizer.step(gradients[: len(self.networks)], self.networks)
+        self.codebook_optimizer.step(gradients[len(self.networks) :], self.codebooks)
+        self.average.update(self.step)
+        self.step.assign_add(1)
+
+    def _dense(self, gradients: list[tf.Tensor | None]) -> list[tf.Tensor]:
+        """A gradient for each variable: the warm-up leaves codebooks unconnected."""
+        return [
+            tf.zeros(variable.shape) if gradient is None else tf.convert_to_tensor(gradient)
+            for gradient, variable in zip(gradients, self.variables, strict=True)
+        ]
+
     def start_codebooks(self) -> None:
         """Where vector quantisers are to start from codes, puts their codebooks among the codes of this moment."""
         for module in self.stage.trained:
@@ -182,30 +230,6 @@ class StageTrainer:
             "gain_augmentation_db": self.config.gain_augmentation_db if augmented else 0.0,
         }
 
-    @tf.function(autograph=False)
-    def _step(self, contexts: tf.Tensor, warm_up: bool) -> Losses:
-        return self.cluster.strategy.run(self._replica_step, args=(contexts, warm_up))
-
-    def _replica_step(self, contexts: tf.Tensor, warm_up: bool) -> Losses:
-        """What one replica does with its part of the batch; with a single one this is the whole step."""
-        with tf.GradientTape() as tape:
-            losses, observed = self._forward(contexts, warm_up)
-            # what this replica adds to the losses of the whole batch
-            shares = tf.nest.map_structure(lambda loss: loss / self.cluster.replicas, losses)
-        gradients = self._dense(tape.gradient(shares.total, self.variables))
-        gradients, losses = sum_over_replicas((gradients, shares))
-        self.update(gradients)
-        self.controller.observe(observed)
-        return losses
-
-    def _forward(self, contexts: tf.Tensor, warm_up: bool) -> tuple[Losses, Any]:
-        """The losses of a batch, and what the rate controller observes of it."""
-        with networks_compute_in(self.config.precision):
-            output = self.cascade.call(contexts, *self._decisions(warm_up))
-        lsf = output.analysis.lsf
-        symbols = ([] if lsf is None else [lsf.symbols]) + [code.symbols for code in output.codes]
-        return objective(output, self.cascade, self.stage, self.controller.tau, warm_up=warm_up), symbols
-
     def readings(self) -> dict[str, float]:
         """What bar and journal show of rate and quantisers."""
         controller, trained = self.controller, self.stage.trained[-1]
@@ -220,22 +244,6 @@ class StageTrainer:
             "tau": float(controller.tau[trained]),
             "alpha": float(self.cascade.codecs[trained].quantizer.alpha),
         }
-
-    def update(self, gradients: list[tf.Tensor]) -> None:
-        """What follows from the whole batch's gradients: clipping, Adam, averages."""
-        if self.config.clip_norm:
-            gradients, _ = tf.clip_by_global_norm(gradients, self.config.clip_norm)
-        self.optimizer.step(gradients[: len(self.networks)], self.networks)
-        self.codebook_optimizer.step(gradients[len(self.networks) :], self.codebooks)
-        self.average.update(self.step)
-        self.step.assign_add(1)
-
-    def _dense(self, gradients: list[tf.Tensor | None]) -> list[tf.Tensor]:
-        """A gradient for each variable: the warm-up leaves codebooks unconnected."""
-        return [
-            tf.zeros(variable.shape) if gradient is None else tf.convert_to_tensor(gradient)
-            for gradient, variable in zip(gradients, self.variables, strict=True)
-        ]
 
     def _decisions(self, warm_up: bool) -> tuple[list[str], str]:
         """How each codec's and the LSFs' quantiser decide in training: hard wherever nothing is trained, as a rule."""

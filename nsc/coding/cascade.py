@@ -79,13 +79,18 @@ def file_symbols(data: bytes, model: CascadeModel) -> dict[str, Symbols]:
         BitstreamError: the header cannot be read, or groups are missing or damaged.
     """
     header, groups, missing, damaged = read_contents(data)
-    if missing or damaged or header.num_samples is None:
+    if missing or damaged or header.num_samples is None or not groups:
         raise DamagedError(
-            f"expected a whole file of known length, found {missing} groups missing and {damaged} bytes damaged;"
-            " decode it instead"
+            f"expected a whole file of known length, found {len(groups)} groups, {missing} missing and {damaged} bytes"
+            " damaged; decode it instead"
         )
     coder, left, found = model.symbol_coder(header.layers), header.frames_of(header.num_samples), []
-    for group in groups:
-        found.append(coder.decode(group.parts, min(left, header.group_frames)))
+    for number, group in enumerate(groups):
+        try:
+            found.append(coder.decode(group.parts, min(left, header.group_frames)))
+        except ValueError as error:
+            raise DamagedError(
+                f"expected the symbols of group {number}, found none ({error}); decode the file instead"
+            ) from None
         left -= header.group_frames
     return {name: np.concatenate([each[name] for each in found]) for name in found[0]}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -9,7 +10,6 @@ import numpy as np
 from nsc.coding.interface import Model, Signal, Synthesis, check_layers
 from nsc.format import HEADER_BYTES, DamagedError, Gap, Group, GroupReader, Header, WrongModelError, unpack_header
 
-MOST_MISSING = 9  # groups missing at the end for each that arrived; a length that asks for more is damage
 NO_SAMPLES = np.zeros(0, np.float32)
 
 
@@ -59,13 +59,7 @@ class Decoder:
             BitstreamError: the header is not that of an .nsc stream of this model.
             UserError: the stream does not have so many layers.
         """
-        if self._stream:
-            return self._stream.write(data)
-        self._start += data
-        if len(self._start) < HEADER_BYTES:
-            return NO_SAMPLES
-        self._stream = self._begin()
-        return self._stream.write(self._start[HEADER_BYTES:])
+        return np.concatenate([NO_SAMPLES, *self.pieces(data)])
 
     def finish(self) -> Signal:
         """The samples that are left when no more bytes come.
@@ -73,10 +67,24 @@ class Decoder:
         Raises:
             BitstreamError: there was no header, or too little of the speech is there.
         """
+        return np.concatenate([NO_SAMPLES, *self.last_pieces()])
+
+    def pieces(self, data: bytes) -> Iterator[Signal]:
+        """As `write`, a group at a time, however much a few bytes stand for; to be used up before the next bytes."""
+        if self._stream is None:
+            self._start += data
+            if len(self._start) < HEADER_BYTES:
+                return
+            self._stream = self._begin()
+            data = self._start[HEADER_BYTES:]
+        yield from self._stream.write(data)
+
+    def last_pieces(self) -> Iterator[Signal]:
+        """As `finish`, a group at a time."""
         if self._stream is None:
             unpack_header(self._start)  # which says what is wrong
         assert self._stream is not None
-        return self._stream.finish()
+        yield from self._stream.finish()
 
     def _begin(self) -> _Stream:
         header = unpack_header(self._start)
@@ -102,54 +110,53 @@ class _Stream:
         self._frames_done = self._groups_done = self._samples_given = 0
         self._lead = synthesis.lead  # samples still to come out before the signal's start
 
-    def write(self, data: bytes) -> Signal:
-        return self._decode(self._reader.write(data))
+    def write(self, data: bytes) -> Iterator[Signal]:
+        yield from self._decode(self._reader.write(data))
 
-    def finish(self) -> Signal:
+    def finish(self) -> Iterator[Signal]:
         found = self._reader.finish()
-        missing = sum(each.groups for each in found if isinstance(each, Gap))
-        arrived = self._reader.passed - len(self._damage.lost) - missing
-        if missing > MOST_MISSING * arrived or not arrived:
+        arrived, missing = self._reader.arrived, self._reader.missing
+        if self._reader.too_little_arrived or not arrived:
             raise DamagedError(
-                f"expected {arrived + missing} groups, found {arrived}: too little of the speech is there;"
+                f"expected {max(1, arrived + missing)} groups, found {arrived}: too little of the speech is there;"
                 " fetch the file again"
             )
-        signal = self._decode(found)
+        yield from self._decode(found)
         self._damage.damaged_bytes = self._reader.damaged_bytes
         self._damage.end_missing = self._num_samples is None
-        return signal
 
-    def _decode(self, found: list[Group | Gap]) -> Signal:
-        blocks = [NO_SAMPLES]
+    def _decode(self, found: list[Group | Gap]) -> Iterator[Signal]:
         for each in found:
-            blocks.append(self._conceal(each.groups) if isinstance(each, Gap) else self._decode_group(each))
-        return np.concatenate(blocks)
+            if isinstance(each, Gap):
+                yield from (self._conceal() for _ in range(each.groups))
+            else:
+                yield self._decode_group(each)
 
     def _decode_group(self, group: Group) -> Signal:
         if group.num_samples is not None:
             self._num_samples = group.num_samples
-        frames = self._frames_in_next(1)
+        frames = self._frames_in_next()
         signal = self._synthesis.next_group(group, frames) if frames else None
         if signal is None:  # a checksum was right by chance
-            return self._conceal(1)
+            return self._conceal()
         self._groups_done += 1
         self._frames_done += frames
         return self._given(signal)
 
-    def _conceal(self, groups: int) -> Signal:
-        frames = self._frames_in_next(groups)
-        self._damage.lost += range(self._groups_done, self._groups_done + groups)
-        self._groups_done += groups
+    def _conceal(self) -> Signal:
+        frames = self._frames_in_next()
+        self._damage.lost.append(self._groups_done)
+        self._groups_done += 1
         if not frames:
             return NO_SAMPLES
         self._frames_done += frames
         return self._given(self._synthesis.conceal(frames))
 
-    def _frames_in_next(self, groups: int) -> int:
-        whole = groups * self.header.group_frames
+    def _frames_in_next(self) -> int:
+        """Frames of the next group."""
         if self._num_samples is None:
-            return whole
-        return max(0, min(whole, self.header.frames_of(self._num_samples) - self._frames_done))
+            return self.header.group_frames
+        return max(0, min(self.header.group_frames, self.header.frames_of(self._num_samples) - self._frames_done))
 
     def _given(self, signal: Signal) -> Signal:
         """Cuts off what comes before the signal's start and after its end."""

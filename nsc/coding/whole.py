@@ -111,11 +111,11 @@ def decode(data: bytes, model: Model, layers: int | None = None) -> Decoded:
     """The signal of an .nsc file, of the declared length even if parts of the file are damaged, see `nsc.decode`."""
     decoder = Decoder(model, layers)
     blocks = list(decoded_blocks(data, decoder))
-    return Decoded(np.concatenate(blocks), decoder.damage)
+    return Decoded(np.concatenate([NO_SAMPLES, *blocks]), decoder.damage)
 
 
 def decoded_blocks(data: bytes, decoder: Decoder) -> Iterator[Signal]:
     """The signal of an .nsc file block by block, in little memory."""
     for start in range(0, len(data), BYTE_BLOCK):
-        yield decoder.write(data[start : start + BYTE_BLOCK])
-    yield decoder.finish()
+        yield from decoder.pieces(data[start : start + BYTE_BLOCK])
+    yield from decoder.last_pieces()

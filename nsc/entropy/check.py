@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from constants import TABLE_PRECISION_BITS
+from nsc.constants import TABLE_PRECISION_BITS
 from nsc.entropy.context_model import ARRAY_SEPARATOR, ContextModel, read_models
 from nsc.errors import UserError
 

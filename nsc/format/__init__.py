@@ -1,6 +1,6 @@
 """The .nsc file format, without models and without numpy (docs/bitstream.md)."""
 
-from nsc.format.container import SUFFIX, Contents, Gap, GroupReader, Info, info, read_contents, truncate
+from nsc.format.container import MOST_MISSING, SUFFIX, Contents, Gap, GroupReader, Info, info, read_contents, truncate
 from nsc.format.errors import BitstreamError, DamagedError, NotNscError, UnknownVersionError, WrongModelError
 from nsc.format.group import Group, pack_group, unpack_group
 from nsc.format.header import HEADER_BYTES, MAGIC, Header, pack_header, total_groups, unpack_header
@@ -8,6 +8,7 @@ from nsc.format.header import HEADER_BYTES, MAGIC, Header, pack_header, total_gr
 __all__ = [
     "HEADER_BYTES",
     "MAGIC",
+    "MOST_MISSING",
     "SUFFIX",
     "BitstreamError",
     "Contents",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from nsc.errors import UserError
@@ -23,11 +25,13 @@ def lose_groups(data: bytes, loss: float, burst: float, seed: int) -> bytes:
         BitstreamError: the header cannot be read.
         UserError: values that no Gilbert channel has.
     """
-    if not 0 <= loss < 1 or burst < 1 or loss > burst * (1 - loss):
+    if not 0 <= loss < 1 or not 1 <= burst < math.inf or loss > burst * (1 - loss):
         raise UserError(
             f"expected a loss from 0 to below 1 and bursts of at least 1 and loss / (1 - loss) groups, found"
             f" {loss:g} and {burst:g}; choose longer bursts or less loss"
         )
+    if seed < 0:
+        raise UserError(f"expected a seed of at least 0, found {seed}; choose another")
     header, groups, *_ = read_contents(data)
     lost = gilbert_losses(len(groups), loss, burst, np.random.default_rng(seed))
     kept = [pack_group(group) for group, gone in zip(groups, lost, strict=True) if not gone]

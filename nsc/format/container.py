@@ -11,6 +11,8 @@ from nsc.format.header import HEADER_BYTES, Header, pack_header, total_groups, u
 
 SUFFIX = ".nsc"
 AHEAD = 128  # groups that may be missing before one that counts as late instead
+MOST_MISSING = 9  # groups made up for each one that arrived; a stream that asks for more is damaged
+CHECKS_PER_BYTE = 256  # bytes that are checksummed in search of groups for each that arrives; damage takes a tenth
 
 
 class Gap(NamedTuple):
@@ -22,53 +24,98 @@ class Gap(NamedTuple):
 class GroupReader:
     """Finds the groups of a file given in blocks of any size, and tells where some are missing.
 
-    After damage it looks for the next place with the checksum of a group that can follow.
+    After damage it looks for the next place with the checksum of a group that can follow. What comes after a long gap
+    is held back until enough groups have arrived to bear it out: a few bytes cannot ask for hours of made-up speech.
+
+    Attributes:
+        header: of the file.
+        arrived: groups found so far.
+        missing: groups missed so far.
+        damaged_bytes: bytes that belong to no group.
     """
 
     def __init__(self, header: Header) -> None:
         self.header = header
-        self.total = total_groups(header)
-        self.passed = 0  # groups found or missed so far
-        self.damaged_bytes = 0
-        self._data = b""
+        self.arrived = self.missing = self.damaged_bytes = 0
+        self._total = total_groups(header)
+        self._data = bytearray()
+        self._checks_left = 0
+        self._held: list[Group | Gap] = []
+
+    @property
+    def too_little_arrived(self) -> bool:
+        """Whether more is missing than may be made up."""
+        return self.missing > MOST_MISSING * self.arrived
 
     def write(self, data: bytes) -> list[Group | Gap]:
         """Takes the next bytes; gives the groups that they complete."""
         self._data += data
-        return self._read(at_end=False)
+        self._checks_left += CHECKS_PER_BYTE * len(data)
+        self._read(at_end=False)
+        return [] if self.too_little_arrived else self._released()
 
     def finish(self) -> list[Group | Gap]:
         """Gives what is left when no more bytes come, and the gap to the declared end."""
-        found = self._read(at_end=True)
-        missing = (self.total or 0) - self.passed
-        self.passed += max(0, missing)
-        return [*found, Gap(missing)] if missing > 0 else found
+        self._read(at_end=True)
+        missing = (self._total or 0) - self._passed
+        if missing > 0:
+            self.missing += missing
+            self._held.append(Gap(missing))
+        return self._released()
 
-    def _read(self, *, at_end: bool) -> list[Group | Gap]:
-        found: list[Group | Gap] = []
+    @property
+    def _passed(self) -> int:
+        return self.arrived + self.missing
+
+    def _released(self) -> list[Group | Gap]:
+        released, self._held = self._held, []
+        return released
+
+    def _read(self, *, at_end: bool) -> None:
         start = 0
         while start < len(self._data):
-            group, end = unpack_group(self._data, start, self.header)
+            group, end = unpack_group(self._data, start, self.header, self._may_follow)
             if end > len(self._data) and not at_end:
                 break
-            missing = None if group is None else self._missing_before(group)
-            if group is None or missing is None:
+            if group is None or not self._take(group):
                 self.damaged_bytes += 1
                 start += 1
                 continue
-            found += [Gap(missing), group] if missing else [group]
-            self.passed += missing + 1
-            if group.num_samples is not None:
-                self.total = self.passed
             start = end
-        self._data = self._data[start:]
-        return found
+        del self._data[:start]
 
-    def _missing_before(self, group: Group) -> int | None:
-        """How many groups are missing before this one; None if it cannot come here."""
-        missing = (group.number - self.passed) % INDEX_RANGE
-        possible = missing < AHEAD and (self.total is None or self.passed + missing < self.total)
+    def _take(self, group: Group) -> bool:
+        """Puts a group in its place; false if the length that it tells is not one that ends there."""
+        missing = self._missing_before(group.number)
+        if missing is None:
+            return False
+        number = self._passed + missing
+        if group.num_samples is not None:
+            if _groups_of(group.num_samples, self.header) != number + 1:
+                return False
+            self._total = number + 1
+        self._held += [Gap(missing), group] if missing else [group]
+        self.missing += missing
+        self.arrived += 1
+        return True
+
+    def _may_follow(self, number: int, is_last: bool, size: int) -> bool:
+        """See `MayFollow`. Each checksum is paid for, so that their work grows with the bytes and not faster."""
+        says_length_twice = is_last and self.header.num_samples is not None
+        if says_length_twice or self._missing_before(number) is None or size > self._checks_left:
+            return False
+        self._checks_left -= size
+        return True
+
+    def _missing_before(self, number: int) -> int | None:
+        """How many groups are missing before one of this number; None if it cannot come here."""
+        missing = (number - self._passed) % INDEX_RANGE
+        possible = missing < AHEAD and (self._total is None or self._passed + missing < self._total)
         return missing if possible else None
+
+
+def _groups_of(num_samples: int, header: Header) -> int:
+    return -(-header.frames_of(num_samples) // header.group_frames)
 
 
 class Contents(NamedTuple):

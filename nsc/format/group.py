@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections.abc import Callable
+from functools import lru_cache
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -46,8 +48,20 @@ def pack_group(group: Group) -> bytes:
     return checked + _CHECKSUM.pack(zlib.crc32(checked))
 
 
-def unpack_group(data: bytes, start: int, header: Header) -> tuple[Group | None, int]:
+# Whether a group of this number may come, given whether it says that it is the last, and its size in bytes.
+MayFollow = Callable[[int, bool, int], bool]
+
+
+def unpack_group(
+    data: bytes | bytearray, start: int, header: Header, may_follow: MayFollow | None = None
+) -> tuple[Group | None, int]:
     """Reads the group at a place of `data`.
+
+    Args:
+        data: some bytes of a file.
+        start: the place.
+        header: of the file.
+        may_follow: asked before the checksum is worked out; None for any.
 
     Returns:
         The group and where it ends. Without a group: 0 where there is no intact one, else where it would end, which
@@ -57,29 +71,37 @@ def unpack_group(data: bytes, start: int, header: Header) -> tuple[Group | None,
     if number is None:
         return None, len(data) + 1 if len(data) - start < _MOST_NUMBER_BYTES else 0
     length, body = number
-    if not _FRAMING + header.side_bytes <= length <= header.most_group_bytes:
+    shortest, longest, side_bytes = _bounds(header)
+    if not shortest <= length <= longest:
         return None, 0
     end = body + length
     if len(data) < end:
         return None, end
+    side = bytearray(data[body + 1 : body + 1 + side_bytes])
+    is_last = bool(side[0] & END_FLAG)
+    side[0] &= ~END_FLAG
+    if not header.accepts(bytes(side)) or (may_follow and not may_follow(data[body], is_last, end - start)):
+        return None, 0
     checksum = end - _CHECKSUM.size
     if zlib.crc32(memoryview(data)[start:checksum]) != _CHECKSUM.unpack_from(data, checksum)[0]:
         return None, 0
-    group = _unpack_body(data[body:checksum], header)
+    group = _unpack_body(bytes(data[body:checksum]), tuple(side), is_last, len(header.part_names))
     return group, end if group else 0
 
 
-def _unpack_body(body: bytes, header: Header) -> Group | None:
-    at = 1 + header.side_bytes
-    side, num_samples = bytearray(body[1:at]), None
-    if side[0] & END_FLAG:
-        side[0] &= ~END_FLAG
+@lru_cache(maxsize=16)
+def _bounds(header: Header) -> tuple[int, int, int]:
+    """The shortest and the longest length of a group, and the bytes of its side information."""
+    return _FRAMING + header.side_bytes, header.most_group_bytes, header.side_bytes
+
+
+def _unpack_body(body: bytes, side: tuple[int, ...], is_last: bool, count: int) -> Group | None:
+    at, num_samples = 1 + len(side), None
+    if is_last:
         if len(body) < at + _LENGTH.size:
             return None
         num_samples, at = _LENGTH.unpack_from(body, at)[0], at + _LENGTH.size
-    if not header.accepts(bytes(side)):
-        return None
-    count, lengths = len(header.part_names), []
+    lengths = []
     for _ in range(count - 1):
         number = _unpack_number(body, at)
         if number is None:
@@ -90,7 +112,7 @@ def _unpack_body(body: bytes, header: Header) -> Group | None:
     if borders[-2] > len(body):
         return None
     parts = tuple(body[start:end] for start, end in pairwise(borders))
-    return Group(body[0], tuple(side), parts, num_samples)
+    return Group(body[0], side, parts, num_samples)
 
 
 def _pack_number(value: int) -> bytes:
@@ -102,7 +124,7 @@ def _pack_number(value: int) -> bytes:
     return bytes([*data, value])
 
 
-def _unpack_number(data: bytes, at: int) -> tuple[int, int] | None:
+def _unpack_number(data: bytes | bytearray, at: int) -> tuple[int, int] | None:
     """A number and where it ends; None where there is none."""
     value = 0
     for place, byte in enumerate(data[at : at + _MOST_NUMBER_BYTES]):

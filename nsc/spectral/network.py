@@ -9,10 +9,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nsc.entropy.spectral_coder import SpectralSymbols
-from nsc.format.version_2 import LSF_ORDER, SPECTRA_PER_FRAME, number_of_frames
+from nsc.errors import UserError
+from nsc.format.version_2 import (
+    HOP_UNIT,
+    LSF_ORDER,
+    MOST_FRAMES,
+    MOST_LAYERS,
+    OFFSETS,
+    SPECTRA_PER_FRAME,
+    number_of_frames,
+)
 from nsc.spectral.levels import MIDDLE_OFFSET
 
 Floats = NDArray[np.float32]
+
+MOST_HISTORY = 64  # frames
 
 
 @dataclass(frozen=True)
@@ -39,6 +50,24 @@ class SpectralSettings:
     def frames_of(self, num_samples: int) -> int:
         """Frames of a signal of so many samples."""
         return number_of_frames(num_samples, self.hop)
+
+
+def check_settings(settings: SpectralSettings) -> None:
+    """Raises UserError where a number is beyond what any model needs."""
+    bounds = {
+        "depth": (1, MOST_LAYERS),
+        "hop": (HOP_UNIT, 16 * HOP_UNIT),
+        "history": (1, MOST_HISTORY),
+        "look_ahead": (0, 1),
+        "group_frames": (1, MOST_FRAMES),
+        "offset": (0, OFFSETS - 1),
+    }
+    for name, (lowest, highest) in bounds.items():
+        value = getattr(settings, name)
+        if not isinstance(value, int) or not lowest <= value <= highest:
+            raise UserError(f"{name}: expected a whole number from {lowest} to {highest}, found {value!r}")
+    if settings.hop % HOP_UNIT:
+        raise UserError(f"hop: expected a multiple of {HOP_UNIT}, found {settings.hop}")
 
 
 class SpectralNetwork(Protocol):

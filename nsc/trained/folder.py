@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nsc.errors import UserError
+from nsc.trained.check import MOST_BYTES, check_description, check_parts, check_whole_numbers
 
 if TYPE_CHECKING:
     from nsc.coding.interface import Model
@@ -19,6 +21,16 @@ DESCRIPTION = "codec.json"
 LAYOUT = 1  # of the folder; raised when what it holds changes
 ENCODER, DECODER, TABLES, CARD = "encoder.tflite", "decoder.tflite", "tables.npz", "README.md"
 TRAINED = "model.json"  # what a training run leaves; it has to be exported first
+
+SPECTRAL_BOUNDS = {
+    "depth": (1, 63),
+    "hop": (32, 512),
+    "history": (0, 64),
+    "look_ahead": (0, 1),
+    "group_frames": (1, 16),
+    "offset": (0, 80),
+    "pre_emphasis": (0, 1),
+}
 
 
 @dataclass(frozen=True)
@@ -64,11 +76,14 @@ def read_description(folder: Path) -> Description:
             )
         raise UserError(f"expected a model in {folder}, found no {DESCRIPTION}; check the path")
     try:
-        values = json.loads((folder / DESCRIPTION).read_text())
+        with (folder / DESCRIPTION).open("rb") as file:
+            values = json.loads(file.read(MOST_BYTES))
         if values.pop("layout") != LAYOUT:
             raise UserError(f"{folder} holds a model of another layout than this nsc reads; export it again")
+        with _naming(folder):
+            check_description(values)
         return Description(folder, **values)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UserError(f"{folder} holds no readable model ({error}); copy or export it anew") from None
 
 
@@ -101,25 +116,43 @@ def load(folder: Path, threads: int = 1) -> Model:
 def _load_cascade(description: Description, threads: int) -> Model:
     from nsc.coding.cascade import CascadeModel
     from nsc.coding.network import CascadeSettings, Part
+    from nsc.entropy.check import check_tables
     from nsc.trained.litert import LiteRtNetwork
 
     settings = dict(description.settings)
+    with _naming(description.folder):
+        check_parts(settings.get("parts"))
     parts = tuple(Part(each["name"], tuple(each["shape"]), each["alphabet"]) for each in settings.pop("parts"))
     known = CascadeSettings(parts, **settings)
 
+    tables = read_tables(description)
+    with _naming(description.folder):
+        if known.depth != description.depth:
+            raise UserError(f"parts: expected {description.depth} codecs, found {known.depth}")
+        check_tables(tables, {part.name: part.shape for part in parts}, {part.name: part.alphabet for part in parts})
     network = LiteRtNetwork(partial(_read_graph, description), parts, known.depth, threads)
-    return CascadeModel(description.digest, known, read_tables(description), network)
+    return CascadeModel(description.digest, known, tables, network)
 
 
 def _load_spectral(description: Description, threads: int) -> Model:
     from nsc.entropy.spectral_coder import SpectralCoder
     from nsc.spectral.litert import LiteRtSpectralNetwork
     from nsc.spectral.model import SpectralModel
-    from nsc.spectral.network import SpectralSettings
+    from nsc.spectral.network import SpectralSettings, check_settings
 
+    with _naming(description.folder):
+        check_whole_numbers(description.settings, SPECTRAL_BOUNDS)
     settings = SpectralSettings(**description.settings)
+    with _naming(description.folder):
+        if settings.depth != description.depth:
+            raise UserError(f"depth: expected {description.depth} codecs, found {settings.depth}")
+        check_settings(settings)
+        coder = SpectralCoder.read(read_tables(description))
+        found = len(coder.codecs), len(coder.codecs[0].offsets)
+        if found != (settings.depth, settings.hop):
+            raise UserError(f"tables: expected {settings.depth} codecs of {settings.hop} bins, found {found}")
     network = LiteRtSpectralNetwork(partial(_read_graph, description), settings.depth, settings.hop, threads)
-    return SpectralModel(description.digest, settings, SpectralCoder.read(read_tables(description)), network)
+    return SpectralModel(description.digest, settings, coder, network)
 
 
 def _read_graph(description: Description, graph: str) -> bytes:
@@ -130,10 +163,14 @@ def read_tables(description: Description) -> dict[str, Any]:
     """The probability tables of a model."""
     import io
 
-    import numpy as np
+    from nsc.trained.arrays import read_arrays
 
-    with np.load(io.BytesIO(read_checked(description, TABLES)), allow_pickle=False) as file:
-        return {name: file[name] for name in file.files}
+    data = read_checked(description, TABLES)
+    try:
+        return read_arrays(io.BytesIO(data))
+    except Exception as error:  # a damaged archive may raise anything
+        path = description.folder / TABLES
+        raise UserError(f"{path} holds no readable tables ({error}); copy or export the model anew") from None
 
 
 def read_checked(description: Description, name: str) -> bytes:
@@ -150,3 +187,12 @@ def read_checked(description: Description, name: str) -> bytes:
     if hashlib.sha256(data).hexdigest() != description.files.get(name):
         raise UserError(f"{path} does not have the hash that the model's description says; copy the model anew")
     return data
+
+
+@contextmanager
+def _naming(folder: Path) -> Iterator[None]:
+    """What is refused inside is told with the model's folder."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(f"{folder} holds no usable model: {error}; copy or export it anew") from None

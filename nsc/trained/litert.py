@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -41,9 +42,10 @@ class LiteRtNetwork:
 
     def symbols(self, contexts: NDArray[np.float32], layers: int) -> list[Symbols]:
         """See `Network`."""
-        found = self._runner("encoder")(contexts=contexts.astype(np.float32, copy=False))
         kept = self._parts[: len(self._parts) - self._depth + layers]
-        return [found[port_name(part)] for part in kept]
+        with _naming_misfits():
+            found = self._runner("encoder")(contexts=contexts.astype(np.float32, copy=False))
+            return [found[port_name(part)] for part in kept]
 
     def frames(self, symbols: Sequence[Symbols], lost: NDArray[np.float32]) -> NDArray[np.float32]:
         """See `Network`."""
@@ -52,12 +54,22 @@ class LiteRtNetwork:
         for part in self._parts[len(symbols) :]:
             inputs[port_name(part)] = np.zeros((len(lost), *part.shape), np.int32)
         used = np.array([1.0] * (self._depth - missing) + [0.0] * missing, np.float32)
-        return self._runner("decoder")(**inputs, lost=lost, used=used)[FRAMES]
+        with _naming_misfits():
+            return self._runner("decoder")(**inputs, lost=lost, used=used)[FRAMES]
 
     def _runner(self, name: str) -> Runner:
         if name not in self._runners:
             self._runners[name] = load_runner(self._read(name), self._threads)
         return self._runners[name]
+
+
+@contextmanager
+def _naming_misfits() -> Iterator[None]:
+    """A graph with other inputs and outputs than the description says ends in plain words."""
+    try:
+        yield
+    except (KeyError, ValueError, RuntimeError, TypeError) as error:
+        raise UserError(f"the model's graph does not fit its description ({error}); copy or export it anew") from None
 
 
 def load_runner(graph: bytes, threads: int = 1) -> Runner:

@@ -31,7 +31,7 @@ def _train(packed: Path, scratch: Path, options: dict[str, Any]) -> float:
 
     from corpus.dataset import PackedCorpus
     from network.machine import prepare_machine
-    from speed.work import trainers_of, training_step
+    from scripts.speed.work import trainers_of, training_step
 
     prepare_machine(0)
     [trainer] = trainers_of(PackedCorpus(packed), scratch, ["first"], **options).values()

@@ -22,7 +22,7 @@ from evaluation.evaluate import evaluate
 from network import feed_forward
 from nn_core_operator import networks_compute_in
 from runs.saved_model import SavedModel
-from speed.turns import Work
+from scripts.speed.turns import Work
 from training.loop import StageTrainer
 from training.objective import objective
 from utilities import load_speech

@@ -18,6 +18,7 @@ from comparison import plots
 from comparison.curves import Point, bd_rate, curves_of, difference_at_equal_rate, points_of
 from comparison.results import Codec, Result, Store
 from comparison.rows import Row, row_of
+from comparison.summary import Summary, summary_of
 from comparison.tables import document, interval_text
 from measures.measures import Interval
 
@@ -186,13 +187,19 @@ def store(tmp_path: Path) -> Store:
 
 
 def test_the_tables_hold_scores_differences_and_bd_rates(store: Store) -> None:
-    points = points_of(store.codecs(), store.all())
-    text = document(points, curves_of(points))
+    text = document(summary_of(store))
     assert "3 files of 3 speakers" in text and "without container" in text
     assert "| m, layer 2" in text and "3.50 ±0.25" in text
     assert "(16.0 ±0.0)" in text  # in brackets: the high-pass
     assert "-0.25 ±0.00" in text  # layer 2 at 22 kbps, against 3.75
     assert " % " in text and "nan" not in text
+
+
+def test_the_numbers_kept_with_the_code_give_the_same_documents(store: Store, tmp_path: Path) -> None:
+    summary = summary_of(store)
+    (tmp_path / "results.json").write_text(summary.text())
+    again = Summary.read(tmp_path / "results.json")
+    assert document(again) == document(summary) and again.text() == summary.text()
 
 
 def test_the_command_draws_every_measure_as_png_and_svg_and_quality_against_loss(

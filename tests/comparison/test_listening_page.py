@@ -61,6 +61,8 @@ def _noisy(output: Path, name: str, layer: int, level: float, place: int) -> Res
         bits=len(signal) * (layer + 1),
         decoded=str(decoded),
         measures={"pesq_wb": SCORES[name][place] + layer, "snr": -20 * np.log10(level)},
+        sex="FMM"[place],
+        delay_ms=498 * (name == "ours"),
     )
 
 
@@ -210,6 +212,42 @@ def test_files_sort_by_a_codec_s_score_and_codecs_by_any_column(page: Any) -> No
     rates = page.locator("#scores tbody tr").evaluate_all("rows => rows.map((row) => +row.cells[1].dataset.value)")
     assert rates == sorted(rates)
     assert page.locator("#scores th[aria-sort=ascending]").inner_text().startswith("kbps")
+
+
+def test_the_figure_has_a_band_per_codec_and_leaves_out_what_the_legend_does(page: Any) -> None:
+    bands = page.locator("#chart polygon")
+    assert bands.count() == 2
+    assert page.locator("#chart circle title").first.text_content().startswith(("ours, layer 1: ", "<b>loud"))
+    page.locator("#legend .family", has_text="ours").click()
+    assert bands.count() == 1
+    page.locator("#legend .family", has_text="ours").click()
+    page.select_option("#chart-measure", "snr")
+    assert "SNR dB" in page.locator("#chart").inner_text()
+    page.select_option("#over", "delay")
+    assert page.locator("#chart circle").count() == 2  # the peer's delay is not known
+    assert "delay" in page.locator("#curves-title").inner_text()
+
+
+def test_figure_and_table_show_the_chosen_speakers_and_rates(page: Any) -> None:
+    def cell() -> str:
+        return page.locator("#scores tbody tr[data-codec='0'] td").nth(3).inner_text()
+
+    assert cell().startswith(f"{1 + np.mean(SCORES['ours']):.2f}")
+    page.select_option("#sex", "F")
+    assert cell() == f"{1 + SCORES['ours'][0]:.2f}"
+    page.select_option("#sex", "M")
+    assert cell().startswith(f"{1 + np.mean(SCORES['ours'][1:]):.2f}")
+    page.fill("#most", "40")  # the layers take 32 and 48 kbps, the peer 16
+    assert page.locator("#scores tbody tr:visible").count() == 2
+    page.fill("#least", "30")
+    assert page.locator("#scores tbody tr:visible").count() == 1
+    page.fill("#most", "31")
+    assert "nothing measured here" in page.locator("#chart").inner_text()
+
+
+def test_the_page_shows_where_the_noise_is(page: Any) -> None:
+    assert page.locator("#noise figure svg").count() == 2  # a layer each
+    assert "women" in page.locator("#noise").inner_text()
 
 
 def test_score_and_picture_of_all_cells_can_be_chosen(page: Any) -> None:

@@ -3,9 +3,9 @@ import shlex
 from pathlib import Path
 
 import pytest
-from flag_table import DOCUMENT, with_table
 
 from configs.config import parse_flags
+from scripts.flag_table import DOCUMENT, with_table
 from tests.helpers.places import ROOT
 from tests.helpers.readme import README_COMMAND
 
@@ -22,7 +22,7 @@ def commands(document: Path) -> list[list[str]]:
 def test_the_flag_table_is_that_of_the_code() -> None:
     document = DOCUMENT.read_text()
     assert "| `--training_mode` |" in document
-    assert with_table(document) == document, "run scripts/flag_table.py --write"
+    assert with_table(document) == document, "run python -m scripts.flag_table --write"
 
 
 def test_the_readme_has_the_command_of_the_first_readme() -> None:

@@ -5,9 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import measure_input
 import numpy as np
-import pack_corpus
 import pytest
 from numpy.typing import NDArray
 
@@ -15,9 +13,10 @@ from corpus import dataset, shards
 from corpus.dataset import PackedCorpus, find_speech, find_test_speech, read_shards, steps_in_epoch, training_batches
 from corpus.shards import Packing, ShardedCorpus, open_corpus, pack_shards
 from nsc.errors import UserError
+from runs.heard import heard_among
 from runs.runs import find_run
+from scripts import measure_input, pack_corpus
 from tests.helpers.tiny import CORPUS, Workplace
-from training import modes
 
 SHARD_HOURS = 0.0005  # of the 21 s of training speech in the tests' folder
 BATCH = 16
@@ -190,7 +189,9 @@ def test_packing_goes_on_where_it_was_stopped(tmp_path: Path, monkeypatch: pytes
         patch.setattr(PackedCorpus, "pack", stop_at_third)
         pack_shards(packing, folder)
     (folder / ".packed-killed.1.part").mkdir()
-    with pytest.raises(UserError, match=r"found one half written; run scripts/pack_corpus\.py again to finish it"):
+    with pytest.raises(
+        UserError, match=r"found one half written; run python -m scripts\.pack_corpus again to finish it"
+    ):
         find_speech(folder)
     done = {path: path.stat().st_mtime_ns for path in folder.glob("packed-*/*")}
     assert len(done) == 2 * len(packed) == 4
@@ -241,7 +242,7 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda folder: rewrite(folder, without="shards"),
         "expected an entry shards, found none",
     ),
-    "another version": (lambda folder: rewrite(folder, format=2), "expected version 1, found 2"),
+    "another version": (lambda folder: rewrite(folder, format=1), "expected version 2, found 1"),
     "half written": (lambda folder: rewrite(folder, finished=False), "found one half written"),
     "another gain": (lambda folder: rewrite(folder, gain="utterance"), "packed with --gain group, found utterance"),
 }
@@ -310,7 +311,7 @@ def test_training_on_shards_runs_and_is_tested_on_the_speech_held_out(
 def test_recordings_in_shards_are_known_as_heard(place: Workplace, packed: Path) -> None:
     run = find_run("", place.check, suits=lambda _: True, need="a run")
     files = find_speech(CORPUS)
-    assert modes.heard_among(files, run, CORPUS) == [file for file in files if file.split != "test"]
+    assert heard_among(files, run, CORPUS) == [file for file in files if file.split != "test"]
 
 
 def test_the_same_command_finds_its_run_on_shards(place: Workplace, packed: Path) -> None:

@@ -12,7 +12,7 @@ import soundfile
 from numpy.typing import NDArray
 
 import nsc
-from nsc import audio, cli
+from nsc import cli, recording
 from nsc import format as bitstream
 from nsc.format.version_1 import Header
 from runs.saved_model import SavedModel
@@ -279,7 +279,7 @@ def test_speech_that_is_cut_off_is_one_clear_line(
 
 
 def test_an_hour_of_speech_is_read_in_blocks(run: RunCommand, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(audio, "BLOCK_SECONDS", 1)
+    monkeypatch.setattr(recording, "BLOCK_SECONDS", 1)
     assert run("speech.wav", "speech.nsc") == 0
     speech, _ = soundfile.read("speech.wav", dtype="float32")
     assert Path("speech.nsc").read_bytes() == nsc.encode(speech, "tiny")

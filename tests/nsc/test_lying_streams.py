@@ -6,11 +6,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from codec import decode, decoded_blocks, info
+from nsc import Decoder, decode, info
 from nsc import format as bitstream
-from nsc.coding.streaming import Damage, Decoder, file_symbols
+from nsc.coding.cascade import CascadeModel, file_symbols
+from nsc.coding.whole import decoded_blocks
 from nsc.errors import UserError
-from nsc.format import DamagedError, Gap, Group, GroupReader, Header
+from nsc.format import DamagedError, Gap, Group, GroupReader
+from nsc.format.channel import lose_groups
+from nsc.format.version_1 import Header
 from runs.saved_model import SavedModel
 
 UNKNOWN = Header("0123abcd", None, 1, False, 16)
@@ -18,9 +21,14 @@ KNOWN = Header("0123abcd", 100 * 7680 - 32, 1, False, 1)
 Signal = NDArray[np.float32]
 
 
+@pytest.fixture(scope="module")
+def model(coding_model: SavedModel) -> CascadeModel:
+    return coding_model.codec
+
+
 def empty_group(number: int, header: Header, num_samples: int | None = None) -> bytes:
     """The smallest group there is."""
-    return bitstream.pack_group(Group(number % 256, (0,) * header.spans, (b"",) * header.parts, num_samples))
+    return bitstream.pack_group(Group(number % 256, (0,) * header.spans, (b"",) * len(header.part_names), num_samples))
 
 
 def file_of(header: Header, numbers: list[int]) -> bytes:
@@ -38,28 +46,28 @@ def test_a_group_after_a_long_gap_waits_until_a_tenth_has_arrived() -> None:
 
 
 @pytest.mark.parametrize("count", [1, 3, 10])
-def test_a_few_bytes_cannot_ask_for_hours(coding_model: SavedModel, count: int) -> None:
-    header = UNKNOWN._replace(model=coding_model.digest, has_lpc=True)
+def test_a_few_bytes_cannot_ask_for_hours(model: CascadeModel, count: int) -> None:
+    header = UNKNOWN._replace(model=model.digest, has_lpc=True)
     data = file_of(header, [127 + 128 * number for number in range(count)])
-    decoder = Decoder(coding_model)
+    decoder = Decoder(model)
     given = sum(map(len, decoder.pieces(data)))
     assert given == 0
     with pytest.raises(DamagedError, match="too little of the speech is there"):
         decoder.finish()
 
 
-def test_decoding_gives_a_group_at_a_time_whatever_a_few_bytes_stand_for(coding_model: SavedModel) -> None:
-    header = UNKNOWN._replace(model=coding_model.digest, has_lpc=True)
+def test_decoding_gives_a_group_at_a_time_whatever_a_few_bytes_stand_for(model: CascadeModel) -> None:
+    header = UNKNOWN._replace(model=model.digest, has_lpc=True)
     data = file_of(header, [0, 1, 19])
-    pieces = list(decoded_blocks(data, coding_model, None, Damage()))
+    pieces = list(decoded_blocks(data, Decoder(model)))
     assert max(map(len, pieces)) <= header.group_samples
     assert sum(map(len, pieces)) == 20 * header.group_samples - 32
 
 
-def test_info_and_decoder_agree_on_a_last_group_that_claims_an_hour(coding_model: SavedModel) -> None:
-    header = Header(coding_model.digest, None, 1, True, 1)
+def test_info_and_decoder_agree_on_a_last_group_that_claims_an_hour(model: CascadeModel) -> None:
+    header = Header(model.digest, None, 1, True, 1)
     data = bitstream.pack_header(header) + empty_group(0, header) + empty_group(1, header, 3600 * 16_000)
-    found, decoded = info(data), decode(data, coding_model)
+    found, decoded = info(data), decode(data, model)
     assert found.seconds is None
     assert found.bytes["damaged"] == len(empty_group(1, header, 0))
     assert decoded.damage.end_missing
@@ -74,11 +82,11 @@ def test_a_last_group_is_one_only_where_its_length_ends(claimed: int) -> None:
     assert len(bitstream.read_contents(data).groups) == (2 if 7680 - 32 < claimed <= 2 * 7680 - 32 else 1)
 
 
-def test_an_end_inside_a_file_of_known_length_is_damage_and_the_declared_length_stays(coding_model: SavedModel) -> None:
-    header = Header(coding_model.digest, 20 * 7680 - 32, 1, True, 1)
+def test_an_end_inside_a_file_of_known_length_is_damage_and_the_declared_length_stays(model: CascadeModel) -> None:
+    header = Header(model.digest, 20 * 7680 - 32, 1, True, 1)
     groups = [empty_group(number, header) for number in range(20)]
     groups[0] = empty_group(0, header, 500)
-    signal, damage = decode(bitstream.pack_header(header) + b"".join(groups), coding_model)
+    signal, damage = decode(bitstream.pack_header(header) + b"".join(groups), model)
     assert len(signal) == 20 * 7680 - 32
     assert damage.lost == [0]
     assert damage.damaged_bytes == len(groups[0])
@@ -118,31 +126,31 @@ def test_groups_behind_much_damage_are_still_found() -> None:
     assert (contents.missing, contents.damaged_bytes) == (59, 50_000)
 
 
-def test_symbols_that_no_encoder_wrote_are_a_typed_error(coding_model: SavedModel) -> None:
-    header = Header(coding_model.digest, 7000, 1, True, 1)
+def test_symbols_that_no_encoder_wrote_are_a_typed_error(model: CascadeModel) -> None:
+    header = Header(model.digest, 7000, 1, True, 1)
     rng = np.random.default_rng(4)
     refused = 0
     for _ in range(30):
         group = Group(0, (30,), (rng.bytes(40), rng.bytes(200)))
         try:
-            file_symbols(bitstream.pack_header(header) + bitstream.pack_group(group), coding_model)
+            file_symbols(bitstream.pack_header(header) + bitstream.pack_group(group), model)
         except DamagedError as error:
             refused += 1
             assert "\n" not in str(error)
     corrupt = Group(0, (30,), (b"\xff" * 40, b"\xff" * 200))
     with pytest.raises(DamagedError, match="expected the symbols of group 0, found none"):
-        file_symbols(bitstream.pack_header(header) + bitstream.pack_group(corrupt), coding_model)
+        file_symbols(bitstream.pack_header(header) + bitstream.pack_group(corrupt), model)
 
 
-def test_a_header_without_a_group_is_told_in_words_that_mean_something(coding_model: SavedModel) -> None:
-    data = bitstream.pack_header(Header(coding_model.digest, None, 1, True, 1))
+def test_a_header_without_a_group_is_told_in_words_that_mean_something(model: CascadeModel) -> None:
+    data = bitstream.pack_header(Header(model.digest, None, 1, True, 1))
     with pytest.raises(DamagedError, match="expected 1 groups, found 0"):
-        decode(data, coding_model)
+        decode(data, model)
     with pytest.raises(DamagedError, match="found 0 groups"):
-        file_symbols(data, coding_model)
+        file_symbols(data, model)
 
 
 @pytest.mark.parametrize(("loss", "burst", "seed"), [(0.1, float("nan"), 0), (0.1, float("inf"), 0), (0.1, 2.0, -1)])
 def test_a_channel_of_no_numbers_is_refused(loss: float, burst: float, seed: int) -> None:
     with pytest.raises(UserError, match="expected a "):
-        bitstream.lose_groups(file_of(KNOWN, [0]), loss, burst, seed)
+        lose_groups(file_of(KNOWN, [0]), loss, burst, seed)

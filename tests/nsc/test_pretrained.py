@@ -9,8 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import release_model
-import score_pretrained
 from numpy.typing import NDArray
 
 import nsc
@@ -21,12 +19,12 @@ from nsc.errors import UserError
 from nsc.format.channel import lose_groups
 from nsc.trained.find import DEFAULT_MODEL
 from runs import runs
+from runs.heard import SPLITS, heard_among
 from runs.runs import SHIPPED, Run, find_run
 from runs.saved_model import SavedModel, load_model
 from runs.stages import find_model, stage_folders
+from scripts import release_model, score_pretrained
 from tests.helpers.tiny import Workplace
-from training import modes
-from training.modes import heard_among
 
 IDS = sorted(path.parent.name for path in SHIPPED.glob("*/state.json"))
 MOST_PARAMETERS = {"cq-9k": 600_000}
@@ -124,7 +122,7 @@ def test_mode_0_evaluates_a_model_that_ships(
 
 def test_its_training_speech_is_refused_wherever_the_corpus_lies(tmp_path: Path) -> None:
     run = find_run(IDS[0], SHIPPED)
-    rows = run.read_record(modes.SPLITS)
+    rows = run.read_record(SPLITS)
     heard, unheard = (next(row for row in rows if row["split"] == split) for split in ("train", "test"))
     for row in (heard, unheard):
         path = tmp_path / row["path"]

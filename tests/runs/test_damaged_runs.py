@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from nsc.errors import UserError
+from runs import heard
 from runs.runs import Run, find_or_create_run, find_run
-from training import modes
 
 GOOD: dict[str, Any] = {"id": "20261122-204500-0badcafe", "status": "finished", "fingerprint": "a" * 64, "created": 1.0}
 
@@ -74,7 +74,7 @@ def test_a_configuration_of_the_wrong_kind_is_one_line(check: Path, record: str)
     run = find_run("", check)
     (run.folder / "config.json").write_text(record)
     with pytest.raises(UserError, match=r"config\.json"):
-        modes._own_corpus(run)
+        heard.own_corpus(run)
 
 
 @pytest.mark.parametrize("record", ["{}", "[1]", '[{"path": 1, "speaker": "a", "split": "b"}]', '[{"path": "a"}]'])
@@ -82,4 +82,4 @@ def test_splits_of_the_wrong_kind_are_one_line(check: Path, record: str) -> None
     run: Run = find_run("", check)
     (run.folder / "splits.json").write_text(record)
     with pytest.raises(UserError, match=r"expected rows of path, speaker and split in .*splits\.json"):
-        modes._recorded_files(run)
+        heard.recorded_files(run)

@@ -6,12 +6,12 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-import ablation
 import numpy as np
 import pytest
-from ablation import Ablation, Point, Trained
 
 from network.front_end import lsf_codebook
+from scripts import ablation
+from scripts.ablation import Ablation, Point, Trained
 
 
 class CostlyFiles(Ablation):

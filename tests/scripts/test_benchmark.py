@@ -1,7 +1,5 @@
-import importlib.util
 import json
 import multiprocessing
-import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -10,23 +8,18 @@ from typing import Any
 
 import numpy as np
 import pytest
-from speed.memory import peak_of_process
-from speed.turns import Work, take_turns
 
-from tests.helpers.places import ROOT
+from scripts.speed.memory import peak_of_process
+from scripts.speed.turns import Work, take_turns
 
-SCRIPT = ROOT / "scripts" / "benchmark.py"
 TINY = {"block": "folded", "fold": 32, "folded_width": 16, "folded_narrow": 8, "folded_blocks": 1, "batch_size": 4}
 
 
 @pytest.fixture(scope="module")
 def script() -> ModuleType:
     """The script as a module."""
-    spec = importlib.util.spec_from_file_location("benchmark", SCRIPT)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["benchmark"] = module
-    spec.loader.exec_module(module)
+    from scripts import benchmark as module
+
     return module
 
 

@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import reproduce_paper
-from reproduce_paper import Experiment, Reproduction, document, draw, estimated_hours, experiments
-from timit_split import split_timit
 
-from comparison.published import PESQ_ON_TIMIT
+from comparison.peers.published import PESQ_ON_TIMIT
 from configs.config import parse_flags
 from corpus.dataset import SpeechFile, find_speech
 from nsc.errors import UserError
+from scripts import reproduce_paper
+from scripts.reproduce_paper import Experiment, Reproduction, document, draw, estimated_hours, experiments
+from scripts.timit_split import split_timit
 from tests.helpers.places import CORPUS, ROOT
 
 TINY = [f"--{flag}" for flag in ("resnet_type=folded", "fold=32", "folded_width=16", "folded_narrow=8")]
@@ -117,7 +117,7 @@ def test_hours_grow_with_steps_and_with_what_is_trained() -> None:
 
 
 def test_a_dry_run_prints_each_training_with_its_hours_and_trains_nothing(tmp_path: Path) -> None:
-    command = [sys.executable, str(ROOT / "scripts" / "reproduce_paper.py"), str(CORPUS), "--dry_run", "--output"]
+    command = [sys.executable, "-m", "scripts.reproduce_paper", str(CORPUS), "--dry_run", "--output"]
     only = ["--methods", "cq", "--strides", "2", "--kbps", "9", "24", "--", *TINY]
     finished = subprocess.run([*command, str(tmp_path / "out"), *only], capture_output=True, text=True)
     assert finished.returncode == 0, finished.stderr

@@ -20,13 +20,14 @@ import lpc_utilities
 import main
 from cmrl import Cascade, stages_of
 from corpus.dataset import PackedCorpus, find_speech, training_batches
+from network import replicas
 from nsc.errors import UserError
 from runs.saved_model import saved_weights
 from runs.stages import stage_folders
 from tests.helpers import tiny
 from tests.helpers.places import ROOT
 from tests.helpers.tiny import CORPUS, Workplace, wait_for
-from training import distribute, loop
+from training import loop
 from training.distribute import EXAMPLE, Cluster, join_cluster, place_in_cluster
 from training.loop import Reading, StageTrainer, Training, Watch
 
@@ -338,5 +339,5 @@ def test_losses_are_read_every_twenty_steps_only(tmp_path: Path, monkeypatch: py
 
 def test_a_structure_of_one_replica_is_its_own_sum() -> None:
     values = {"a": tf.constant([1.0, 2.0]), "b": tf.constant(3.0)}
-    assert distribute.sum_over_replicas(values) is values
-    assert float(distribute.mean_over_replicas(values)["b"]) == 3.0
+    assert replicas.sum_over_replicas(values) is values
+    assert float(replicas.mean_over_replicas(values)["b"]) == 3.0

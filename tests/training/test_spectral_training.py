@@ -12,7 +12,7 @@ from spectral.framing import file_batch
 from tests.helpers.spectral_cascade import NETWORK, cascade_of, tiny
 from tests.helpers.tiny import Workplace
 from training.loop import Training
-from training.spectral_objective import (
+from training.spectral.objective import (
     GROUP_FRAMES,
     Draw,
     module_bits,
@@ -20,7 +20,7 @@ from training.spectral_objective import (
     stretch_samples,
     training_batch,
 )
-from training.spectral_rate import SpectralRateController
+from training.spectral.rate_control import SpectralRateController
 
 
 @pytest.fixture

@@ -24,6 +24,7 @@ from runs.runs import Journal
 from runs.saved_model import load_model, saved_weights
 from runs.stages import stage_folders
 from tests.helpers import tiny
+from tests.helpers.coding import CODE_GAIN
 from tests.helpers.places import GOLDEN
 from tests.helpers.tiny import CORPUS, Workplace, wait_for
 from training import loop, modes
@@ -175,6 +176,8 @@ class TestVectorCodebooks:
 
     def test_they_start_from_the_codes_at_the_end_of_the_warm_up(self, trainer_of: MakeTrainer) -> None:
         trainer = trainer_of(**self.OPTIONS)
+        last = trainer.cascade.codecs[0].encoder.layers[-1]
+        last.kernel.assign(last.kernel * CODE_GAIN)  # as codes are after a real warm-up: far beyond the grid
         codebook = trainer.cascade.codecs[0].quantizer.codebook
         grid = codebook.numpy()
 
@@ -189,7 +192,7 @@ class TestVectorCodebooks:
         near = error()
         assert np.abs(codebook.numpy() - grid).max() > 0.05
         codebook.assign(grid)
-        assert near < 0.2 * error()
+        assert near < 0.5 * error()
 
     def test_the_averaged_weights_start_there_with_them(self, trainer_of: MakeTrainer) -> None:
         trainer = trainer_of(**self.OPTIONS)
@@ -200,14 +203,18 @@ class TestVectorCodebooks:
         with trainer.average.applied():
             np.testing.assert_array_equal(codebook.numpy(), started)
 
-    def test_a_run_that_goes_on_at_that_moment_starts_them_alike(self, trainer_of: MakeTrainer) -> None:
+    @pytest.mark.parametrize("step", [3, 4])
+    def test_a_run_that_goes_on_at_that_moment_or_later_has_them_alike(
+        self, step: int, trainer_of: MakeTrainer
+    ) -> None:
         whole, halted = trainer_of(**self.OPTIONS), trainer_of(**self.OPTIONS)
-        expected = take_steps(whole, 6)[3:]
-        take_steps(halted, 3)
+        expected = take_steps(whole, 6)[step:]
+        take_steps(halted, step)
         halted.save()
         resumed = trainer_of(**self.OPTIONS)
-        assert resumed.resume() == 3
-        assert take_steps(resumed, 3) == expected
+        assert resumed.resume() == step
+        assert take_steps(resumed, 6 - step) == expected
+        assert float(resumed.cascade.codecs[0].quantizer.alpha) == float(whole.cascade.codecs[0].quantizer.alpha)
 
     def test_the_journal_tells_how_many_entries_validation_files_use(self, tmp_path: Path) -> None:
         place = Workplace(tmp_path)

@@ -9,9 +9,9 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from cmrl import Stage
+from network.replicas import sum_over_replicas
 from spectral.cascade import SpectralCascade
 from spectral.envelope import SPECTRA_PER_FRAME
-from training.distribute import sum_over_replicas
 from training.rate_control import DEAD_BITS, LEAST_TARGET
 
 MEMORY = 0.95  # share of the measured bits that survives a step: a window of about 20 steps

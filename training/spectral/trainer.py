@@ -21,14 +21,14 @@ from spectral.serving import coding_model
 from spectral.tables import SampleGroups
 from spectral.training_symbols import TRAINED_OFFSET, coder_of, fitted_rates, training_symbols
 from training.objective import Losses
-from training.spectral_objective import (
+from training.spectral.objective import (
     WIDENING_STEPS,
     Draw,
     spectral_objective,
     stretch_samples,
     training_batch,
 )
-from training.spectral_rate import SpectralRateController
+from training.spectral.rate_control import SpectralRateController
 from training.stage_trainer import StageTrainer
 from training.validation import Validation, ValidationSet, means
 

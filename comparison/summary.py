@@ -1,0 +1,106 @@
+"""All that a folder of results says, as numbers that can be kept with the code and made into documents."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+
+from comparison.curves import Curves, Point, bd_rate, curves_of, points_of, shown_measures
+from comparison.results import Codec, Store
+from comparison.rows import Row, Versus, differences_of, row_of
+
+
+class BdRate(NamedTuple):
+    """How much more or less rate one of our curves needs for equal quality, in per cent."""
+
+    ours: str
+    other: str
+    measure: str
+    percent: float
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Of all codecs on the same files.
+
+    Attributes:
+        files: how many were coded.
+        speakers: how many speak in them.
+        rows: every codec at every layer.
+        differences: ours against the others at equal rate.
+        bd_rates: ours against the others at equal quality.
+        commands: of the others, by name.
+        versions: of the programs that coded.
+    """
+
+    files: int
+    speakers: int
+    rows: Sequence[Row]
+    differences: Sequence[Versus]
+    bd_rates: Sequence[BdRate]
+    commands: dict[str, list[str]]
+    versions: dict[str, str]
+
+    def text(self) -> str:
+        """As JSON, an entry a line."""
+        lists: dict[str, list[Any]] = {
+            "rows": [row.entry() for row in self.rows],
+            "differences": [each.entry() for each in self.differences],
+            "bd_rates": [list(each._replace(percent=round(each.percent, 1))) for each in self.bd_rates],
+        }
+        rest = {name: value for name, value in asdict(self).items() if name not in lists}
+        parts = [f"{json.dumps(name)}: {json.dumps(value)}" for name, value in rest.items()]
+        for name, entries in lists.items():
+            lines = ",\n".join(json.dumps(entry, ensure_ascii=False) for entry in entries)
+            parts.append(f"{json.dumps(name)}: [\n{lines}\n]")
+        return "{\n" + ",\n".join(parts) + "\n}\n"
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """What `text` wrote."""
+        values: dict[str, Any] = json.loads(path.read_text())
+        values["rows"] = [Row.from_entry(entry) for entry in values["rows"]]
+        values["differences"] = [Versus.from_entry(entry) for entry in values["differences"]]
+        values["bd_rates"] = [BdRate(*entry) for entry in values["bd_rates"]]
+        return cls(**values)
+
+
+def summary_of(store: Store) -> Summary:
+    """What the results of a folder say.
+
+    Raises:
+        UserError: there are none.
+    """
+    codecs = store.codecs()
+    points = points_of(codecs, store.all())
+    curves = curves_of(points)
+    results = [result for point in points for result in point.results]
+    return Summary(
+        files=len({result.file for result in results}),
+        speakers=len({result.speaker for result in results}),
+        rows=[row_of(point) for point in points],
+        differences=differences_of(points, curves),
+        bd_rates=bd_rates_of(points, curves),
+        commands={codec.name: list(codec.commands) for codec in codecs if codec.commands},
+        versions=_versions(codecs),
+    )
+
+
+def _versions(codecs: Sequence[Codec]) -> dict[str, str]:
+    return {name: version for codec in codecs for name, version in codec.versions.items()}
+
+
+def bd_rates_of(points: Sequence[Point], curves: Curves) -> list[BdRate]:
+    """Every curve of ours against every one of the others that shares some quality with it."""
+    ours = [name for name, curve in curves.items() if curve[0].codec.kind == "model"]
+    others = [name for name, curve in curves.items() if curve[0].codec.kind == "peer"]
+    return [
+        BdRate(name, other, measure, percent)
+        for name in ours
+        for measure in shown_measures(points)
+        for other in others
+        if (percent := bd_rate(curves[name], curves[other], measure)) is not None
+    ]

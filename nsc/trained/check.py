@@ -1,0 +1,66 @@
+"""What a model's description may say; checked before any of it is used. Needs no numpy."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+from nsc.errors import UserError
+
+MOST_BYTES: Final = 1 << 20  # of a description
+MOST_LAYERS: Final = 63
+MOST_SYMBOLS: Final = 1 << 12  # of a part and frame, each way
+LARGEST_ALPHABET: Final = 1 << 16
+HEX: Final = {"digest": re.compile("[0-9a-f]{8}"), "hash": re.compile("[0-9a-f]{64}")}
+
+
+def check_description(values: Mapping[str, Any]) -> None:
+    """Raises UserError where entries of a description are missing or of wrong types."""
+    for name in ("kind", "name", "weights", "digest"):
+        _require(isinstance(values.get(name), str), name, "text", values.get(name))
+    _require(HEX["digest"].fullmatch(values["digest"]) is not None, "digest", "eight hex digits", values["digest"])
+    _require(isinstance(values.get("settings"), dict), "settings", "a table", values.get("settings"))
+    files = values.get("files")
+    hashes = isinstance(files, dict) and all(
+        isinstance(each, str) and HEX["hash"].fullmatch(each) for each in files.values()
+    )
+    _require(hashes, "files", "a hash for each", files)
+    for name in ("parameters", "multiply_adds"):
+        numbers = values.get(name)
+        whole = isinstance(numbers, list) and all(type(each) is int and 0 <= each < 1 << 53 for each in numbers)
+        _require(whole and 1 <= len(numbers or ()) <= MOST_LAYERS, name, "a whole number for each layer", numbers)
+    kbps = values.get("kbps")
+    number = kbps is None or (type(kbps) in (int, float) and math.isfinite(kbps))
+    _require(number, "kbps", "a number", kbps)
+
+
+def check_parts(parts: Any) -> None:
+    """Raises UserError where the parts of a cascade's settings are none, or so large that memory would be at risk."""
+    _require(isinstance(parts, list) and 1 <= len(parts) <= MOST_LAYERS + 1, "parts", "a list of parts", parts)
+    for place, part in enumerate(parts):
+        _require(isinstance(part, dict) and isinstance(part.get("name"), str), "parts", "parts with names", part)
+        shape, alphabet = part.get("shape"), part.get("alphabet")
+        sized = isinstance(shape, list) and len(shape) == 2 and all(type(each) is int for each in shape)
+        _require(
+            sized and all(1 <= each <= MOST_SYMBOLS for each in shape or ()), part["name"], "a shape of two", shape
+        )
+        small = type(alphabet) is int and 2 <= alphabet <= LARGEST_ALPHABET
+        _require(small, part["name"], f"an alphabet of 2 to {LARGEST_ALPHABET}", alphabet)
+        names = ["lpc"] if place == 0 else []
+        first = 0 if parts[0]["name"] == "lpc" else 1
+        _require(part["name"] in [*names, f"codec {place + first}"], "parts", "lpc, codec 1, codec 2 ...", part["name"])
+
+
+def check_whole_numbers(settings: Mapping[str, Any], bounds: Mapping[str, tuple[int, int]]) -> None:
+    """Raises UserError where settings that are there are no whole numbers within their bounds."""
+    for name, (lowest, highest) in bounds.items():
+        value = settings.get(name, lowest)
+        whole = isinstance(value, int) and lowest <= value <= highest
+        _require(whole, name, f"a whole number from {lowest} to {highest}", value)
+
+
+def _require(condition: bool, name: str, expected: str, found: object) -> None:
+    if not condition:
+        raise UserError(f"{name}: expected {expected}, found {str(found)[:60]}")

@@ -1,0 +1,63 @@
+"""Which saved run and which stage of it a training mode works on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from configs.config import Config
+from nsc.errors import UserError
+from runs.runs import Run, find_run
+from runs.stages import stage_folders
+
+FIRST, FINETUNE = "first", "finetune"
+# from_where_step counts differently in the two modes that read it; 0 is the latest stage.
+GREEDY = {0: 1, 5: 2}
+FINETUNED = {0: 2, 5: 3}
+
+
+def saved_stage(config: Config) -> tuple[Run, Path]:
+    """The saved run that mode 0, 2 or 5 works on, and the folder of its stage."""
+    run = find_run(
+        config.base_model_id,
+        config.check_dir,
+        suits=lambda run: bool(_eligible_stages(run, config)),
+        need=_needed(config),
+    )
+    stages = _eligible_stages(run, config)
+    if not stages:
+        trained = ", ".join(stage_folders(run.folder)) or "none yet"
+        cure = f"; --training_mode 5 --base_model_id {run.id} finetunes it" if _wants_finetuned(config) else ""
+        raise UserError(
+            f"run {run.id} has no such stage (--from_where_step {config.from_where_step}): it has {trained}{cure}"
+        )
+    return run, stages[-1]
+
+
+def _needed(config: Config) -> str:
+    """What kind of run a mode looks for, and how it comes about where that is not plain."""
+    if _wants_finetuned(config):
+        step = config.from_where_step
+        return f"a finetuned run (--from_where_step {step}), which --training_mode 5 makes of a greedy one,"
+    need = {0: "a finished run", 2: "a finished run with a first codec", 5: "a finished run to finetune"}
+    return f"{need[config.training_mode]} (--from_where_step {config.from_where_step})"
+
+
+def _wants_finetuned(config: Config) -> bool:
+    return config.from_where_step == FINETUNED.get(config.training_mode)
+
+
+def _eligible_stages(run: Run, config: Config) -> list[Path]:
+    """The stages of a run that the mode may take, the latest last."""
+    folders = stage_folders(run.folder)
+    mode, step = config.training_mode, config.from_where_step
+    if mode == 2:
+        return [folder for name, folder in folders.items() if name == FIRST]
+    if step not in (0, GREEDY[mode], FINETUNED[mode]):
+        raise UserError(
+            f"--from_where_step takes {GREEDY[mode]} (greedy), {FINETUNED[mode]} (finetuned) or 0 (the latest)"
+            f" in mode {mode}, found {step}"
+        )
+    if mode == 5 and not config.base_model_id:
+        step = step or GREEDY[mode]  # or else the same command run twice would finetune its own result
+    unwanted = {GREEDY[mode]: [FINETUNE], FINETUNED[mode]: [name for name in folders if name != FINETUNE]}
+    return [folder for name, folder in folders.items() if name not in unwanted.get(step, [])]

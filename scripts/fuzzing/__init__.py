@@ -1,0 +1,1 @@
+"""Hostile input by the million: streams under right checksums, models under right hashes, audio headers that lie."""

@@ -1,0 +1,107 @@
+"""The house's rules: imports run downward and in no circle, folders stay small, the codec needs no pipeline."""
+
+from __future__ import annotations
+
+import ast
+import graphlib
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.helpers.places import ROOT
+
+# From the ground up. Modules at the root and packages go by their first name.
+FLOORS = [
+    {"nsc"},
+    {
+        *("constants", "utilities", "lpc_utilities", "nn_core_operator", "neural_speech_coding_module", "cmrl"),
+        *("loss_terms_and_measures", "configs", "network", "spectral", "measures"),
+    },
+    {"corpus", "runs"},
+    {"training", "evaluation", "export"},
+    {"comparison"},
+    {"main", "report", "scripts"},
+]
+APART = {"training", "evaluation", "export"}  # which do not import each other
+MOST_FILES = 17  # 14 is the aim
+CODEC_NEEDS = {"numpy", "soundfile", "soxr", "constriction", "ai_edge_litert"}
+
+FLOOR_OF = {name: height for height, floor in enumerate(FLOORS) for name in floor}
+FILES = {
+    ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
+    for path in ROOT.rglob("*.py")
+    if path.relative_to(ROOT).parts[0].removesuffix(".py") in FLOOR_OF
+}
+
+
+def imports_of(path: Path) -> set[str]:
+    """Every module that a file imports, at its top or later."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {each.name for each in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {f"{node.module}.{each.name}" for each in node.names} | {node.module}
+    return found
+
+
+IMPORTS = {name: imports_of(path) for name, path in FILES.items()}
+
+
+def first(name: str) -> str:
+    return name.split(".")[0]
+
+
+def test_every_module_has_its_floor() -> None:
+    others = {"setup", "tests"}
+    python = {path.name.removesuffix(".py") for path in ROOT.iterdir() if path.suffix == ".py"}
+    packages = {path.parent.name for path in ROOT.glob("*/__init__.py")}
+    assert (python | packages) - others == set(FLOOR_OF)
+
+
+def test_imports_run_downward() -> None:
+    upward = [
+        f"{name} imports {each}"
+        for name, imported in IMPORTS.items()
+        for each in imported
+        if FLOOR_OF.get(first(each), -1) > FLOOR_OF[first(name)]
+    ]
+    assert upward == []
+
+
+def test_training_evaluation_and_export_stand_apart() -> None:
+    across = [
+        f"{name} imports {each}"
+        for name, imported in IMPORTS.items()
+        for each in imported
+        if {first(name), first(each)} <= APART and first(name) != first(each)
+    ]
+    assert across == []
+
+
+def test_no_imports_go_in_a_circle() -> None:
+    # a package's face names its modules and is read before them
+    graph = {
+        name: {each for each in imported if each in FILES and FILES[each].name != "__init__.py"}
+        for name, imported in IMPORTS.items()
+    }
+    faces = {name for name, path in FILES.items() if path.name == "__init__.py"}
+    graphlib.TopologicalSorter({name: needs for name, needs in graph.items() if name not in faces}).prepare()
+
+
+def test_no_folder_is_crowded() -> None:
+    folders = {path.parent for path in [*FILES.values(), *(ROOT / "tests").rglob("*.py")]}
+    counts = {str(folder.relative_to(ROOT)): len([*folder.glob("*.py")]) for folder in folders}
+    assert {folder: count for folder, count in counts.items() if count > MOST_FILES} == {}
+
+
+def test_no_file_changes_where_modules_are_found() -> None:
+    files = [*FILES.values(), *(ROOT / "tests").rglob("*.py")]
+    assert [str(path) for path in files if "sys.path" + ".insert" in path.read_text()] == []
+
+
+@pytest.mark.parametrize("name", sorted(name for name in FILES if first(name) == "nsc"))
+def test_the_codec_needs_little(name: str) -> None:
+    foreign = {first(each) for each in IMPORTS[name]} - set(sys.stdlib_module_names) - CODEC_NEEDS - {"nsc"}
+    assert foreign == set()

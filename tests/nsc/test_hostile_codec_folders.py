@@ -1,0 +1,143 @@
+"""Exported models whose description lies are refused in one line; those of the user's that are damaged are skipped."""
+
+import hashlib
+import io
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+import nsc
+from nsc.errors import UserError
+from nsc.trained import folder as trained
+from runs.stages import find_model
+
+Change = Callable[[dict[str, Any]], object]
+
+
+@pytest.fixture
+def copy(codec_folder: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(codec_folder, tmp_path / "models" / "copy"))
+
+
+def rewrite(folder: Path, change: Change) -> None:
+    values = json.loads((folder / "codec.json").read_text())
+    change(values)
+    (folder / "codec.json").write_text(json.dumps(values))
+
+
+def entry(name: str, value: Any) -> Change:
+    return lambda values: values.update({name: value})
+
+
+def setting(name: str, value: Any) -> Change:
+    return lambda values: values["settings"].update({name: value})
+
+
+def part(place: int, name: str, value: Any) -> Change:
+    return lambda values: values["settings"]["parts"][place].update({name: value})
+
+
+LIES: dict[str, tuple[Change, str]] = {
+    "no settings": (lambda values: values.pop("settings"), "settings: expected a table"),
+    "settings that are a list": (entry("settings", [1]), "settings: expected a table"),
+    "a name that is a number": (entry("name", 7), "name: expected text"),
+    "a digest that is none": (entry("digest", "../../x"), "digest: expected eight hex digits"),
+    "files that are a list": (entry("files", ["a"]), "files: expected a hash"),
+    "no parameters": (entry("parameters", []), "parameters: expected a whole number for each layer"),
+    "parameters that are text": (entry("parameters", ["a"]), "parameters: expected a whole number"),
+    "a rate that is text": (entry("kbps", "9"), "kbps: expected a number"),
+    "an entry too many": (entry("colour", "blue"), "holds no readable model"),
+    "another kind": (entry("kind", "parrot"), "which this nsc does not know"),
+    "no parts": (setting("parts", []), "parts: expected a list of parts"),
+    "parts that are a table": (setting("parts", {"a": 1}), "parts: expected a list of parts"),
+    "a part without a name": (setting("parts", [{}]), "parts with names"),
+    "a part of 10^9 symbols": (part(1, "shape", [10**9, 1]), "codec 1: expected a shape of two"),
+    "a part of one dimension": (part(1, "shape", [3]), "codec 1: expected a shape of two"),
+    "an alphabet of 10^9": (part(1, "alphabet", 10**9), "codec 1: expected an alphabet of 2 to"),
+    "an alphabet of another size": (part(1, "alphabet", 8), "codec 1: expected shape"),
+    "a part twice": (part(1, "name", "lpc"), "parts: expected lpc, codec 1"),
+    "a layer too few": (lambda values: values["settings"]["parts"].pop(), "expected 2 codecs, found 1"),
+    "an unknown setting": (setting("colour", "blue"), "holds no readable model"),
+}
+
+
+@pytest.mark.parametrize("lie", LIES)
+def test_a_description_that_lies_is_refused_in_one_line(copy: Path, lie: str) -> None:
+    change, words = LIES[lie]
+    rewrite(copy, change)
+    with pytest.raises(UserError) as error:
+        nsc.load(str(copy))
+    assert words in str(error.value)
+    assert str(copy) in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "null", "7", "[" * 100_000, "{}", '{"layout": 1}'])
+def test_a_description_that_is_none_is_refused_and_skipped(
+    copy: Path, text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (copy / "codec.json").write_text(text)
+    with pytest.raises(UserError, match=str(copy)):
+        nsc.load(str(copy))
+    monkeypatch.setenv("NSC_MODELS", str(copy.parent))
+    assert "tiny" not in [model.name for model in nsc.models()]
+
+
+def with_tables(folder: Path, change: Callable[[dict[str, NDArray[Any]]], object]) -> None:
+    """Other tables under a right hash."""
+    with np.load(folder / "tables.npz") as file:
+        arrays = {name: file[name] for name in file.files}
+    change(arrays)
+    buffer = io.BytesIO()
+    np.savez(buffer, allow_pickle=False, **arrays)
+    (folder / "tables.npz").write_bytes(buffer.getvalue())
+    digest = hashlib.sha256(buffer.getvalue()).hexdigest()
+    rewrite(folder, lambda values: values["files"].update({"tables.npz": digest}))
+
+
+TABLES: dict[str, tuple[Callable[[dict[str, NDArray[Any]]], object], str]] = {
+    "a count of zero": (lambda arrays: arrays["codec 1"].__setitem__((0, 0), 0), "counts of at least 1"),
+    "a missing table": (lambda arrays: arrays.pop("codec 2"), "codec 2: expected a table"),
+    "fractions": (lambda arrays: arrays.update({"lpc": arrays["lpc"] / 2}), "lpc: expected whole numbers"),
+    "text": (lambda arrays: arrays.update({"lpc": arrays["lpc"].astype("U8")}), "expected numbers"),
+    "phases of step 0": (lambda arrays: arrays["codec 1:phases"].__setitem__((0, 1), 0), "rows, steps and columns"),
+}
+
+
+@pytest.mark.parametrize("lie", TABLES)
+def test_tables_that_lie_are_refused_in_one_line(copy: Path, lie: str) -> None:
+    change, words = TABLES[lie]
+    with_tables(copy, change)
+    with pytest.raises(UserError) as error:
+        nsc.load(str(copy))
+    assert words in str(error.value)
+
+
+def test_a_graph_of_another_model_ends_in_plain_words(copy: Path, real_speech: NDArray[np.float32]) -> None:
+    other = next(Path(trained.__file__).parents[1].glob("pretrained/*/encoder.tflite")).read_bytes()
+    (copy / "encoder.tflite").write_bytes(other)
+    digest = hashlib.sha256(other).hexdigest()
+    rewrite(copy, lambda values: values["files"].update({"encoder.tflite": digest}))
+    with pytest.raises(UserError, match="the model's graph does not fit its description"):
+        nsc.encode(real_speech, nsc.load(str(copy)))
+
+
+def test_the_folder_of_a_run_and_of_a_stage_and_of_a_shipped_model_is_a_model(
+    coding_model: Any, tmp_path: Path
+) -> None:
+    from runs.saved_model import save_model
+
+    for stage in ("first", "finetune"):
+        save_model(tmp_path / "run", stage, coding_model.cascade, coding_model.tables, 2)
+    finetuned = tmp_path / "run" / "stages" / "finetune"
+    assert find_model(f"{tmp_path / 'run'}/", tmp_path) == finetuned
+    assert find_model(f"{finetuned}/", tmp_path) == finetuned
+    shipped = next(Path(trained.__file__).parents[1].glob("pretrained/cq-9k"))
+    assert find_model(f"{shipped}/", tmp_path).parts[-3:] == ("cq-9k", "stages", "finetune")
+    assert nsc.load(f"{shipped}/").depth == 1

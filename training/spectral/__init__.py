@@ -1,0 +1,1 @@
+"""Training of cascades on the lapped spectrum."""
