@@ -67,6 +67,14 @@ def naming(path: str | Path) -> Iterator[None]:
         raise
 
 
+def _make_parents(path: Path) -> None:
+    """Makes the folders above a path; a file among them is no folder, rather than one that exists already."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path.parent)) from None
+
+
 @contextmanager
 def folder_written_whole(folder: Path) -> Iterator[Path]:
     """Gives an empty folder alongside `folder`, which must not exist, and renames it at the end.
@@ -79,7 +87,7 @@ def folder_written_whole(folder: Path) -> Iterator[Path]:
     if folder.exists():
         raise FileExistsError(errno.EEXIST, "it exists already", str(folder))
     with naming(folder):
-        folder.parent.mkdir(parents=True, exist_ok=True)
+        _make_parents(folder)
         for left in folder.parent.glob(f".{folder.name[:MOST_NAME]}.*{PART}"):
             if time.time() - left.stat().st_mtime > LEFT_FOLDER_SECONDS:
                 shutil.rmtree(left, ignore_errors=True)
