@@ -62,7 +62,7 @@ def naming(path: str | Path) -> Iterator[None]:
     except BrokenPipeError:
         raise
     except OSError as error:
-        if error.filename is None or str(error.filename).endswith(PART):
+        if error.errno is not None and (error.filename is None or str(error.filename).endswith(PART)):
             error.filename, error.filename2 = str(path), None
         raise
 
