@@ -1,4 +1,4 @@
-"""Prints the README's table of flags, or writes it into the README.
+"""Prints the table of flags, or writes it into docs/flags.md.
 
 python -m scripts.flag_table --write
 """
@@ -10,7 +10,7 @@ from pathlib import Path
 from configs.config import Config, flag_of, shown
 from utilities import atomic_write
 
-README = Path(__file__).resolve().parent.parent / "README.md"
+DOCUMENT = Path(__file__).resolve().parent.parent / "docs" / "flags.md"
 START, END = "<!-- flags: written by scripts/flag_table.py -->\n", "<!-- end of flags -->"
 
 
@@ -27,9 +27,9 @@ def table() -> str:
     return "\n".join(lines) + "\n"
 
 
-def with_table(readme: str) -> str:
-    """A README with the current table between its two marks."""
-    before, _, rest = readme.partition(START)
+def with_table(document: str) -> str:
+    """A document with the current table between its two markers."""
+    before, _, rest = document.partition(START)
     _, _, after = rest.partition(END)
     return before + START + table() + END + after
 
@@ -37,9 +37,9 @@ def with_table(readme: str) -> str:
 def main() -> None:
     """Prints or writes the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--write", action="store_true", help="write it into README.md instead of printing it")
+    parser.add_argument("--write", action="store_true", help="write it into docs/flags.md instead of printing it")
     if parser.parse_args().write:
-        atomic_write(README, with_table(README.read_text()))
+        atomic_write(DOCUMENT, with_table(DOCUMENT.read_text()))
     else:
         print(table(), end="")
 

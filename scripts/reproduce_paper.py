@@ -45,7 +45,7 @@ STRIDES = (2, 4)
 ONE_CODEC = 16.0  # kbps up to which one codec is enough; above there are two
 GREEDY, FINETUNED = "greedy", "finetuned"
 COLOURS = {"time_domain": "#e69f00", "fixed_lpc": "#0072b2", "cq": "#d1495b"}
-EFFICIENCY = 0.4  # of a matrix product's speed that training steps reach, see the timings in README.md
+EFFICIENCY = 0.4  # of a matrix product's speed that training steps reach, see docs/performance.md
 PASSES = 3  # forward, and backward by inputs and by weights
 
 

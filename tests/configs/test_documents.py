@@ -5,22 +5,35 @@ from pathlib import Path
 import pytest
 
 from configs.config import parse_flags
-from scripts.flag_table import with_table
+from scripts.flag_table import DOCUMENT, with_table
 from tests.helpers.places import ROOT
+from tests.helpers.readme import README_COMMAND
 
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
 
 
 def commands(document: Path) -> list[list[str]]:
     """The arguments of every `python main.py` in a document's code blocks."""
-    blocks = re.findall(r"^```\n(.*?)^```", document.read_text(), re.MULTILINE | re.DOTALL)
+    blocks = re.findall(r"^```\w*\n(.*?)^```", document.read_text(), re.MULTILINE | re.DOTALL)
     lines = "".join(blocks).replace("\\\n", " ").splitlines()
     return [shlex.split(line)[2:] for line in lines if line.startswith("python main.py")]
 
 
-def test_the_flag_table_of_the_readme_is_that_of_the_code() -> None:
+def test_the_flag_table_is_that_of_the_code() -> None:
+    document = DOCUMENT.read_text()
+    assert "| `--training_mode` |" in document
+    assert with_table(document) == document, "run python -m scripts.flag_table --write"
+
+
+def test_the_readme_has_the_command_of_the_first_readme() -> None:
+    assert shlex.split(README_COMMAND) in commands(ROOT / "README.md")
+
+
+def test_the_readme_stays_a_front_door() -> None:
     readme = (ROOT / "README.md").read_text()
-    assert with_table(readme) == readme, "run python -m scripts.flag_table --write"
+    assert len(readme.splitlines()) < 250, "move details to docs/"
+    linked = set(re.findall(r"\]\(docs/(\w+\.md)\)", readme))
+    assert {path.name for path in ROOT.glob("docs/*.md")} - linked == set(), "README.md links every document"
 
 
 def test_every_test_that_the_ledger_names_exists() -> None:
