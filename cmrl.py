@@ -150,11 +150,6 @@ class Stage:
     learning_rate: float
     warm_up: int = 0
 
-    @property
-    def decisions(self) -> list[str]:
-        """How frozen codecs decide: always hard, since a decoder has nothing else."""
-        return ["train" if module in self.trained else "hard" for module in range(self.depth)]
-
 
 def stages_of(config: Config) -> list[Stage]:
     """The stages that the training mode runs, in order."""

@@ -118,6 +118,9 @@ def _add_measure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--files_per_speaker", type=int, default=0, help="at most so many (default 0: all)")
     parser.add_argument("--losses", type=float, nargs="+", default=[0.0], help="per cent of lost groups (default 0)")
     parser.add_argument("--burst", type=float, default=1.0, help="mean number of groups lost in a row (default 1)")
+    parser.add_argument(
+        "--spans", type=int, nargs="*", default=[], help="further group lengths, in units of the model's shortest"
+    )
     parser.add_argument("--allow_overlap", action="store_true", help="test on speech that shaped a model, too")
     parser.add_argument("--check_dir", type=Path, default=Path("check"), help="folder of models (default check)")
     parser.add_argument("--cache_dir", type=Path, default=Path("data/coded"), help="of coded files, safe to delete")
@@ -135,11 +138,12 @@ def _measure(options: argparse.Namespace) -> None:
         use_folder(options.lyra_dir)
     peers = _peers(options.peers)
     import_tensorflow()
-    from comparison.coders import model_coder
+    from comparison.coders import model_coder, with_groups_of
     from comparison.speech import recordings_of, refuse_overlap, speech_to_test
 
     losses = tuple(sorted({0.0, *(percent / 100 for percent in options.losses)}))
     models = [model_coder(name, options.check_dir, losses, options.burst) for name in options.models]
+    models += [with_groups_of(spans, model) for model in models for spans in options.spans]
     if not models and not peers:
         raise UserError("expected at least one codec that can be used here, found none; give --models or --peers")
     files = speech_to_test(options.data_dir, options.files_per_speaker)

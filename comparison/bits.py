@@ -12,15 +12,14 @@ from numpy.typing import NDArray
 from comparison import plots
 from comparison.listening_page import PICTURE_HOP, picture_top, spectrogram
 from constants import HOP, SAMPLE_RATE
+from nsc.coding.interface import Signal
+from nsc.entropy.coefficient_model import LARGEST_INDEX
 from utilities import load_speech
 
 if TYPE_CHECKING:
     from runs.saved_model import SavedModel
 
 MOST_BINS_NAMED = 12
-FRAME_SECONDS = HOP / SAMPLE_RATE
-
-Signal = NDArray[np.float32]
 
 
 class Allocation(NamedTuple):
@@ -28,14 +27,22 @@ class Allocation(NamedTuple):
 
     bits: ideal code length of each part as a file codes it, gain included, float64 [frames] by part.
     counts: how often each bin of each part's codebook was chosen, int64 [bins] by part.
+    frame_seconds: new speech of a frame.
     """
 
     bits: dict[str, NDArray[np.float64]]
     counts: dict[str, NDArray[np.int64]]
+    frame_seconds: float = HOP / SAMPLE_RATE
 
 
 def allocate(model: SavedModel, signal: Signal) -> Allocation:
     """Codes a signal [n] of 16 kHz with all layers and counts."""
+    from spectral.cascade import SpectralCascade
+
+    return (_allocate_spectral if isinstance(model.cascade, SpectralCascade) else _allocate)(model, signal)
+
+
+def _allocate(model: SavedModel, signal: Signal) -> Allocation:
     from network import feed_forward
     from network.entropy_model import GAIN_BITS_PER_FRAME
     from nsc.entropy.context_model import frame_code_lengths, read_models
@@ -51,9 +58,32 @@ def allocate(model: SavedModel, signal: Signal) -> Allocation:
     return Allocation({"gain": np.full(frames, GAIN_BITS_PER_FRAME)} | bits, counts)
 
 
+def _allocate_spectral(model: SavedModel, signal: Signal) -> Allocation:
+    import nsc
+    from nsc.spectral.file import file_groups, frame_code_lengths
+
+    codec, cascade = model.spectral_codec, model.cascade
+    data = nsc.encode(signal, codec)
+    counts = {part.name: np.zeros(part.alphabet, np.int64) for part in cascade.parts()}
+    for symbols, _ in file_groups(data, codec.coder):
+        found = (symbols.lsf, symbols.gains, *(each + LARGEST_INDEX for each in symbols.indices))
+        for part, values in zip(cascade.parts(), found, strict=True):
+            counts[part.name] += np.bincount(values.reshape(-1), minlength=part.alphabet)
+    return Allocation(frame_code_lengths(data, codec.coder), counts, 1 / cascade.frames_per_second)
+
+
 def codebooks(model: SavedModel) -> dict[str, NDArray[np.float32]]:
     """Where the bins of each part lie: [bins], or [bins, dimensions] of a vector quantiser."""
+    from spectral.cascade import SpectralCascade
+    from spectral.envelope import GAIN_FLOOR_DB, GAIN_STEP_DB
+
     cascade = model.cascade
+    if isinstance(cascade, SpectralCascade):
+        lpc, gain, *codecs = cascade.parts()
+        levels = (GAIN_FLOOR_DB + GAIN_STEP_DB * np.arange(gain.alphabet)).astype(np.float32)
+        books = {lpc.name: np.asarray(cascade.front_end.quantizer.codebook), gain.name: levels}
+        pairs = zip(codecs, cascade.codecs, strict=True)
+        return books | {part.name: np.asarray(codec.quantizer.codebook) for part, codec in pairs}
     layers = [*([] if cascade.config.time_domain else [cascade.front_end]), *cascade.codecs]
     return {
         part.name: np.asarray(layer.quantizer.codebook) for part, layer in zip(cascade.parts(), layers, strict=True)
@@ -74,9 +104,14 @@ def draw_bits(model: SavedModel, paths: Sequence[Path], folder: Path) -> list[st
     signals = [load_speech(path) for path in paths]
     allocations = [allocate(model, signal) for signal in signals]
     counts = {name: np.sum([each.counts[name] for each in allocations], axis=0) for name in allocations[0].counts}
-    path = _draw(signals[0], allocations[0].bits, counts, folder / f"bits_{model.digest}_{paths[0].stem}")
+    first = allocations[0]
+    path = _draw(signals[0], first, counts, folder / f"bits_{model.digest}_{paths[0].stem}")
     spent = ", ".join(f"{name} {values.mean():.1f}" for name, values in allocations[0].bits.items())
-    return [str(path), f"{paths[0].name}: bits a frame of 30 ms: {spent}", *_bin_lines(counts, codebooks(model))]
+    return [
+        str(path),
+        f"{paths[0].name}: bits per frame of {1000 * first.frame_seconds:.0f} ms: {spent}",
+        *_bin_lines(counts, codebooks(model)),
+    ]
 
 
 def _bin_lines(counts: dict[str, NDArray[np.int64]], books: dict[str, NDArray[np.float32]]) -> list[str]:
@@ -98,9 +133,7 @@ def _bin_text(place: int, value: NDArray[np.float32]) -> str:
     return f"{place} (at {float(value):.3f})" if np.ndim(value) == 0 else str(place)
 
 
-def _draw(
-    signal: Signal, bits: dict[str, NDArray[np.float64]], counts: dict[str, NDArray[np.int64]], path: Path
-) -> Path:
+def _draw(signal: Signal, allocation: Allocation, counts: dict[str, NDArray[np.int64]], path: Path) -> Path:
     heights = [1.6, 1.6, *[1.0] * len(counts)]
     figure, axes = plots.matplotlib_figure(10, 1.5 * sum(heights), nrows=len(heights), height_ratios=heights)
     seconds = len(signal) / SAMPLE_RATE
@@ -111,22 +144,23 @@ def _draw(
     axes[0].set_ylabel("kHz")
     axes[0].set_xlim(0, seconds)
     axes[0].tick_params(labelbottom=False)
-    _draw_over_time(axes[1], bits, colours, seconds)
+    _draw_over_time(axes[1], allocation, colours, seconds)
     for place, (name, used) in enumerate(counts.items()):
         _draw_bins(axes[2 + place], name, used, colours[1 + place])
     figure.align_ylabels(axes)
     return plots.save(figure, path)
 
 
-def _draw_over_time(axes: Any, bits: dict[str, NDArray[np.float64]], colours: Sequence[str], seconds: float) -> None:
+def _draw_over_time(axes: Any, allocation: Allocation, colours: Sequence[str], seconds: float) -> None:
+    bits = allocation.bits
     frames = len(next(iter(bits.values())))
-    times = np.arange(frames + 1) * FRAME_SECONDS
+    times = np.arange(frames + 1) * allocation.frame_seconds
     floor = np.zeros(frames)
     for colour, (name, values) in zip(colours, bits.items(), strict=False):
         axes.stairs(floor + values, times, baseline=floor, fill=True, color=colour, label=name)
         floor = floor + values
     axes.set_xlim(0, seconds)
-    axes.set_ylabel("bits a frame")
+    axes.set_ylabel("bits per frame")
     axes.set_xlabel("seconds")
     axes.legend(loc="upper left", bbox_to_anchor=(1, 1), fontsize=9)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
@@ -102,6 +102,7 @@ class ModelCoder:
         losses: shares of groups that a Gilbert channel loses.
         burst: mean number of groups lost in a row.
         kbps: of each file, for models of any rate; None for the model's own.
+        spans: length of a group in units of the model's shortest; None for the model's own.
     """
 
     folder: Path
@@ -109,6 +110,7 @@ class ModelCoder:
     losses: tuple[float, ...] = (0.0,)
     burst: float = 1.0
     kbps: float | None = None
+    spans: int | None = None
 
     def code(self, samples: Samples, cache_dir: Path) -> list[Version]:
         """See Coder."""
@@ -131,7 +133,7 @@ class ModelCoder:
     def _whole_file(self, path: Path, samples: Samples) -> bytes:
         if not path.is_file():
             signal = np.divide(samples, INT16_SCALE, dtype=np.float32)
-            atomic_write(path, nsc.encode(signal, load_alone(self.folder).coding, kbps=self.kbps))
+            atomic_write(path, nsc.encode(signal, load_alone(self.folder).coding, kbps=self.kbps, spans=self.spans))
         return path.read_bytes()
 
     def _decoded(self, data: bytes, loss: float, content: str) -> Samples:
@@ -201,6 +203,13 @@ def model_coder(name: str, check_dir: Path, losses: tuple[float, ...] = (0.0,), 
         return ModelCoder(folder, Codec(digest, shown, family, "model", high_pass, origin), losses, burst)
     codec = Codec(f"{digest}-{kbps:g}", f"{family} {kbps:g}", family, "model", high_pass, origin)
     return ModelCoder(folder, codec, losses, burst, kbps)
+
+
+def with_groups_of(spans: int, model: ModelCoder) -> ModelCoder:
+    """The same model with groups of another length, as a codec of its own with another delay."""
+    name, text = f"{model.codec.name}-groups-{spans}", f"groups of {spans}"
+    label, family = f"{model.codec.label}, {text}", f"{model.codec.family}, {text}"
+    return replace(model, codec=replace(model.codec, name=name, label=label, family=family), spans=spans)
 
 
 def _model_and_rate(name: str) -> tuple[str, float | None]:

@@ -19,7 +19,7 @@ from comparison.claims import claim, holder
 from comparison.coders import Coder, Version
 from comparison.results import Recording, Result, Store
 from constants import SAMPLE_RATE
-from measures.measures import score
+from measures.measures import VISQOL_MISSING, score
 from nsc.console import log
 from nsc.errors import UserError
 from utilities import INT16_SCALE, load_speech, to_int16
@@ -37,6 +37,7 @@ class Task:
     ) -> None:
         self.coder, self.recording, self.corpus, self.cache_dir = coder, recording, corpus, cache_dir
         self.measures = tuple(measures)
+        self.known: tuple[Result, ...] = ()  # of the same file, whose scores stay where what was coded is the same
 
     @property
     def file(self) -> str:
@@ -56,7 +57,9 @@ class Task:
 
     def _scored(self, samples: np.ndarray, version: Version) -> Result:
         reference, decoded = samples / INT16_SCALE, load_speech(version.decoded)
-        found = score(reference, decoded.astype(np.float64), self.measures)
+        known = self._known(version)
+        names = [name for name in self.measures if name not in _settled(known)]
+        found = score(reference, decoded.astype(np.float64), names)
         return replace(
             self._blank(),
             layer=version.layer,
@@ -66,9 +69,16 @@ class Task:
             delay=version.delay,
             delay_ms=version.delay_ms,
             decoded=str(version.decoded),
-            measures=found.values,
-            failures=found.failures,
+            measures={**known.measures, **found.values},
+            failures={name: each for name, each in known.failures.items() if name not in names} | found.failures,
         )
+
+    def _known(self, version: Version) -> Result:
+        for result in self.known:
+            same = (result.layer, result.loss, result.bits, result.decoded)
+            if same == (version.layer, version.loss, version.bits, str(version.decoded)):
+                return result
+        return self._blank()
 
     def failed(self, reason: str) -> Result:
         """The result of a file that could not be coded."""
@@ -130,12 +140,20 @@ def compare(
 
 def _compare_with_one(coder: Coder, tasks: Sequence[Task], store: Store, workers: int, progress: tqdm) -> None:
     store.describe(coder.codec)
-    done = _done(store.of_codec(coder.codec.name), coder)
+    found = store.of_codec(coder.codec.name)
+    done = _done(found, coder)
     waiting = [task for task in tasks if not set(task.measures) <= done.get((str(task.corpus), task.file), set())]
+    for task in waiting:
+        task.known = tuple(each for each in found if (each.corpus, each.file) == (str(task.corpus), task.file))
     progress.update(len(tasks) - len(waiting))
     for results in _run(waiting, workers):
         store.append(results)
         progress.update()
+
+
+def _settled(result: Result) -> set[str]:
+    """Measures that need not be computed again: all but those that were not installed."""
+    return {name for name in result.measures if result.failures.get(name) != VISQOL_MISSING}
 
 
 def _done(results: Sequence[Result], coder: Coder) -> dict[tuple[str, str], set[str]]:
@@ -143,7 +161,7 @@ def _done(results: Sequence[Result], coder: Coder) -> dict[tuple[str, str], set[
     losses: dict[tuple[str, str], dict[float, set[str]]] = {}
     for result in results:
         if not result.error and Path(result.decoded).is_file():
-            losses.setdefault((result.corpus, result.file), {})[result.loss] = set(result.measures)
+            losses.setdefault((result.corpus, result.file), {})[result.loss] = _settled(result)
     return {
         place: set.intersection(*(found[loss] for loss in coder.losses))
         for place, found in losses.items()

@@ -24,6 +24,7 @@ from comparison.results import Codec, Result, Store, faults
 from comparison.rows import SEXES, row_of
 from comparison.spectrum import draw_points, picture_name
 from constants import SAMPLE_RATE
+from nsc.coding.interface import Signal
 from nsc.errors import UserError
 from utilities import atomic_write, load_speech
 
@@ -40,8 +41,6 @@ DEFAULT_COLUMNS = (
     "amr-wb-12.65",
     "amr-wb-23.85",
 )
-
-Signal = NDArray[np.float32]
 
 
 class Column(NamedTuple):

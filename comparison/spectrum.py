@@ -26,6 +26,7 @@ CENTRES = (63, 125, 250, 500, 1000, 2000, 4000, 8000)  # Hz, octaves; the last e
 PAUSE_DB = 35.0  # frames so far below the loud ones of their file are pauses
 LOUD_PERCENTILE = 95
 FEWEST_FRAMES = 5  # of speech or pause in a file, for its bands to count
+HEADROOM_DB = 4.0  # of a picture beyond its lines; wide intervals of few speakers are cut there
 FLOOR = 1e-12  # of power: digital silence has no ratio
 PARTS = ("speech", "pauses")
 OPUS = "opus-audio-*"  # it does not high-pass its input
@@ -185,5 +186,7 @@ def _label(row: Any, part: str, point: Point) -> None:
         cell.set_xticks(range(len(CENTRES)), [f"{each}" if each < 1000 else f"{each // 1000}k" for each in CENTRES])
         cell.set_ylabel("dB")
         cell.grid(alpha=0.25)
+        drawn = np.concatenate([line.get_ydata() for line in cell.get_lines()] or [np.zeros(1)])
+        cell.set_ylim(np.nanmin(drawn) - HEADROOM_DB, np.nanmax(drawn) + HEADROOM_DB)
         if part == PARTS[-1]:
             cell.set_xlabel("octave band, Hz")

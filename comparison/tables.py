@@ -85,7 +85,7 @@ def mean_text(interval: Interval | None, measure: str) -> str:
 
 def delay_text(row: Row) -> str:
     """The algorithmic delay in milliseconds, where it is known."""
-    return f"{row.delay_ms:.0f}" if row.delay_ms else NOTHING
+    return f"{row.delay_ms:.3g}" if row.delay_ms else NOTHING
 
 
 def difference_table(found: Sequence[Versus]) -> str:

@@ -48,8 +48,8 @@ class TrainingEstimate:
         """Counts the soft assignments of a signal [n] of 16 kHz."""
         contexts = feed_forward.prepare(signal, self._cascade.config).contexts
         depth = len(self._cascade.codecs)
-        for start in range(0, len(contexts), feed_forward.NETWORK_BATCH):
-            batch = tf.constant(contexts[start : start + feed_forward.NETWORK_BATCH])
+        for start in range(0, len(contexts), feed_forward.SIGNAL_BATCH):
+            batch = tf.constant(contexts[start : start + feed_forward.SIGNAL_BATCH])
             for counts, found in zip(self._counts, self._cascade.soft_counts(batch, depth), strict=True):
                 counts += found.numpy()
 

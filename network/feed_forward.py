@@ -13,6 +13,7 @@ from cmrl import Cascade
 from configs.config import Config
 from constants import LPC_CONTEXT
 from network.keras_network import symbols_by_part, symbols_of_parts
+from nsc.coding.interface import Signal
 from utilities import (
     cut_frames,
     de_emphasise,
@@ -23,10 +24,8 @@ from utilities import (
     pre_emphasise,
 )
 
-# One fixed, padded batch size everywhere: another size moves codes by 1e-6, enough to flip a symbol.
-NETWORK_BATCH = 64
-
-Signal = NDArray[np.float32]
+# Whole signals go in padded batches of one size: another size moves codes by 1e-6, enough to flip a symbol.
+SIGNAL_BATCH = 64
 
 
 class Prepared(NamedTuple):
@@ -92,8 +91,8 @@ def restore(frames: NDArray[np.float32], coded: Coded, config: Config) -> Signal
 
 
 def _padded_batches(array: NDArray) -> Iterator[NDArray]:
-    """Batches of exactly NETWORK_BATCH rows, the last one filled with zeros."""
-    for start in range(0, len(array), NETWORK_BATCH):
-        batch = array[start : start + NETWORK_BATCH]
-        missing = NETWORK_BATCH - len(batch)
+    """Batches of exactly SIGNAL_BATCH rows, the last one filled with zeros."""
+    for start in range(0, len(array), SIGNAL_BATCH):
+        batch = array[start : start + SIGNAL_BATCH]
+        missing = SIGNAL_BATCH - len(batch)
         yield np.pad(batch, [(0, missing)] + [(0, 0)] * (batch.ndim - 1))

@@ -7,17 +7,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from nsc.coding.interface import Signal
 from nsc.constants import SAMPLE_RATE
 from nsc.recording import open_recording
 from nsc.wav import FULL_SCALE as INT16_SCALE
 from nsc.wav import to_int16, write_wav
 
 __all__ = ["INT16_SCALE", "Signal", "Speech", "open_speech", "to_int16", "write_wav"]
-
-
-Signal = NDArray[np.float32]
 
 
 class Speech(NamedTuple):

@@ -17,6 +17,7 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
+from nsc.coding.interface import Signal
 from nsc.errors import UserError
 
 LOWEST_RATE, HIGHEST_RATE = 4_000, 384_000  # Hz
@@ -35,7 +36,6 @@ SNDFILE_SUFFIXES: Final = (
 )
 FFMPEG_SUFFIXES: Final = (".m4a", ".mp4", ".aac", ".wma", ".webm", ".mka", ".amr", ".3gp", ".ac3", ".opus", ".mp3")
 
-Signal = NDArray[np.float32]
 Source = Path | bytes
 
 

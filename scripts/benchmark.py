@@ -29,7 +29,7 @@ import tensorflow as tf
 from configs.config import from_dict, read_experiment
 from constants import SAMPLE_RATE
 from corpus.dataset import PackedCorpus, SpeechFile, find_speech
-from network.feed_forward import NETWORK_BATCH
+from network.feed_forward import SIGNAL_BATCH
 from network.machine import prepare_machine
 from nsc.console import exit_status
 from nsc.trained.find import DEFAULT_MODEL
@@ -37,6 +37,7 @@ from runs.runs import environment
 from runs.saved_model import load_model
 from runs.stages import find_model
 from scripts.speed import work
+from scripts.speed.command import calls_of
 from scripts.speed.memory import peak_of_training
 from scripts.speed.turns import Timing, take_turns
 from training.loop import StageTrainer
@@ -57,6 +58,7 @@ STEP_SHARES = {"float32": 0.50, "bfloat16": 0.35}  # of the matrix rate
 LPC_RATIO = 500.0
 PIPELINE_RATIO = 1.05
 REAL_TIME_RATIO = 5.0
+COMMAND_LIMITS = {"encode": (0.6, 200.0), "decode": (0.6, 200.0), "info": (0.15, 200.0)}  # seconds, megabytes
 
 GATED, FOLDED, FOLDED_SMALL, SHIPPED = "gln, batch 128", "folded, batch 128", "folded, batch 32", "folded_16k, batch 32"
 
@@ -147,6 +149,7 @@ def measure(data_dir: Path, turns: int, *, quick: bool) -> Iterator[Row]:
         yield lpc_row(lpc["lpc"].over(LPC_BATCH))
         yield pipeline_row(*_pipeline_timings(trainers[FOLDED_SMALL, "float32"]["first"], turns))
         yield from _coding_rows(corpus, trainers[GATED, "float32"]["first"], scratch, turns)
+        yield from _command_rows(corpus.files("test"), scratch, turns)
         if not quick:
             for name in IN_PARTS:
                 for precision in STEP_SHARES:
@@ -234,7 +237,7 @@ def _coding_rows(corpus: PackedCorpus, gated: StageTrainer, scratch: Path, turns
     signal = work.speech_of(files, CODED_SECONDS)
     encode, decode = work.file_coding(model, signal)
     seconds = {
-        f"symbols and back, gln, batches of {NETWORK_BATCH} frames": CODED_SECONDS,
+        f"symbols and back, gln, batches of {SIGNAL_BATCH} frames": CODED_SECONDS,
         f"to a file, {DEFAULT_MODEL}": CODED_SECONDS,
         f"from a file, {DEFAULT_MODEL}": CODED_SECONDS,
         f"evaluation with all measures, {DEFAULT_MODEL}": _duration(files[:EVALUATED_FILES]),
@@ -243,6 +246,21 @@ def _coding_rows(corpus: PackedCorpus, gated: StageTrainer, scratch: Path, turns
     works.append(work.evaluation_of(model, files[:EVALUATED_FILES], scratch / "evaluated"))
     timings = take_turns(dict(zip(seconds, works, strict=True)), turns, "coding")
     yield from (coding_row(name, timing, seconds[name]) for name, timing in timings.items())
+
+
+def _command_rows(files: list[SpeechFile], scratch: Path, turns: int) -> Iterator[Row]:
+    """Calls of `nsc` on a file of a few seconds, against what they may take."""
+    for call in calls_of(files[0].path, scratch, turns):
+        most_seconds, most_megabytes = COMMAND_LIMITS[call.name]
+        yield Row(
+            "the command",
+            f"nsc {call.name}",
+            f"{call.seconds:.2f} s, {call.megabytes:.0f} MB",
+            call.seconds,
+            call.seconds / most_seconds,
+            possible=f"of {most_seconds:g} s; at most {most_megabytes:g} MB wanted",
+            reached=call.seconds <= most_seconds and call.megabytes <= most_megabytes,
+        )
 
 
 def _duration(files: list[SpeechFile]) -> float:

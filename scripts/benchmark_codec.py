@@ -19,7 +19,6 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
 import tensorflow as tf
-from numpy.typing import NDArray
 from tabulate import tabulate
 
 import nsc
@@ -30,6 +29,7 @@ from network import feed_forward
 from network.entropy_model import count_symbols, integer_tables
 from network.machine import prepare_machine
 from nsc import format as bitstream
+from nsc.coding.interface import Signal
 from nsc.coding.network import network_frames, network_symbols
 from nsc.entropy.context_model import whole_groups
 from runs.saved_model import SavedModel, load_model, save_model
@@ -40,8 +40,6 @@ from utilities import load_speech
 CLIPS = Path(__file__).resolve().parent.parent / "tests" / "data"
 SECONDS = 10
 HEADER = ("codec", "part", "encode, clock", "encode, processor", "decode, clock", "decode, processor")
-
-Signal = NDArray[np.float32]
 
 
 def sample_speech() -> Signal:

@@ -20,8 +20,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from tabulate import tabulate
+
+from nsc.coding.interface import Signal
 
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 
@@ -42,7 +43,6 @@ from runs.stages import stage_folders
 from scripts.release_model import HISTORY, JOURNAL
 from utilities import atomic_write, load_speech, resample, save_speech, to_int16
 
-Signal = NDArray[np.float32]
 Scores = dict[str, dict[str, Any]]
 
 ROOT = SHIPPED.parents[1]

@@ -7,13 +7,12 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from configs.config import Config
+from nsc.coding.interface import Signal
 from nsc.format.version_2 import number_of_frames
 from nsc.spectral.levels import group_level_indices
 from spectral.cascade import SpectralBatch
 from spectral.envelope import SPECTRA_PER_FRAME
 from utilities import de_emphasise, gains_of, pre_emphasise
-
-Signal = NDArray[np.float32]
 
 
 def group_places(spectra: int, group_spectra: int) -> NDArray[np.int64]:

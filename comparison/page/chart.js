@@ -84,6 +84,8 @@ function drawn({ family, points }, scale, measure, over) {
     made.append(svg("polyline", { class: "line", points: path(points.map((each) => [scale.x(each.x), scale.y(each.mean)])) }));
   }
   points.forEach((each) => {
+    const [x, low, high] = [scale.x(each.x), scale.y(each.mean - each.half), scale.y(each.mean + each.half)];
+    if (over !== "kbps" || points.length === 1) made.append(svg("line", { class: "line", x1: x, x2: x, y1: low, y2: high }));
     const digits = chart.measures[measure].digits;
     const text = `${each.codec.label}: ${each.kbps.toFixed(2)} kbps, ${each.mean.toFixed(digits)} ±${each.half.toFixed(digits)}`;
     made.append(svg("circle", { cx: scale.x(each.x), cy: scale.y(each.mean), r: 4 }, svg("title", {}, text)));

@@ -11,12 +11,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from nsc.coding.interface import Signal
 from nsc.errors import UserError
 
 SECONDS_TO_WAIT = 600  # for a program, before it counts as stuck
 
 Samples = NDArray[np.int16]
-Signal = NDArray[np.float32]
 
 
 class PeerError(UserError):

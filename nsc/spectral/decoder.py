@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from nsc.coding.filters import DeEmphasis
 from nsc.coding.interface import Signal
@@ -13,8 +12,7 @@ from nsc.format.version_2 import GAIN_STEP_DB, SPECTRA_PER_FRAME, Header
 from nsc.spectral.levels import GroupSteps, StepTrack
 from nsc.spectral.network import SpectralNetwork, SpectralSettings, frames_between, joined, silence
 
-FADE_DB = 2.0  # by which a lost spectrum is softer than the one before
-SIGN_SEED = 1  # of the signs of repeated spectra: repeated as they are, they would ring at the hop's rate
+FADE_DB = 1.5  # by which a lost spectrum is softer than the one before; random signs would sound worse
 
 
 class SpectralSynthesis:
@@ -35,7 +33,6 @@ class SpectralSynthesis:
         self._steps = StepTrack(settings.history)
         self._last = GroupSteps(0, settings.offset)
         self._past = silence(settings.history, layers, header.hop)
-        self._signs = np.random.default_rng(SIGN_SEED)
         self._de_emphasis = DeEmphasis() if settings.pre_emphasis else None
 
     def next_group(self, group: Group, frames: int) -> Signal | None:
@@ -57,17 +54,13 @@ class SpectralSynthesis:
         return np.concatenate(blocks)
 
     def _repeated(self, frames: int) -> SpectralSymbols:
-        """The last frame over and over, each spectrum softer than the one before and with signs of its own."""
+        """The last spectrum over and over, each time softer."""
         history, spectra = self._settings.history, SPECTRA_PER_FRAME * frames
         last = frames_between(self._past, history - 1, history)
         fall = np.rint(FADE_DB / GAIN_STEP_DB * np.arange(1, spectra + 1)).astype(np.int32)
         gains = np.maximum(last.gains[-1] - fall, 0)
-        codes = tuple(self._scrambled(code[-1:], spectra) for code in last.indices)
+        codes = tuple(np.repeat(code[-1:], spectra, 0) for code in last.indices)
         return SpectralSymbols(np.repeat(last.lsf, frames, 0), gains, codes)
-
-    def _scrambled(self, code: NDArray[np.int32], spectra: int) -> NDArray[np.int32]:
-        signs = self._signs.integers(0, 2, (spectra, code.shape[1]), dtype=np.int32)
-        return code * (1 - 2 * signs)
 
     def _synthesised(self, symbols: SpectralSymbols, steps: GroupSteps) -> Signal:
         frames, history = len(symbols.lsf), self._settings.history

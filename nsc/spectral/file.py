@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nsc.entropy.spectral_coder import SpectralCoder, SpectralSymbols
 from nsc.format import DamagedError, read_contents
@@ -41,13 +42,18 @@ def file_groups(data: bytes, coder: SpectralCoder) -> Iterator[FileGroup]:
         left -= frames
 
 
-def file_code_lengths(data: bytes, coder: SpectralCoder) -> dict[str, float]:
-    """Ideal code length in bits of each part of a file: "lpc", "gain", "codec 1" ..."""
-    total: dict[str, float] = {}
+def frame_code_lengths(data: bytes, coder: SpectralCoder) -> dict[str, NDArray[np.float64]]:
+    """Ideal code length of every frame of a file in bits, float64 [frames] by part: "lpc", "gain", "codec 1" ..."""
+    pieces: dict[str, list[NDArray[np.float64]]] = {}
     for symbols, steps in file_groups(data, coder):
         one = SpectralSymbols(symbols.lsf[None], symbols.gains[None], tuple(each[None] for each in symbols.indices))
         lengths = coder.code_lengths(one, np.array([steps.offset]))
         names = [LPC_PART, GAIN_PART, *(f"{CODEC_PART} {n}" for n in range(1, len(lengths.indices) + 1))]
         for name, bits in zip(names, (lengths.lsf, lengths.gains, *lengths.indices), strict=True):
-            total[name] = total.get(name, 0.0) + float(np.sum(bits))
-    return total
+            pieces.setdefault(name, []).append(bits.reshape(len(symbols.lsf), -1).sum(1))
+    return {name: np.concatenate(bits) for name, bits in pieces.items()}
+
+
+def file_code_lengths(data: bytes, coder: SpectralCoder) -> dict[str, float]:
+    """Ideal code length in bits of each part of a file."""
+    return {name: float(bits.sum()) for name, bits in frame_code_lengths(data, coder).items()}

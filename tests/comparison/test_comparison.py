@@ -23,10 +23,11 @@ import nsc
 import report
 from comparison import claims, coders
 from comparison.claims import claim
-from comparison.coders import ModelCoder, PeerCoder, Version, model_coder
+from comparison.coders import ModelCoder, PeerCoder, Version, model_coder, with_groups_of
 from comparison.compare import compare
 from comparison.peers import ffmpeg
 from comparison.results import Recording, Result, Store, faults
+from measures import measures
 from nsc import format as bitstream
 from runs.saved_model import SavedModel, save_model
 from tests.helpers.clumsy import Clumsy
@@ -90,6 +91,15 @@ def test_a_label_joins_models_and_an_unnamed_model_is_called_after_its_run(model
     assert shipped.label == f"cq-9k {shipped.name}" and shipped.family == "cq-9k"
 
 
+def test_longer_groups_cost_delay_and_save_bytes(model_folder: Path, check_dir: Path, tmp_path: Path) -> None:
+    short = model_coder(f"ours={model_folder}", check_dir)
+    long = with_groups_of(4, short)
+    (one, *_), (four, *_) = (run(each, CLIPS[:1], tmp_path) for each in (short, long))
+    assert four.codec == f"{one.codec}-groups-4" and long.codec.family == "ours, groups of 4"
+    assert four.delay_ms > one.delay_ms + 1000 and four.bits < one.bits
+    assert four.measures == one.measures
+
+
 def test_a_run_continues_where_it_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     coder = PeerCoder("pcm16")
     run(coder, CLIPS[:2], tmp_path)
@@ -105,8 +115,22 @@ def test_a_run_continues_where_it_stopped(tmp_path: Path, monkeypatch: pytest.Mo
     assert len(coded) == 2
     run(coder, CLIPS[:4], tmp_path, measures=["snr", "si_sdr"])
     assert len(coded) == 6  # a further measure is computed for all
+    assert all(set(each.measures) == {"snr", "si_sdr"} for each in Store(tmp_path).of_codec("pcm16"))
     assert len(run(coder, CLIPS[:4], tmp_path, measures=["si_sdr"])) == 4
     assert len(coded) == 6
+
+
+def test_a_measure_that_was_not_installed_is_computed_once_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(
+        measures.ALL_MEASURES, "lsd", lambda *_: measures.Measurement(math.nan, measures.VISQOL_MISSING)
+    )
+    (first,) = run(PeerCoder("pcm16"), CLIPS[:1], tmp_path, measures=["snr", "lsd"])
+    assert first.failures == {"lsd": measures.VISQOL_MISSING}
+    monkeypatch.undo()
+    (again,) = run(PeerCoder("pcm16"), CLIPS[:1], tmp_path, measures=["snr", "lsd"])
+    assert again.measures == {"snr": math.inf, "lsd": 0} and again.failures == {}
 
 
 def test_a_line_torn_by_a_crash_costs_only_its_own_file(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from cmrl import Cascade
 from configs.config import Config
 from constants import FRAMES_PER_GROUP, HOP, LPC_CONTEXT
-from network.feed_forward import NETWORK_BATCH, Coded, decode, encode, prepare
+from network.feed_forward import SIGNAL_BATCH, Coded, decode, encode, prepare
 from utilities import cut_frames, frame_gains, gains_of, high_pass, pre_emphasise
 
 Array = NDArray[np.float32]
@@ -93,7 +93,7 @@ class PerfectCodecs(tf.Module):
         analysis = self.front_end(contexts)
         self.batch_sizes.add(len(contexts))
         self.frames.append(self.front_end.window * self.front_end.synthesise(analysis.residual, analysis.polynomial))
-        number = tf.reshape(tf.range(NETWORK_BATCH) + NETWORK_BATCH * (len(self.frames) - 1), [-1, 1, 1])
+        number = tf.reshape(tf.range(SIGNAL_BATCH) + SIGNAL_BATCH * (len(self.frames) - 1), [-1, 1, 1])
         return type("Symbols", (), {"lsf": None if self.config.time_domain else number, "codes": [number] * depth})
 
     def decode(self, symbols: Any) -> list[tf.Tensor]:
@@ -110,7 +110,7 @@ def test_everything_but_the_codecs_is_transparent(changes: dict[str, Any], real_
     signal = np.concatenate([real_speech, 0.01 * real_speech])  # more than one batch, with a fall in level
     stand_in: Any = PerfectCodecs(cascade_of(**changes))
     coded = encode(stand_in, signal, 1)
-    assert len(coded.symbols["codec 1"]) > NETWORK_BATCH
+    assert len(coded.symbols["codec 1"]) > SIGNAL_BATCH
     assert snr(signal, decode(stand_in, coded)[0]) > 95
 
 
@@ -118,7 +118,7 @@ def test_everything_but_the_codecs_is_transparent(changes: dict[str, Any], real_
 def test_the_network_sees_batches_of_one_size_only(length: int, real_speech: Array) -> None:
     stand_in: Any = PerfectCodecs(cascade_of(time_domain=True))
     decode(stand_in, encode(stand_in, np.resize(real_speech, length), 1))
-    assert stand_in.batch_sizes == {NETWORK_BATCH}
+    assert stand_in.batch_sizes == {SIGNAL_BATCH}
 
 
 def test_the_high_pass_is_applied_before_coding_and_never_undone(real_speech: Array) -> None:
