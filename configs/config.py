@@ -106,7 +106,7 @@ class Config:
 
     data_dir: str = option(
         "data/sample_speech",
-        "TIMIT tree, folder with manifest.csv, a folder a speaker, or a packed corpus",
+        "TIMIT tree, folder with manifest.csv, a folder per speaker, or a packed corpus",
         heading="Data",
     )
     sa_sentences: bool = option(True, "TIMIT: use the SA sentences, which all speakers read")
@@ -181,7 +181,7 @@ class Config:
     step_start: float = option(0.6, "step size at the start, relative to the envelope at unit level (spectral)")
     strides: tuple[int, ...] = option(
         (2,),
-        "down-sampling of each module, 2 or 4: 256 or 128 codes a frame",
+        "down-sampling of each module, 2 or 4: 256 or 128 codes per frame",
         flag="the_strides",
         network=True,
     )
@@ -250,9 +250,9 @@ class Config:
         "entropy loss: one histogram of LSFs per coefficient, or the original's flat one",
         choices=("coefficient", "flat"),
     )
-    target_entropy: float = option(2.2, "bits a symbol that tau steers to")
-    target_entropy_per_module: tuple[float, ...] = option((), "bits a symbol of each module; empty: target_entropy")
-    target_kbps: float = option(0.0, "bitrate of all parts, 1000 bits a second, instead of target_entropy; 0: unused")
+    target_entropy: float = option(2.2, "bits per symbol that tau steers to")
+    target_entropy_per_module: tuple[float, ...] = option((), "bits per symbol of each module; empty: target_entropy")
+    target_kbps: float = option(0.0, "bitrate of all parts, 1000 bits per second, instead of target_entropy; 0: unused")
     rate_range: tuple[float, ...] = option(
         (),
         "lowest and highest kbps of a model for any rate, whose steps are drawn at random in training; target_kbps is "
@@ -288,7 +288,7 @@ class Config:
         (50, 50), "epochs of the added codecs, then of finetuning", flag="epoch_greedy_followers"
     )
     steps_per_epoch: int = option(0, "steps in an epoch; 0: a pass over the corpus")
-    batch_size: int = option(128, "frames a step")
+    batch_size: int = option(128, "frames per step")
     precision: str = option(
         "float32",
         "arithmetic of the networks in training; weights, LPC, quantisers and losses, and all that a saved model does, "
@@ -310,7 +310,7 @@ class Config:
     context_minutes: float = option(
         5.0,
         "minutes of training speech from which the saved model's contexts of symbols are estimated, a fifth of them at "
-        "each validation; 0: one probability table a channel",
+        "each validation; 0: one probability table per channel",
     )
     checkpoint_minutes: float = option(2.0, "minutes between checkpoints", identity=False)
     tensorboard: bool = option(True, "1: scalars, audio and spectrograms for TensorBoard", identity=False)
@@ -326,7 +326,7 @@ class Config:
         "mode 0: kbps at which files are coded, such as '6 9 12 16 24', for models of any rate; empty: the model's own",
         identity=False,
     )
-    max_files: int = option(0, "mode 0: score at most so many test files; 0: all", identity=False)
+    max_files: int = option(0, "mode 0: largest number of test files; 0: all", identity=False)
     threads: int = option(0, "threads within an operation; 0: TensorFlow's choice", identity=False)
     deterministic: bool = option(
         False,
@@ -627,7 +627,7 @@ def _check(config: Config) -> None:
 
 
 def _check_runs(config: Config) -> None:
-    """Time-domain networks hear frames that share a gain; spectral ones long stretches, of which a batch has a few."""
+    """Time-domain networks take frames that share a gain; spectral ones long stretches, of which a batch has a few."""
     run = config.consecutive_frames
     divides = run > 0 and config.batch_size % run == 0
     if config.block == SPECTRAL:

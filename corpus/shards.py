@@ -84,7 +84,7 @@ class ShardedCorpus:
             _check_sizes(path, shard["bytes"])
 
     def files(self, split: str) -> list[SpeechFile]:
-        """The usable recordings of a split; of 'train' those of the first shards, which hold recordings by chance."""
+        """The usable recordings of a split; of 'train' those of the first shards, which hold recordings at random."""
         if split == "train":
             return [file for folder in self._folders[:OPEN_SHARDS] for file in PackedCorpus(folder).files(split)]
         held_out = (SpeechFile(Path(path), speaker, own) for path, speaker, own in self._manifest["held_out"])
@@ -274,7 +274,7 @@ def _shares(files: Sequence[SpeechFile], packing: Packing) -> list[list[SpeechFi
 
 
 def _seconds(file: SpeechFile) -> float:
-    """Duration by the file's header; none of a file that packing will name among those left out."""
+    """Duration by the file's header; none of a file that packing will skip."""
     try:
         found = soundfile.info(os.fsencode(file.path))
         # a stream's header does not know its length

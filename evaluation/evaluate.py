@@ -39,10 +39,10 @@ class FileResult:
 
     asked_kbps: of models for any rate, what was asked for; nan for the model's own rate.
     written, decoded: paths of the .nsc file and of the speech decoded from it within the output folder.
-    kbps: all bytes of the .nsc file over its duration, 1000 bits a second.
+    kbps: all bytes of the .nsc file over its duration, 1000 bits per second.
     payload_kbps: bytes of LPC and codes over the duration. ideal_kbps: their ideal code length.
     training_kbps: the training loss's estimate of it, from the soft histogram of all files together.
-    bits: ideal code length of each part in bits a frame. entropies: the same in bits a symbol.
+    bits: ideal code length of each part in bits per frame. entropies: the same in bits per symbol.
     byte_counts: of header, framing, gain and each part; they add up to the .nsc file.
     """
 
@@ -144,7 +144,7 @@ def _file_name(text: str) -> str:
 def _result(
     coded: CodedFile, file: SpeechFile, name: str, num_samples: int, model: SavedModel, folder: Path
 ) -> FileResult:
-    """Writes an .nsc file and beside it the speech decoded from it; what is known of it without scores."""
+    """Writes an .nsc file and, next to it, the speech decoded from it; returns everything but the scores."""
     place = "" if math.isnan(coded.asked_kbps) else f"kbps_{coded.asked_kbps:g}/"
     output = f"{place}depth_{coded.depth}/{name}"
     written = str(Path(output).with_suffix(bitstream.SUFFIX))
@@ -157,7 +157,7 @@ def _result(
 
 
 def _training_kbps(result: FileResult, bits: Mapping[str, float]) -> float:
-    """Bits a frame of the file's parts as 1000 bits a second of its duration, like its other rates."""
+    """Bits per frame of the file's parts as 1000 bits per second of its duration, like its other rates."""
     frames = number_of_frames(round(result.seconds * SAMPLE_RATE))
     return sum(bits[part] for part in result.bits) * frames / result.seconds / 1000
 

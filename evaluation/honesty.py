@@ -54,7 +54,7 @@ class TrainingEstimate:
                 counts += found.numpy()
 
     def bits(self) -> dict[str, float]:
-        """Bits a frame of each part."""
+        """Bits per frame of each part."""
         pairs = zip(self._parts, self._counts, strict=True)
         return {part.name: part.shape[0] * _entropy(counts) for part, counts in pairs}
 
@@ -75,7 +75,7 @@ def honesty_line(row: Mapping[str, Any], *, colour: bool) -> str:
 
     Args:
         row: of the summary of an evaluation.
-        colour: prints a gap above `LARGEST_GAP` in red; without, words alone tell it.
+        colour: prints a gap above `LARGEST_GAP` in red; else it is reported in words only.
     """
     found = gap(row["payload_kbps"], row["ideal_kbps"])
     shown = f"{100 * found:+.2f} %, at most {100 * row['largest_gap']:+.2f} % in a file"

@@ -48,7 +48,7 @@ class Exported:
         spans = -(-frames // FRAMES_PER_GROUP)
         padded = np.pad(signal, (PAST, spans * GROUP_LENGTH + INPUT_LENGTH))
         carried = self._start("encoder", "level")
-        # a model with one gain an utterance measures none, but is given it
+        # a model with one gain per utterance measures none, but is given it
         fixed = {} if carried else {"gain": group_levels(signal, "utterance")[:1].astype(np.int32)}
         found = []
         for start in range(0, spans * GROUP_LENGTH, GROUP_LENGTH):

@@ -1,4 +1,4 @@
-"""The cascade's Keras layers behind the interface that `nsc` codes by."""
+"""The cascade's Keras layers as the network interface of `nsc`."""
 
 from __future__ import annotations
 

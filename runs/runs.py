@@ -261,7 +261,7 @@ class Journal:
 
     @staticmethod
     def read(path: str | Path) -> list[dict[str, Any]]:
-        """The events of a .jsonl journal, oldest first; a torn last line is left out.
+        """The events of a .jsonl journal, oldest first; a torn last line is skipped.
 
         Raises:
             UserError: the file is missing, or a line other than the last is damaged.
@@ -398,7 +398,7 @@ def _now() -> datetime:
 def _code_version() -> str:
     """The commit of the code, '-dirty' where tracked files differ from it, else the package's version."""
     root = Path(__file__).resolve().parents[1]
-    # Code installed inside another project's checkout must not be told by that project's commit.
+    # Code installed inside another project's checkout must not be identified by that project's commit.
     if (root / ".git").exists():
         command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
         try:

@@ -222,7 +222,7 @@ def _read(folder: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
 
 
 def _checked_config(description: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Config:
-    """A saved configuration that asks for no more than the weights beside it."""
+    """A saved configuration that fits the weights next to it."""
     config = from_dict(description["config"], origin=DESCRIPTION)
     check_bounds(config)
     weights = {name: array for name, array in arrays.items() if not name.startswith(TABLE_PREFIX)}
@@ -232,7 +232,7 @@ def _checked_config(description: dict[str, Any], arrays: dict[str, NDArray[Any]]
 
 @contextmanager
 def _naming(folder: Path) -> Iterator[None]:
-    """What is refused inside is told with the model's folder."""
+    """Errors inside are reported with the model's folder."""
     try:
         yield
     except UserError as error:

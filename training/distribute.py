@@ -45,7 +45,7 @@ class Cluster:
 
     @property
     def is_chief(self) -> bool:
-        """Whether this process writes what the run leaves behind."""
+        """Whether this process writes the run's files."""
         return self.worker == 0
 
     def split(self, contexts: tf.Tensor) -> Any:

@@ -70,7 +70,7 @@ def _tell_followers(cluster: Cluster, run: Run, config: Config) -> None:
 
 
 def _follow(cluster: Cluster) -> Run:
-    """Trains beside the chief, which says what, and writes nothing but the decoded corpus where that is missing."""
+    """Trains with the chief, which decides what, and writes nothing but the decoded corpus where that is missing."""
     *known, options = json.loads(cluster.text_from_chief("-"))
     run_id, folder, status, fingerprint = known
     run = Run(run_id, Path(folder), status, fingerprint, 0.0)
@@ -157,7 +157,7 @@ def _record(
     now |= {"deterministic": config.deterministic or None, "replicas": replicas if replicas > 1 else None}
     if (run.folder / ENVIRONMENT).exists():
         for line in changed_environment(run.read_record(ENVIRONMENT), now):
-            log.info("not bit-identical any more: %s", line)
+            log.info("no longer bit-identical: %s", line)
             journal.write("changed", what=line)
         return
     run.write_record(CONFIG, config.to_dict())

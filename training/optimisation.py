@@ -54,7 +54,7 @@ class WeightAverage(tf.Module):
             average.assign(variable + decay * (average - variable))
 
     def restart(self, variable: keras.Variable) -> None:
-        """Begins the average of one variable anew at its present value."""
+        """Restarts the average of one variable at its present value."""
         for average, source in zip(self.averages, self.sources, strict=True):
             if source is variable:
                 average.assign(variable)

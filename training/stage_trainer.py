@@ -194,7 +194,7 @@ class StageTrainer:
         return integer_tables(counts)
 
     def context_tables(self, minutes: float) -> Tables:
-        """Context models from so many minutes of training files, for a file beside `tables`; none from 0 minutes."""
+        """Context models from that many minutes of training files, saved along with `tables`; none from 0 minutes."""
         if not minutes:
             return {}
         paths = [file.path for file in self.corpus.files("train")]
@@ -203,7 +203,7 @@ class StageTrainer:
         return {key: array for name, model in models.items() for key, array in model.arrays(name).items()}
 
     def prepare_export(self, minutes: float) -> None:
-        """What is left to do, with so many minutes of training files, when the stage is trained: nothing."""
+        """Last work on a trained stage, with that many minutes of training files: none."""
 
     def _epoch_batches(
         self, epoch: int, first: int, end: int, *, augmented: bool = True, share: tuple[int, int] = (0, 1)
