@@ -325,8 +325,8 @@ class SoftToHardQuantizer(keras.layers.Layer):
 
         Args:
             code: what the encoder gives.
-            decision: "hard" decodes the nearest entry; "straight_through" as well, with the code's own gradient
-                the codebook's; "soft" decodes the mixture of entries; "bypass" decodes the code itself.
+            decision: "hard" decodes the nearest entry; "straight_through" as well, with the code's own gradient in
+                addition to the codebook's; "soft" decodes the mixture of entries; "bypass" decodes the code itself.
         """
         if decision not in DECISIONS:
             raise ValueError(f"decision is one of {DECISIONS}, not {decision!r}")

@@ -1,4 +1,4 @@
-"""The one typed configuration: flags, experiment files and saved models all pass through it."""
+"""Typed configuration, through which flags, experiment files and saved models all pass."""
 
 from __future__ import annotations
 
@@ -348,19 +348,19 @@ class Config:
 
     @property
     def trains_alpha(self) -> bool:
-        """Only soft mixtures have to grow hard; for hard decisions alpha is but the resolution of their gradient."""
+        """Only soft mixtures have to grow hard; for hard decisions alpha only sets the resolution of their gradient."""
         return self.quantizer_gradient == "soft"
 
     def module_strides(self) -> tuple[int, ...]:
-        """The stride of every module; a short list goes on with its last value."""
+        """The stride of every module; a short list is extended by its last value."""
         return _extended(self.strides, self.num_modules)
 
     def module_bins(self) -> tuple[int, ...]:
-        """The number of bins of every module; a short list goes on with its last value."""
+        """The number of bins of every module; a short list is extended by its last value."""
         return _extended(self.bins, self.num_modules)
 
     def spectral_sizes(self) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
-        """Width, narrow channels and blocks of every module; short lists go on with their last values."""
+        """Width, narrow channels and blocks of every module; short lists are extended by their last values."""
         width, narrow, blocks = (
             _extended(values, self.num_modules)
             for values in (self.spectral_width, self.spectral_narrow, self.spectral_blocks)
@@ -368,7 +368,7 @@ class Config:
         return width, narrow, blocks
 
     def module_quantizers(self) -> tuple[str, ...]:
-        """The kind of quantiser of every module; a short list goes on with its last value."""
+        """The kind of quantiser of every module; a short list is extended by its last value."""
         return _extended(self.quantizer, self.num_modules)
 
     def follower_setting(self, values: Sequence[float], module: int | None) -> float:
@@ -503,7 +503,7 @@ def _flags() -> dict[str, str]:
 
 
 def _plain(value: Any) -> Any:
-    """A value in JSON's types; words are one text, as models of a single kind of quantiser always had it."""
+    """A value in JSON's types; words are one string, the form that models of a single kind of quantiser always had."""
     if isinstance(value, tuple):
         return " ".join(value) if value and isinstance(value[0], str) else list(value)
     return value

@@ -384,7 +384,7 @@ class Corpus(Protocol):
         """Number of audible training frames in complete runs of `length` frames."""
 
     def order(self, seed_and_epoch: tuple[int, int], consecutive: int) -> Order:
-        """The order of an epoch, whose runs of so many frames stay together."""
+        """The order of an epoch, whose runs of `consecutive` frames stay together."""
 
 
 class PackedCorpus:
@@ -583,7 +583,7 @@ class PackedCorpus:
 
 
 class Shuffle:
-    """All audible training frames of a few packed folders in one random order; 8 bytes of memory a frame."""
+    """All audible training frames of a few packed folders in one random order; 8 bytes of memory per frame."""
 
     def __init__(self, folders: Sequence[PackedCorpus], generator: np.random.Generator, consecutive: int) -> None:
         self._folders = folders
@@ -649,7 +649,7 @@ def _decode(path: Path, gain_mode: str) -> _Decoded | str:
 
 
 def checked_file(file: SpeechFile, gain_mode: str) -> tuple[str, tuple[int, int] | None]:
-    """One line that says why a file is of no use for training or scoring, or nothing; and the key of its samples."""
+    """Why a file cannot be used for training or scoring, in one line, or nothing; and the key of its samples."""
     decoded = _decode(file.path, gain_mode)
     if isinstance(decoded, str):
         return decoded, None
@@ -658,7 +658,7 @@ def checked_file(file: SpeechFile, gain_mode: str) -> tuple[str, tuple[int, int]
 
 
 def _unusable(signal: NDArray[np.float32]) -> str:
-    """Why a signal is of no use for training or scoring, or nothing."""
+    """Why a signal cannot be used for training or scoring, or nothing."""
     seconds = len(signal) / SAMPLE_RATE
     if seconds < SHORTEST_SECONDS:
         return f"too short, {seconds:.2f} s of at least {SHORTEST_SECONDS} s"
@@ -788,7 +788,7 @@ def training_batches(
 
 @contextmanager
 def naming_faults() -> Iterator[None]:
-    """What batches refuse inside, which TensorFlow wraps up in its own errors, ends this with its plain words.
+    """Turn errors of batches, which TensorFlow wraps in its own, back into UserErrors with their message.
 
     Raises:
         UserError: packed speech is damaged.

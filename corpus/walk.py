@@ -1,4 +1,4 @@
-"""Audio files below a folder, as people's disks have them."""
+"""Search for audio files below a folder."""
 
 from __future__ import annotations
 

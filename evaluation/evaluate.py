@@ -98,13 +98,13 @@ def evaluate(
             coded = [_result(each, file, name, len(signal), model, folder) for each in coder.code(signal)]
         except UserError as error:
             left_out.append(str(error))
-            tqdm.write(f"left out: {error}", file=sys.stderr)
+            tqdm.write(f"skipped: {error}", file=sys.stderr)
             continue
         estimate.add(signal)
         results += coded
         references += [signal] * len(coded)
     if not results:
-        raise UserError("none of the test files could be coded; the lines above say why")
+        raise UserError("none of the test files could be coded; the lines above give the reasons")
     scores = score_files(
         [(reference, folder / each.decoded) for reference, each in zip(references, results, strict=True)]
     )
@@ -215,7 +215,7 @@ def table(results: Sequence[FileResult]) -> str:
                 "SNR dB": _shown(row, "snr", 2),
                 "SI-SDR dB": _shown(row, "si_sdr", 2),
                 "kbps by part": " + ".join(f"{row[f'kbps {part}']:.2f} {part}" for part in parts),
-                "left out": _left_out(row),
+                "skipped": _skipped(row),
             }
         )
     empty = [name for name in rows[0] if not any(row[name] for row in rows)]
@@ -224,17 +224,17 @@ def table(results: Sequence[FileResult]) -> str:
 
 
 def honesty(results: Sequence[FileResult], *, colour: bool = False) -> str:
-    """What training estimated, what the tables promise and what the files take, a line a depth."""
+    """Training's estimate, ideal code length and payload of the files, one line per depth."""
     return "\n".join(honesty_line(row, colour=colour) for row in summary(results))
 
 
 def _shown(row: dict[str, Any], name: str, digits: int) -> str:
-    """A mean with its interval, which a single speaker has not."""
+    """A mean with its interval; a single speaker has none."""
     half_width = row[f"{name}_interval"]
     return f"{row[name]:.{digits}f}" + ("" if np.isnan(half_width) else f" ±{half_width:.{digits}f}")
 
 
-def _left_out(row: dict[str, Any]) -> str:
+def _skipped(row: dict[str, Any]) -> str:
     """How many files have no value of a measure, such as '2 stoi'."""
     counts = {name: row[f"{name}_left_out"] for name in MEASURES}
     return ", ".join(f"{count} {name}" for name, count in counts.items() if count)

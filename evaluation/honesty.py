@@ -1,4 +1,4 @@
-"""Rate honesty: the entropy that training steers by, what the tables promise, and what a written file takes."""
+"""Rate honesty: the entropy that training steers by, the ideal code length under the tables, and the payload."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def _entropy(counts: NDArray[np.float64]) -> float:
 
 
 def gap(payload: float, ideal: float) -> float:
-    """How far a payload lies above its ideal code length, as a share of it."""
+    """Relative excess of a payload over its ideal code length."""
     return payload / ideal - 1 if ideal else 0.0
 
 

@@ -294,7 +294,7 @@ def _all_runs(check_dir: Path) -> list[Run]:
         try:
             runs.append(_load(state.parent))
         except UserError as error:
-            log.info("passed over: %s", error)
+            log.info("skipped: %s", error)
     return sorted(runs, key=lambda run: (run.created, run.id), reverse=True)
 
 

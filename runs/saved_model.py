@@ -215,9 +215,9 @@ def _read(folder: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
         expected = description.pop("sha256")
         found = _digest(arrays, description)
     except Exception as error:  # a damaged archive may raise anything
-        raise UserError(f"{folder} holds no readable model ({error}); train it again or copy it anew") from None
+        raise UserError(f"{folder} holds no readable model ({error}); train it again or replace the copy") from None
     if found != expected:
-        raise UserError(f"the model in {folder} does not have the hash that it carries; copy it anew")
+        raise UserError(f"the model in {folder} does not have the hash that it carries; replace the copy")
     return arrays, description | {"sha256": expected}
 
 
@@ -236,4 +236,4 @@ def _naming(folder: Path) -> Iterator[None]:
     try:
         yield
     except UserError as error:
-        raise UserError(f"{folder} holds no usable model: {error}; train it again or copy it anew") from None
+        raise UserError(f"{folder} holds no usable model: {error}; train it again or replace the copy") from None

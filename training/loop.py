@@ -163,7 +163,7 @@ class Reading:
     values: dict[str, float]
 
     def brief(self) -> str:
-        """A progress bar's worth of it."""
+        """The values that the progress bar shows."""
         shown = ("loss", "bits_per_symbol", "tau", "kbps", "target_kbps")
         return " ".join(f"{name} {self.values[name]:.4g}" for name in shown)
 

@@ -1,4 +1,4 @@
-"""How far two signals differ to the ear: a loss on the loudness of Bark bands."""
+"""Perceptual loss: the difference in loudness of Bark bands."""
 
 from __future__ import annotations
 

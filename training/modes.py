@@ -53,7 +53,7 @@ def _lead(cluster: Cluster, config: Config, named: dict[str, Any]) -> Run:
     corpus = open_corpus(files, config.data_dir, config.cache_dir, config.gain)
     _check_splits(corpus)
     for line in corpus.left_out:
-        log.info("left out: %s", line)
+        log.info("skipped: %s", line)
     check_same_samples(run, corpus)
     _tell_followers(cluster, run, config)
     _check_same_speech(cluster, corpus, config.data_dir)
@@ -126,7 +126,7 @@ def _with_network_of(config: Config, base: Path, named: dict[str, Any]) -> Confi
     typed, before, after = config.to_dict(), whole.to_dict(), resolved.to_dict()
     for flag in named:
         if before[flag] != after[flag]:
-            log.info("--%s %s gives way to the saved model's %s", flag, *map(shown, (typed[flag], after[flag])))
+            log.info("--%s %s is overridden by the saved model's %s", flag, *map(shown, (typed[flag], after[flag])))
     return resolved
 
 

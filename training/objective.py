@@ -1,4 +1,4 @@
-"""What training minimises: the weighted losses of one stage."""
+"""Training objective: the weighted losses of one stage."""
 
 from __future__ import annotations
 

@@ -91,7 +91,7 @@ class RateController(tf.Module):
         return target
 
     def symbols_per_frame(self) -> NDArray[np.float64]:
-        """Symbols a frame of every module in use; LSFs with the first."""
+        """Symbols per frame of every module in use; LSFs with the first."""
         return self._by_module(np.array([float(np.prod(part.shape)) for part in self.parts]))
 
     def total_bits(self) -> tuple[float, float]:

@@ -86,7 +86,7 @@ class StageTrainer:
         return self.stage.epochs * self.steps_per_epoch
 
     def resume(self) -> int:
-        """Restores the newest sound checkpoint, if any, and returns the step to go on from, the chief's on all."""
+        """Restores the newest sound checkpoint, if any, and returns the step to continue from, on all the chief's."""
         if self.cluster.is_chief:
             self.checkpoints.restore()
         moments = [*self.optimizer.variables, *self.codebook_optimizer.variables]
@@ -155,7 +155,7 @@ class StageTrainer:
         return objective(output, self.cascade, self.stage, self.controller.tau, warm_up=warm_up), symbols
 
     def update(self, gradients: list[tf.Tensor]) -> None:
-        """What follows from the whole batch's gradients: clipping, Adam, averages."""
+        """Applies the whole batch's gradients: clipping, Adam, averages."""
         if self.config.clip_norm:
             gradients, _ = tf.clip_by_global_norm(gradients, self.config.clip_norm)
         self.optimizer.step(gradients[: len(self.networks)], self.networks)

@@ -44,7 +44,7 @@ class Validation:
     entries_used: dict[str, int] = field(default_factory=dict)
 
     def flat(self) -> dict[str, float]:
-        """One value a name, for the journal: pesq_wb at the deepest depth and pesq_wb_depth_1 ... before it."""
+        """One value per name, for the journal: pesq_wb at the deepest depth and pesq_wb_depth_1 ... before it."""
         values: dict[str, float] = {}
         for depth, (kbps, measures) in enumerate(zip(self.kbps, self.measures, strict=True), start=1):
             end = "" if depth == len(self.kbps) else f"_depth_{depth}"

@@ -1,4 +1,4 @@
-"""What training of spectral cascades minimises: stretches of speech at random levels, offsets and group borders."""
+"""Training objective of spectral cascades, on stretches of speech at random levels, offsets and group borders."""
 
 from __future__ import annotations
 

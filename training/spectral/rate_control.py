@@ -91,7 +91,7 @@ class SpectralRateController(tf.Module):
         return target
 
     def symbols_per_frame(self) -> NDArray[np.float64]:
-        """Symbols a frame of every module in use."""
+        """Symbols per frame of every module in use."""
         return self._symbols
 
     def validated(self, bits: Sequence[float]) -> None:
