@@ -1,4 +1,4 @@
-"""What training minimises, as TensorFlow losses, and what evaluation reports, re-exported from `measures.measures`."""
+"""Training losses in TensorFlow, and the measures of evaluation, re-exported from `measures.measures`."""
 
 import functools
 import math

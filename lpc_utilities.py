@@ -40,7 +40,7 @@ _wide_type: ContextVar[tf.DType] = ContextVar("wide_type", default=tf.float64)
 
 @contextmanager
 def without_float64() -> Iterator[None]:
-    """What is traced inside of this block computes in float32 alone, as small devices must.
+    """Operations traced inside this block compute in float32 alone, as small devices must.
 
     On speech, analysis then finds the same quantised LSFs but for about one in ten thousand, A of given LSFs stays the
     same to 2.4e-7 (`float_pairs`), and synthesis to -115 dB.
@@ -360,7 +360,7 @@ def _recursion(residual: tf.Tensor, polynomial: tf.Tensor) -> tf.Tensor:
 
 
 def _impulse_responses(polynomial: tf.Tensor) -> tf.Tensor:
-    """Matrix [batch, 16, 16] from a block of residual to what 1/A makes of it from silence."""
+    """Matrix [batch, 16, 16] from a block of residual to the response of 1/A from zero state."""
     taps = _wide(polynomial[:, :0:-1])
     response = tf.ones_like(taps[:, :1])
     for length in range(1, BLOCK):

@@ -76,7 +76,7 @@ class NeuralSpeechCodec(keras.Model):
         return self.synthesise(quantised.decoded, polynomial), quantised
 
     def companded(self, code: tf.Tensor) -> tf.Tensor:
-        """What the quantiser sees of a code."""
+        """The code as the quantiser sees it."""
         return mu_law_compress(code) if self.mu_law else code
 
     def analyse(self, signal: tf.Tensor, polynomial: tf.Tensor | None = None) -> tf.Tensor:
@@ -156,7 +156,7 @@ def _network(layers: list[keras.layers.Layer], input_shape: tuple[int, int]) -> 
 
 
 def _stack(config: Config, wide: int) -> Iterator[keras.layers.Layer]:
-    """One residual block a dilation; the last one of a stack stays linear."""
+    """One residual block per dilation; the last one of a stack stays linear."""
     neck_kernel, outer_kernel, _, narrow, *dilations = config.shape
     for number, dilation in enumerate(dilations, start=1):
         activate = number < len(dilations)

@@ -1,4 +1,4 @@
-"""Exported graphs at work: the loops around them that a program on another machine has to write, too."""
+"""Reference program around exported graphs: the loops that a program on another machine has to provide."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ POOLED_FROM: Final = 24  # pairs: fewer are scored sooner than worker processes 
 
 
 class Measurement(float):
-    """A measured value, or nan together with the reason why there is none."""
+    """A measured value, or NaN with the reason."""
 
     reason: str
 
@@ -232,7 +232,7 @@ ALL_MEASURES: Final = MEASURES | {"pesq_wb_padded": pesq_wb_padded, "lsd": log_s
 
 
 def score(reference: Signal, decoded: Signal, names: Sequence[str] = tuple(MEASURES)) -> Score:
-    """Measures of a decoded signal [n] against its reference [n] at 16 kHz; what fails has a reason.
+    """Measures of a decoded signal [n] against its reference [n] at 16 kHz; a measure that fails has a reason.
 
     Args:
         reference: signal before coding.

@@ -1,4 +1,4 @@
-"""Integer probability tables of the symbols, and the code length that they promise."""
+"""Integer probability tables of the symbols, and the ideal code length under them."""
 
 from __future__ import annotations
 

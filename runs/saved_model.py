@@ -155,7 +155,7 @@ def saved_config(folder: Path) -> Config:
 
 
 def saved_taus(folder: Path) -> list[float]:
-    """The weights of the codecs' entropy at which training had arrived."""
+    """The weights of the codecs' entropy (tau) at the end of training."""
     return list(_read(folder)[1].get("tau", []))
 
 

@@ -46,7 +46,7 @@ class Point(NamedTuple):
 
 
 class Trained(NamedTuple):
-    """A trained and scored model: the kbps it aimed at, what mode 0 found, and the folder of its run."""
+    """A trained and scored model: its target kbps, the scores of mode 0, and the folder of its run."""
 
     target: float
     scores: dict[str, Any]
@@ -91,7 +91,7 @@ class Ablation:
         return Trained(target, json.loads(self._summary(run).read_text())["depths"][-1], run)
 
     def _main(self, suffix: str, what: str, flags: Sequence[str]) -> bool:
-        """Runs main.py; false where another process is at it."""
+        """Runs main.py; false where another process trains the same run."""
         folders = {"check_dir": "check", "doc_dir": "doc", "output_dir": "scores", "data_dir": None}
         places = [
             text
@@ -137,7 +137,7 @@ def parameters(run: Path) -> int:
 
 
 def row(name: str, models: Sequence[Trained], ablation: Ablation) -> dict[str, str]:
-    """A line of the table: means over seeds, and how far seeds lie apart."""
+    """A row of the table: means and standard deviations over seeds."""
 
     def over_seeds(values: Sequence[float], digits: int) -> str:
         spread = f" ±{np.std(values, ddof=1):.{digits}f}" if len(values) > 1 else ""

@@ -1,4 +1,4 @@
-"""Measures the speed of training, coding and evaluation against what this machine can do, on its processor or GPU.
+"""Benchmark of training, coding and evaluation against this machine's matrix rate, on CPU or GPU.
 
 python -m scripts.benchmark --quick
 python -m scripts.benchmark --data_dir ../shared/speech --json benchmark.json
@@ -268,7 +268,7 @@ def _duration(files: list[SpeechFile]) -> float:
 
 
 def coding_row(name: str, timing: Timing, seconds: float) -> Row:
-    """Work on so many seconds of speech against their duration."""
+    """Work on speech of this duration, relative to real time."""
     ratio = seconds / timing.best
     return Row(
         "coding",

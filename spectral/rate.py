@@ -1,4 +1,4 @@
-"""What the context coder will charge, as a differentiable estimate: the rate that training pays.
+"""Differentiable estimate of the context coder's bits: the rate in the training objective.
 
 A coefficient's probability is looked up in one of a row of tables, from still to lively. Which one, a small network
 says from the magnitudes already coded around it (in time, in frequency, in the codec before) and from the quantised
@@ -39,7 +39,7 @@ WIDE_FEATURES = 5  # that all bins of a spectrum share
 
 
 class Known(NamedTuple):
-    """What coder and decoder know of a batch before they code its coefficients.
+    """Side information of a batch, known before its coefficients are coded.
 
     envelope: float32 [batch, spectra, bins], natural logarithm.
     offset: float32 [batch, spectra], of the log step.

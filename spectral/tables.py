@@ -1,4 +1,4 @@
-"""The whole-number coder of a trained spectral cascade: its rate networks rounded, its tables counted on speech."""
+"""Integer coder of a trained spectral cascade: rounded rate networks, and tables counted on speech."""
 
 from __future__ import annotations
 
