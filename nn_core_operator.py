@@ -349,7 +349,7 @@ class SoftToHardQuantizer(keras.layers.Layer):
         return self._shaped(tf.gather(self.codebook, symbols), shape)
 
     def soft_hard_gap(self, quantised: Quantised) -> tf.Tensor:
-        """RMS difference of the soft mixture from the hard decision, in units of the codebook: the error that training does not see."""
+        """RMS difference of the soft mixture from the hard decision, in units of the codebook."""
         difference = self._mixture(quantised.assignments) - tf.gather(self.codebook, quantised.symbols)
         return tf.sqrt(tf.reduce_mean(tf.square(difference)))
 
