@@ -117,7 +117,9 @@ def _write_numbers(store: Store) -> None:
 def main(arguments: Sequence[str]) -> int:
     """Writes what the command line asks for; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--output", type=Path, help="folder of results of report.py; left out: the numbers as they are")
+    parser.add_argument(
+        "--output", type=Path, help="folder of results of report.py (default: docs/results.json as it is)"
+    )
     options = parser.parse_args(list(arguments))
     try:
         if options.output:
