@@ -33,7 +33,7 @@ class CascadeOutput(NamedTuple):
 
 
 class Symbols(NamedTuple):
-    """All that a batch of frames sends, beside the gain.
+    """All that a batch of frames sends, except the gain.
 
     lsf: int32 [batch, 1, 16]; None without LPC.
     codes: int32 [batch, positions, channels] of each codec.

@@ -1,4 +1,4 @@
-"""Signal constants and initial codebooks, each with its unit and its reason.
+"""Signal constants and initial codebooks, each with unit and reason.
 
 Those that the bitstream fixes live in the codec, `nsc`, and are imported here by name.
 """

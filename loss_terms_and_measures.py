@@ -1,4 +1,4 @@
-"""What training minimises, as TensorFlow losses, and what evaluation reports, re-exported from `measures.measures`."""
+"""Training losses in TensorFlow, and the measures of evaluation, re-exported from `measures.measures`."""
 
 import functools
 import math
@@ -88,7 +88,7 @@ def mel_filterbank(bands: int) -> NDArray[np.float32]:
     """Triangular bands of a 512-point spectrum, equally spaced on the HTK mel scale from 0 to 8 kHz.
 
     A band too narrow to hold a bin of the spectrum (of 128 bands the lowest, at 14 Hz) would be deaf:
-    it gets the bin nearest to its centre. No band hears the bin at 0 Hz.
+    it gets the bin nearest to its centre. No band includes the bin at 0 Hz.
 
     Args:
         bands: number of bands.
@@ -124,7 +124,7 @@ def quantisation_penalty(assignments: tf.Tensor) -> tf.Tensor:
 
 
 def assignment_entropy(assignments: tf.Tensor) -> tf.Tensor:
-    """Entropy of the global batch's histogram of soft assignments, one histogram a channel, mean over channels.
+    """Entropy of the global batch's histogram of soft assignments, one histogram per channel, mean over channels.
 
     Entropies of parts of a batch do not add up to the batch's: replicas put their histograms together first.
 
@@ -132,7 +132,7 @@ def assignment_entropy(assignments: tf.Tensor) -> tf.Tensor:
         assignments: float32 [batch, positions, channels, bins], each symbol's sum 1; this replica's share.
 
     Returns:
-        float32 scalar, bits a symbol, between 0 and log2(bins).
+        float32 scalar, bits per symbol, between 0 and log2(bins).
     """
     histogram = mean_over_replicas(tf.reduce_mean(assignments, axis=(0, 1)))
     nats = -tf.reduce_sum(histogram * tf.math.log(histogram + HISTOGRAM_FLOOR), axis=-1)

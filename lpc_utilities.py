@@ -29,7 +29,7 @@ HALF_ORDER = LPC_ORDER // 2  # roots of each line spectral polynomial
 GRID_CELLS = 128  # between 0 and pi; on real speech 64 already part all roots of the same polynomial
 BISECTIONS = 5  # of a cell leave 0.8 milliradian, on which two straight lines are exact to float32
 REPAIR_FACTOR = 0.97  # bandwidth expansion that parts two roots too close for the grid
-# Least distance in radians of LSFs so many places apart. One frame of speech in a thousand has less, and
+# Least distance in radians of LSFs that many places apart. One frame of speech in a thousand has less, and
 # A of denser clusters, rounded to float32, has roots outside the unit circle.
 CLUSTER_WIDTHS = {4: 0.28, 8: 0.9}
 ENVELOPE_FLOOR = 1e-4  # keeps the logarithm of |A|^2 finite on the unit circle
@@ -40,7 +40,7 @@ _wide_type: ContextVar[tf.DType] = ContextVar("wide_type", default=tf.float64)
 
 @contextmanager
 def without_float64() -> Iterator[None]:
-    """What is traced inside of this block computes in float32 alone, as small devices must.
+    """Operations traced inside this block compute in float32 alone, as small devices must.
 
     On speech, analysis then finds the same quantised LSFs but for about one in ten thousand, A of given LSFs stays the
     same to 2.4e-7 (`float_pairs`), and synthesis to -115 dB.
@@ -360,13 +360,13 @@ def _recursion(residual: tf.Tensor, polynomial: tf.Tensor) -> tf.Tensor:
 
 
 def _impulse_responses(polynomial: tf.Tensor) -> tf.Tensor:
-    """Matrix [batch, 16, 16] from a block of residual to what 1/A makes of it from silence."""
+    """Matrix [batch, 16, 16] from a block of residual to the response of 1/A from zero state."""
     taps = _wide(polynomial[:, :0:-1])
     response = tf.ones_like(taps[:, :1])
     for length in range(1, BLOCK):
         following = -tf.reduce_sum(taps[:, BLOCK - length :] * response, -1, keepdims=True)
         response = tf.concat([response, following], -1)
-    # As in _block_matrix; sample 0 of the response stands on the diagonal.
+    # As in _block_matrix; sample 0 of the response is on the diagonal.
     rows = tf.tile(tf.pad(response[:, ::-1], [[0, 0], [0, BLOCK + 1]]), [1, BLOCK])
     return tf.reshape(rows[:, : 2 * BLOCK * BLOCK], [-1, BLOCK, 2 * BLOCK])[:, :, BLOCK - 1 : -1]
 

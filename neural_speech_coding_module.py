@@ -76,19 +76,19 @@ class NeuralSpeechCodec(keras.Model):
         return self.synthesise(quantised.decoded, polynomial), quantised
 
     def companded(self, code: tf.Tensor) -> tf.Tensor:
-        """What the quantiser sees of a code."""
+        """The code as the quantiser sees it."""
         return mu_law_compress(code) if self.mu_law else code
 
     def analyse(self, signal: tf.Tensor, polynomial: tf.Tensor | None = None) -> tf.Tensor:
-        """Encodes float32 [batch, 512], beside A [batch, 17], to the unquantised code [batch, positions, channels]."""
+        """Encodes float32 [batch, 512], given A [batch, 17], to the unquantised code [batch, positions, channels]."""
         return self._run(self.encoder, signal[..., None] * self.scale, polynomial)
 
     def synthesise(self, code: tf.Tensor, polynomial: tf.Tensor | None = None) -> tf.Tensor:
-        """Decodes a code [batch, positions, channels], beside A [batch, 17], to float32 [batch, 512]."""
+        """Decodes a code [batch, positions, channels], given A [batch, 17], to float32 [batch, 512]."""
         return self._run(self.decoder, mu_law_expand(code) if self.mu_law else code, polynomial)[..., 0] / self.scale
 
     def decode(self, symbols: tf.Tensor, polynomial: tf.Tensor | None = None) -> tf.Tensor:
-        """Decodes int32 symbols [batch, positions, channels], beside A [batch, 17], to float32 [batch, 512]."""
+        """Decodes int32 symbols [batch, positions, channels], given A [batch, 17], to float32 [batch, 512]."""
         return self.synthesise(self.quantizer.decode(symbols, self.code_shape), polynomial)
 
     @property
@@ -156,7 +156,7 @@ def _network(layers: list[keras.layers.Layer], input_shape: tuple[int, int]) -> 
 
 
 def _stack(config: Config, wide: int) -> Iterator[keras.layers.Layer]:
-    """One residual block a dilation; the last one of a stack stays linear."""
+    """One residual block per dilation; the last one of a stack stays linear."""
     neck_kernel, outer_kernel, _, narrow, *dilations = config.shape
     for number, dilation in enumerate(dilations, start=1):
         activate = number < len(dilations)

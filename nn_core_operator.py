@@ -27,7 +27,7 @@ _compute_type: ContextVar[str] = ContextVar("compute_type", default="float32")
 
 @contextmanager
 def networks_compute_in(dtype: str) -> Iterator[None]:
-    """Networks that are called, or traced, inside of the block compute in "float32" or "bfloat16"."""
+    """Networks called or traced inside the block compute in "float32" or "bfloat16"."""
     token = _compute_type.set(dtype)
     try:
         yield
@@ -36,7 +36,7 @@ def networks_compute_in(dtype: str) -> Iterator[None]:
 
 
 class NetworkPrecision(keras.DTypePolicy):
-    """Weights in float32, and arithmetic as `networks_compute_in` says, which is float32 wherever nothing is said."""
+    """Weights in float32, and arithmetic as `networks_compute_in` sets it, float32 by default."""
 
     @property
     def compute_dtype(self) -> str:
@@ -194,7 +194,7 @@ class BottleneckBlock(keras.layers.Layer):
 
 
 class Film(keras.layers.Layer):
-    """Scales and shifts each channel by what a condition says (feature-wise linear modulation, Perez et al., 2018).
+    """Scales and shifts each channel as a condition requires (feature-wise linear modulation, Perez et al., 2018).
 
     Its last layer starts at zero: before training it changes nothing.
     """
@@ -315,7 +315,7 @@ class SoftToHardQuantizer(keras.layers.Layer):
         return -tf.exp(self.log_scale)
 
     def restart(self, codebook: np.ndarray) -> None:
-        """Takes other entries, as many, and an alpha by which neighbours lie as many nats apart as before."""
+        """Replaces the entries by as many others, and alpha so that neighbours lie as many nats apart as before."""
         nearer = neighbour_distance(self.codebook.numpy()) / max(neighbour_distance(codebook), SMALLEST_DISTANCE)
         self.codebook.assign(codebook)
         self.log_scale.assign(self.log_scale + math.log(nearer))
@@ -325,8 +325,8 @@ class SoftToHardQuantizer(keras.layers.Layer):
 
         Args:
             code: what the encoder gives.
-            decision: "hard" decodes the nearest entry; "straight_through" as well, with the code's own gradient beside
-                the codebook's; "soft" decodes the mixture of entries; "bypass" decodes the code itself.
+            decision: "hard" decodes the nearest entry; "straight_through" as well, with the code's own gradient in
+                addition to the codebook's; "soft" decodes the mixture of entries; "bypass" decodes the code itself.
         """
         if decision not in DECISIONS:
             raise ValueError(f"decision is one of {DECISIONS}, not {decision!r}")
@@ -349,7 +349,7 @@ class SoftToHardQuantizer(keras.layers.Layer):
         return self._shaped(tf.gather(self.codebook, symbols), shape)
 
     def soft_hard_gap(self, quantised: Quantised) -> tf.Tensor:
-        """RMS difference of the soft mixture from the hard decision, in units of the codebook: what training misses."""
+        """RMS difference of the soft mixture from the hard decision, in units of the codebook."""
         difference = self._mixture(quantised.assignments) - tf.gather(self.codebook, quantised.symbols)
         return tf.sqrt(tf.reduce_mean(tf.square(difference)))
 

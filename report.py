@@ -44,7 +44,7 @@ def _parser() -> Parser:
     _add_draw(commands.add_parser("draw", help="curves and tables of what was measured"))
     _add_page(commands.add_parser("page", help="curves, tables and a page to listen to"))
     _add_export(commands.add_parser("export", help="a listening test for webMUSHRA"))
-    _add_ratings(commands.add_parser("ratings", help="what listeners of webMUSHRA said"))
+    _add_ratings(commands.add_parser("ratings", help="ratings that listeners gave in webMUSHRA"))
     _add_bits(commands.add_parser("bits", help="where the bits of a file go"))
     _add_spectrum(commands.add_parser("spectrum", help="where the noise of a codec is, by octave bands"))
     return parser
@@ -115,16 +115,18 @@ def _add_measure(parser: argparse.ArgumentParser) -> None:
         "--lyra_dir", type=Path, help="folder of Lyra V2's LiteRT files (default the environment's LYRA_DIR)"
     )
     parser.add_argument("--measures", nargs="+", default=list(ALL_MEASURES), choices=list(ALL_MEASURES))
-    parser.add_argument("--files_per_speaker", type=int, default=0, help="at most so many (default 0: all)")
+    parser.add_argument(
+        "--files_per_speaker", type=int, default=0, help="largest number of files of each speaker (default 0: all)"
+    )
     parser.add_argument("--losses", type=float, nargs="+", default=[0.0], help="per cent of lost groups (default 0)")
     parser.add_argument("--burst", type=float, default=1.0, help="mean number of groups lost in a row (default 1)")
     parser.add_argument(
         "--spans", type=int, nargs="*", default=[], help="further group lengths, in units of the model's shortest"
     )
-    parser.add_argument("--allow_overlap", action="store_true", help="test on speech that shaped a model, too")
+    parser.add_argument("--allow_overlap", action="store_true", help="test on speech used in training, too")
     parser.add_argument("--check_dir", type=Path, default=Path("check"), help="folder of models (default check)")
     parser.add_argument("--cache_dir", type=Path, default=Path("data/coded"), help="of coded files, safe to delete")
-    parser.add_argument("--processes", type=int, default=0, help="worker processes (default 0: one a core)")
+    parser.add_argument("--processes", type=int, default=0, help="worker processes (default 0: one per core)")
 
 
 def _measure(options: argparse.Namespace) -> None:

@@ -46,7 +46,7 @@ setup(
         "ai-edge-litert>=2.1,<3",
     ],
     extras_require={
-        "train": [  # used from the clone, by main.py and all that stands around the codec
+        "train": [  # used from the clone, by main.py and the rest of the pipeline
             "tensorflow>=2.20,<2.22",  # a run continues bit for bit only on the release that began it
             "tensorboard>=2.20,<2.22",  # TensorFlow 2.21 no longer brings it
             "scipy>=1.13",

@@ -1,4 +1,4 @@
-"""Bounds of every number of a saved model's configuration that sizes memory or time, kept before anything is built."""
+"""Bounds on the numbers of a saved model's configuration that size memory or time, checked before anything is built."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ BOUNDS: Final[Mapping[str, tuple[float, float]]] = {
 
 
 def check_bounds(config: Config) -> None:
-    """Raises UserError where a number is beyond what any model needs."""
+    """Raise UserError where a number is beyond what any model needs."""
     for name, (lowest, highest) in BOUNDS.items():
         _require(lowest <= getattr(config, name) <= highest, name, f"{lowest:g} to {highest:g}", getattr(config, name))
     neck, outer, wide, narrow, *dilations = config.shape

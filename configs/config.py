@@ -1,4 +1,4 @@
-"""The one typed configuration: flags, experiment files and saved models all pass through it."""
+"""Typed configuration, through which flags, experiment files and saved models all pass."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ class Config:
 
     data_dir: str = option(
         "data/sample_speech",
-        "TIMIT tree, folder with manifest.csv, a folder a speaker, or a packed corpus",
+        "TIMIT tree, folder with manifest.csv, a folder per speaker, or a packed corpus",
         heading="Data",
     )
     sa_sentences: bool = option(True, "TIMIT: use the SA sentences, which all speakers read")
@@ -181,7 +181,7 @@ class Config:
     step_start: float = option(0.6, "step size at the start, relative to the envelope at unit level (spectral)")
     strides: tuple[int, ...] = option(
         (2,),
-        "down-sampling of each module, 2 or 4: 256 or 128 codes a frame",
+        "down-sampling of each module, 2 or 4: 256 or 128 codes per frame",
         flag="the_strides",
         network=True,
     )
@@ -250,9 +250,9 @@ class Config:
         "entropy loss: one histogram of LSFs per coefficient, or the original's flat one",
         choices=("coefficient", "flat"),
     )
-    target_entropy: float = option(2.2, "bits a symbol that tau steers to")
-    target_entropy_per_module: tuple[float, ...] = option((), "bits a symbol of each module; empty: target_entropy")
-    target_kbps: float = option(0.0, "bitrate of all parts, 1000 bits a second, instead of target_entropy; 0: unused")
+    target_entropy: float = option(2.2, "bits per symbol that tau steers to")
+    target_entropy_per_module: tuple[float, ...] = option((), "bits per symbol of each module; empty: target_entropy")
+    target_kbps: float = option(0.0, "bitrate of all parts, 1000 bits per second, instead of target_entropy; 0: unused")
     rate_range: tuple[float, ...] = option(
         (),
         "lowest and highest kbps of a model for any rate, whose steps are drawn at random in training; target_kbps is "
@@ -288,7 +288,7 @@ class Config:
         (50, 50), "epochs of the added codecs, then of finetuning", flag="epoch_greedy_followers"
     )
     steps_per_epoch: int = option(0, "steps in an epoch; 0: a pass over the corpus")
-    batch_size: int = option(128, "frames a step")
+    batch_size: int = option(128, "frames per step")
     precision: str = option(
         "float32",
         "arithmetic of the networks in training; weights, LPC, quantisers and losses, and all that a saved model does, "
@@ -310,7 +310,7 @@ class Config:
     context_minutes: float = option(
         5.0,
         "minutes of training speech from which the saved model's contexts of symbols are estimated, a fifth of them at "
-        "each validation; 0: one probability table a channel",
+        "each validation; 0: one probability table per channel",
     )
     checkpoint_minutes: float = option(2.0, "minutes between checkpoints", identity=False)
     tensorboard: bool = option(True, "1: scalars, audio and spectrograms for TensorBoard", identity=False)
@@ -326,7 +326,7 @@ class Config:
         "mode 0: kbps at which files are coded, such as '6 9 12 16 24', for models of any rate; empty: the model's own",
         identity=False,
     )
-    max_files: int = option(0, "mode 0: score at most so many test files; 0: all", identity=False)
+    max_files: int = option(0, "mode 0: largest number of test files; 0: all", identity=False)
     threads: int = option(0, "threads within an operation; 0: TensorFlow's choice", identity=False)
     deterministic: bool = option(
         False,
@@ -348,19 +348,19 @@ class Config:
 
     @property
     def trains_alpha(self) -> bool:
-        """Only soft mixtures have to grow hard; for hard decisions alpha is but the resolution of their gradient."""
+        """Only soft mixtures have to grow hard; for hard decisions alpha only sets the resolution of their gradient."""
         return self.quantizer_gradient == "soft"
 
     def module_strides(self) -> tuple[int, ...]:
-        """The stride of every module; a short list goes on with its last value."""
+        """The stride of every module; a short list is extended by its last value."""
         return _extended(self.strides, self.num_modules)
 
     def module_bins(self) -> tuple[int, ...]:
-        """The number of bins of every module; a short list goes on with its last value."""
+        """The number of bins of every module; a short list is extended by its last value."""
         return _extended(self.bins, self.num_modules)
 
     def spectral_sizes(self) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
-        """Width, narrow channels and blocks of every module; short lists go on with their last values."""
+        """Width, narrow channels and blocks of every module; short lists are extended by their last values."""
         width, narrow, blocks = (
             _extended(values, self.num_modules)
             for values in (self.spectral_width, self.spectral_narrow, self.spectral_blocks)
@@ -368,7 +368,7 @@ class Config:
         return width, narrow, blocks
 
     def module_quantizers(self) -> tuple[str, ...]:
-        """The kind of quantiser of every module; a short list goes on with its last value."""
+        """The kind of quantiser of every module; a short list is extended by its last value."""
         return _extended(self.quantizer, self.num_modules)
 
     def follower_setting(self, values: Sequence[float], module: int | None) -> float:
@@ -503,7 +503,7 @@ def _flags() -> dict[str, str]:
 
 
 def _plain(value: Any) -> Any:
-    """A value in JSON's types; words are one text, as models of a single kind of quantiser always had it."""
+    """A value in JSON's types; words are one string, the form that models of a single kind of quantiser always had."""
     if isinstance(value, tuple):
         return " ".join(value) if value and isinstance(value[0], str) else list(value)
     return value
@@ -627,7 +627,7 @@ def _check(config: Config) -> None:
 
 
 def _check_runs(config: Config) -> None:
-    """Time-domain networks hear frames that share a gain; spectral ones long stretches, of which a batch has a few."""
+    """Time-domain networks take frames that share a gain; spectral ones long stretches, of which a batch has a few."""
     run = config.consecutive_frames
     divides = run > 0 and config.batch_size % run == 0
     if config.block == SPECTRAL:

@@ -1,4 +1,4 @@
-"""Flags of a command line that have no effect in the setting that the others make."""
+"""Flags of a command line that have no effect under the other flags."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ RULES = (
 
 
 def flags_without_effect(arguments: Sequence[str], config: Config) -> list[str]:
-    """A phrase for each group of flags that a command line names in vain.
+    """A phrase for each group of flags that has no effect on a command line.
 
     Args:
         arguments: the command line without the program's name.

@@ -219,7 +219,7 @@ def _manifest_files(manifest: Path) -> list[SpeechFile]:
     absent = [file.path for file in files if not file.path.is_file()]
     if absent:
         raise UserError(
-            f"{manifest}: {len(absent)} of {len(files)} files do not exist, first {absent[0]}; mend the paths"
+            f"{manifest}: {len(absent)} of {len(files)} files do not exist, first {absent[0]}; fix the paths"
         )
     return files
 
@@ -378,13 +378,13 @@ class Corpus(Protocol):
         """Pairs of recordings with the same samples in two splits."""
 
     def checksums(self) -> dict[str, str]:
-        """What tells that the samples are the same: a checksum by recording, or by shard."""
+        """Proof that the samples are the same: a checksum per recording or per shard."""
 
     def num_training_frames(self, consecutive: int = 1) -> int:
-        """Number of audible frames of the split train that are part of whole runs of so many."""
+        """Number of audible training frames in complete runs of `length` frames."""
 
     def order(self, seed_and_epoch: tuple[int, int], consecutive: int) -> Order:
-        """The order of an epoch, whose runs of so many frames stay together."""
+        """The order of an epoch, whose runs of `consecutive` frames stay together."""
 
 
 class PackedCorpus:
@@ -412,7 +412,7 @@ class PackedCorpus:
         with np.load(self.folder / "index.npz") as index:
             self._offsets: NDArray[np.int64] = index["offsets"]  # samples
             self._lengths: NDArray[np.int64] = index["lengths"]  # samples
-            self._gain_indices: NDArray[np.uint8] = index["gain_indices"]  # one a group, file after file
+            self._gain_indices: NDArray[np.uint8] = index["gain_indices"]  # one per group, file after file
             self._checksums: NDArray[np.uint32] = index["checksums"]  # CRC-32 of each recording's samples
             self.left_out: list[str] = index["left_out"].tolist()
             columns = (index[name].tolist() for name in ("paths", "speakers", "splits"))
@@ -444,7 +444,7 @@ class PackedCorpus:
         return cls(folder)
 
     def read_ahead(self) -> None:
-        """Asks the system to fetch all samples in one go: reading them by chance one by one takes far longer."""
+        """Asks the system to fetch all samples in one go: reading them one by one in random order takes far longer."""
         if hasattr(os, "posix_fadvise"):  # macOS has none
             os.posix_fadvise(self._descriptor, 0, 0, os.POSIX_FADV_WILLNEED)
 
@@ -473,7 +473,7 @@ class PackedCorpus:
         ]
 
     def sample_keys(self) -> list[tuple[SpeechFile, tuple[int, int]]]:
-        """Every recording with the checksum and the number of its samples, which tell it from others."""
+        """Every recording with the checksum and the number of its samples, which identify it."""
         return list(zip(self._files, zip(self._checksums.tolist(), self._lengths.tolist(), strict=True), strict=True))
 
     def _same_samples(self, one: int, other: int) -> bool:
@@ -491,7 +491,7 @@ class PackedCorpus:
         return int(self._num_frames[self._in_split(split)].sum())
 
     def num_training_frames(self, consecutive: int = 1) -> int:
-        """Number of audible frames of the split train that are part of whole runs of so many."""
+        """Number of audible training frames in complete runs of `length` frames."""
         return consecutive * len(self.training_runs(consecutive))
 
     def training_runs(self, length: int) -> NDArray[np.integer]:
@@ -583,7 +583,7 @@ class PackedCorpus:
 
 
 class Shuffle:
-    """All audible training frames of a few packed folders in one random order; 8 bytes of memory a frame."""
+    """All audible training frames of a few packed folders in one random order; 8 bytes of memory per frame."""
 
     def __init__(self, folders: Sequence[PackedCorpus], generator: np.random.Generator, consecutive: int) -> None:
         self._folders = folders
@@ -627,18 +627,18 @@ def _packed_name(files: Iterable[SpeechFile], gain_mode: str) -> str:
 
 def _size_and_time(path: Path) -> tuple[int, int]:
     if not path.is_file():
-        return 0, 0  # packing names it among those left out
+        return 0, 0  # packing lists it among those skipped
     status = path.stat()
     return status.st_size, status.st_mtime_ns
 
 
 class _Decoded(NamedTuple):
     samples: NDArray[np.int16]  # [n]
-    gain_indices: NDArray[np.uint8]  # one a group
+    gain_indices: NDArray[np.uint8]  # one per group
 
 
 def _decode(path: Path, gain_mode: str) -> _Decoded | str:
-    """The samples and gains of a file, or one line that says why it is left out."""
+    """The samples and gains of a file, or one line that says why it is skipped."""
     try:
         samples = to_int16(load_speech(path))
     except UserError as error:
@@ -649,7 +649,7 @@ def _decode(path: Path, gain_mode: str) -> _Decoded | str:
 
 
 def checked_file(file: SpeechFile, gain_mode: str) -> tuple[str, tuple[int, int] | None]:
-    """One line that says why a file is of no use for training or scoring, or nothing; and the key of its samples."""
+    """Why a file cannot be used for training or scoring, in one line, or nothing; and the key of its samples."""
     decoded = _decode(file.path, gain_mode)
     if isinstance(decoded, str):
         return decoded, None
@@ -658,7 +658,7 @@ def checked_file(file: SpeechFile, gain_mode: str) -> tuple[str, tuple[int, int]
 
 
 def _unusable(signal: NDArray[np.float32]) -> str:
-    """Why a signal is of no use for training or scoring, or nothing."""
+    """Why a signal cannot be used for training or scoring, or nothing."""
     seconds = len(signal) / SAMPLE_RATE
     if seconds < SHORTEST_SECONDS:
         return f"too short, {seconds:.2f} s of at least {SHORTEST_SECONDS} s"
@@ -667,7 +667,7 @@ def _unusable(signal: NDArray[np.float32]) -> str:
 
 
 def _pack_into(folder: Path, files: Sequence[SpeechFile], gain_mode: str) -> None:
-    """Write samples and index into a folder beside `folder` and rename it."""
+    """Write samples and index into a temporary folder next to `folder` and rename it."""
     with folder_written_whole(folder) as unfinished:
         _write_packed(unfinished, files, gain_mode)
 
@@ -740,7 +740,7 @@ def training_batches(
     """Steps `first_step` to `num_steps` - 1 of an epoch: to resume is to start at a later step.
 
     The order is drawn from (seed, epoch) alone; step s takes its places s * batch_size and on, wrapping round when
-    the split has fewer frames than the epoch asks for. Digital silence is left out.
+    the split has fewer frames than the epoch asks for. Digital silence is skipped.
 
     Args:
         corpus: packed speech; its split 'train' is used.
@@ -788,7 +788,7 @@ def training_batches(
 
 @contextmanager
 def naming_faults() -> Iterator[None]:
-    """What batches refuse inside, which TensorFlow wraps up in its own errors, ends this with its plain words.
+    """Turn errors of batches, which TensorFlow wraps in its own, back into UserErrors with their message.
 
     Raises:
         UserError: packed speech is damaged.

@@ -1,4 +1,4 @@
-"""Tables that spreadsheets and people write: UTF-8 with or without a mark, UTF-16, latin-1."""
+"""CSV tables as spreadsheets and people write them: UTF-8 with or without a BOM, UTF-16, latin-1."""
 
 from __future__ import annotations
 

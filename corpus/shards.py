@@ -1,4 +1,4 @@
-"""A corpus that does not fit: packed folders of a few hours each, of which a few are open and shuffled at a time."""
+"""Corpora larger than memory: packed folders of a few hours each, of which a few are open and shuffled at a time."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def open_corpus(files: Sequence[SpeechFile], data_dir: str | Path, cache_dir: st
 
 
 class ShardedCorpus:
-    """Packed speech in shards; in memory are a few numbers a shard, and the frame numbers of those that are open.
+    """Packed speech in shards; memory holds a few numbers per shard, and the frame numbers of those that are open.
 
     Attributes:
         left_out: one line with path and reason for each file that was too short, silent or broken.
@@ -84,7 +84,7 @@ class ShardedCorpus:
             _check_sizes(path, shard["bytes"])
 
     def files(self, split: str) -> list[SpeechFile]:
-        """The usable recordings of a split; of 'train' those of the first shards, which hold recordings by chance."""
+        """The usable recordings of a split; of 'train' those of the first shards, which hold recordings at random."""
         if split == "train":
             return [file for folder in self._folders[:OPEN_SHARDS] for file in PackedCorpus(folder).files(split)]
         held_out = (SpeechFile(Path(path), speaker, own) for path, speaker, own in self._manifest["held_out"])
@@ -186,7 +186,7 @@ class Packing:
 
 
 def pack_shards(packing: Packing, output: Path, processes: int = 1) -> dict[str, Any]:
-    """Packs a corpus, or goes on where packing was stopped: shards that are there are left as they are.
+    """Packs a corpus, or continues where packing was stopped: existing shards are left as they are.
 
     Args:
         packing: what to pack and how; its folder is written down as an absolute path.
@@ -241,7 +241,7 @@ def _refuse_twins(shards: Sequence[_Shard], output: Path, held_out: dict[tuple[i
 
 
 def _check_output(packing: Packing, output: Path) -> None:
-    """Raises UserError where a folder holds something else than what this packing has begun."""
+    """Raises UserError where a folder holds anything but what this packing has begun."""
     if is_packed(output):
         found = read_shards(output, unfinished=True)
         other = [name for name, value in asdict(packing).items() if found.get(name) != value]
@@ -274,7 +274,7 @@ def _shares(files: Sequence[SpeechFile], packing: Packing) -> list[list[SpeechFi
 
 
 def _seconds(file: SpeechFile) -> float:
-    """Duration by the file's header; none of a file that packing will name among those left out."""
+    """Duration by the file's header; none of a file that packing will skip."""
     try:
         found = soundfile.info(os.fsencode(file.path))
         # a stream's header does not know its length
@@ -306,7 +306,7 @@ def _pack_shard(files: Sequence[SpeechFile], *, output: Path, gain: str) -> _Sha
 
 @contextmanager
 def _mapping(processes: int) -> Iterator[Callable[..., Iterator[Any]]]:
-    """A map over a list that keeps its order and shows a bar, in so many processes."""
+    """A map over a list in several processes that keeps its order and shows a progress bar."""
     # Started afresh: a process that holds TensorFlow's threads cannot be copied safely.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(processes, context) if processes > 1 else nullcontext() as pool:

@@ -1,4 +1,4 @@
-"""Audio files below a folder, as people's disks have them."""
+"""Search for audio files below a folder."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Final
 from nsc.recording import FFMPEG_SUFFIXES, SNDFILE_SUFFIXES
 
 SUFFIXES: Final = tuple(dict.fromkeys([*SNDFILE_SUFFIXES, *FFMPEG_SUFFIXES]))
-# What macOS, Synology and Windows leave behind; names that begin with a dot are hidden anyway.
+# Leftovers of macOS, Synology and Windows; names that begin with a dot are hidden anyway.
 LEFTOVERS: Final = frozenset(
     ("__macosx", "@eadir", "#recycle", "$recycle.bin", "system volume information", "lost+found")
 )

@@ -39,10 +39,10 @@ class FileResult:
 
     asked_kbps: of models for any rate, what was asked for; nan for the model's own rate.
     written, decoded: paths of the .nsc file and of the speech decoded from it within the output folder.
-    kbps: all bytes of the .nsc file over its duration, 1000 bits a second.
+    kbps: all bytes of the .nsc file over its duration, 1000 bits per second.
     payload_kbps: bytes of LPC and codes over the duration. ideal_kbps: their ideal code length.
     training_kbps: the training loss's estimate of it, from the soft histogram of all files together.
-    bits: ideal code length of each part in bits a frame. entropies: the same in bits a symbol.
+    bits: ideal code length of each part in bits per frame. entropies: the same in bits per symbol.
     byte_counts: of header, framing, gain and each part; they add up to the .nsc file.
     """
 
@@ -98,13 +98,13 @@ def evaluate(
             coded = [_result(each, file, name, len(signal), model, folder) for each in coder.code(signal)]
         except UserError as error:
             left_out.append(str(error))
-            tqdm.write(f"left out: {error}", file=sys.stderr)
+            tqdm.write(f"skipped: {error}", file=sys.stderr)
             continue
         estimate.add(signal)
         results += coded
         references += [signal] * len(coded)
     if not results:
-        raise UserError("none of the test files could be coded; the lines above say why")
+        raise UserError("none of the test files could be coded; the lines above give the reasons")
     scores = score_files(
         [(reference, folder / each.decoded) for reference, each in zip(references, results, strict=True)]
     )
@@ -144,7 +144,7 @@ def _file_name(text: str) -> str:
 def _result(
     coded: CodedFile, file: SpeechFile, name: str, num_samples: int, model: SavedModel, folder: Path
 ) -> FileResult:
-    """Writes an .nsc file and beside it the speech decoded from it; what is known of it without scores."""
+    """Writes an .nsc file and, next to it, the speech decoded from it; returns everything but the scores."""
     place = "" if math.isnan(coded.asked_kbps) else f"kbps_{coded.asked_kbps:g}/"
     output = f"{place}depth_{coded.depth}/{name}"
     written = str(Path(output).with_suffix(bitstream.SUFFIX))
@@ -157,7 +157,7 @@ def _result(
 
 
 def _training_kbps(result: FileResult, bits: Mapping[str, float]) -> float:
-    """Bits a frame of the file's parts as 1000 bits a second of its duration, like its other rates."""
+    """Bits per frame of the file's parts as 1000 bits per second of its duration, like its other rates."""
     frames = number_of_frames(round(result.seconds * SAMPLE_RATE))
     return sum(bits[part] for part in result.bits) * frames / result.seconds / 1000
 
@@ -215,7 +215,7 @@ def table(results: Sequence[FileResult]) -> str:
                 "SNR dB": _shown(row, "snr", 2),
                 "SI-SDR dB": _shown(row, "si_sdr", 2),
                 "kbps by part": " + ".join(f"{row[f'kbps {part}']:.2f} {part}" for part in parts),
-                "left out": _left_out(row),
+                "skipped": _skipped(row),
             }
         )
     empty = [name for name in rows[0] if not any(row[name] for row in rows)]
@@ -224,17 +224,17 @@ def table(results: Sequence[FileResult]) -> str:
 
 
 def honesty(results: Sequence[FileResult], *, colour: bool = False) -> str:
-    """What training estimated, what the tables promise and what the files take, a line a depth."""
+    """Training's estimate, ideal code length and payload of the files, one line per depth."""
     return "\n".join(honesty_line(row, colour=colour) for row in summary(results))
 
 
 def _shown(row: dict[str, Any], name: str, digits: int) -> str:
-    """A mean with its interval, which a single speaker has not."""
+    """A mean with its interval; a single speaker has none."""
     half_width = row[f"{name}_interval"]
     return f"{row[name]:.{digits}f}" + ("" if np.isnan(half_width) else f" ±{half_width:.{digits}f}")
 
 
-def _left_out(row: dict[str, Any]) -> str:
+def _skipped(row: dict[str, Any]) -> str:
     """How many files have no value of a measure, such as '2 stoi'."""
     counts = {name: row[f"{name}_left_out"] for name in MEASURES}
     return ", ".join(f"{count} {name}" for name, count in counts.items() if count)

@@ -1,4 +1,4 @@
-"""What a model makes of a test file: the bytes at every rate and depth, and what each part of them costs."""
+"""Test files coded by a model: bytes at every rate and depth, and the cost of each part."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ class CascadeFileCoder:
 def _rates(
     data: bytes, symbols: Mapping[str, Symbols], lengths: Mapping[str, NDArray[np.float64]], seconds: float
 ) -> dict[str, Any]:
-    """All that a result says of rates, from an .nsc file and what is known of its symbols at full depth."""
+    """The rates of a result, from an .nsc file and its symbols at full depth."""
     byte_counts = _byte_counts(data)
     parts = [name for name in symbols if name in byte_counts]
     bits = {name: float(lengths[name].mean()) for name in parts}
@@ -107,7 +107,7 @@ def _byte_counts(data: bytes) -> dict[str, int]:
 
 @dataclass(frozen=True)
 class SpectralFileCoder:
-    """Files of a cascade on the lapped spectrum, at some rates; nan is the model's own."""
+    """Files of a cascade on the lapped spectrum, at some rates; NaN is the model's own."""
 
     model: SavedModel
     rates: tuple[float, ...]

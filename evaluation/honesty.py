@@ -1,4 +1,4 @@
-"""Rate honesty: the entropy that training steers by, what the tables promise, and what a written file takes."""
+"""Rate honesty: the entropy that training steers by, the ideal code length under the tables, and the payload."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class TrainingEstimate:
                 counts += found.numpy()
 
     def bits(self) -> dict[str, float]:
-        """Bits a frame of each part."""
+        """Bits per frame of each part."""
         pairs = zip(self._parts, self._counts, strict=True)
         return {part.name: part.shape[0] * _entropy(counts) for part, counts in pairs}
 
@@ -66,7 +66,7 @@ def _entropy(counts: NDArray[np.float64]) -> float:
 
 
 def gap(payload: float, ideal: float) -> float:
-    """How far a payload lies above its ideal code length, as a share of it."""
+    """Relative excess of a payload over its ideal code length."""
     return payload / ideal - 1 if ideal else 0.0
 
 
@@ -75,7 +75,7 @@ def honesty_line(row: Mapping[str, Any], *, colour: bool) -> str:
 
     Args:
         row: of the summary of an evaluation.
-        colour: prints a gap above `LARGEST_GAP` in red; without, words alone tell it.
+        colour: prints a gap above `LARGEST_GAP` in red; else it is reported in words only.
     """
     found = gap(row["payload_kbps"], row["ideal_kbps"])
     shown = f"{100 * found:+.2f} %, at most {100 * row['largest_gap']:+.2f} % in a file"

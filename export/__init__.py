@@ -1,1 +1,1 @@
-"""Trained models as graphs for other machines."""
+"""Export of trained models: folders for `nsc`, and graphs for other machines."""

@@ -133,7 +133,7 @@ def encoder_graph(cascade: Cascade) -> Graph:
 
 
 def decoder_graph(cascade: Cascade) -> Graph:
-    """Symbols of 16 frames to windowed frames, some of them lost, some of the codecs not used."""
+    """Symbols of 16 frames to windowed frames; frames may be lost, the last codecs unused."""
     lost = Port(LOST, (FRAMES_PER_GROUP,), "float32", "how many frames ago the symbols arrived; 0 for those of a frame")
     used = Port(USED, (len(cascade.codecs),), "float32", "1 for each codec that takes part, 0 for the last ones")
     frames = Port(FRAMES, (FRAMES_PER_GROUP, FRAME_LENGTH), "float32", "windowed, at unit level")

@@ -76,7 +76,7 @@ def _encoder(cascade: Cascade, layers: int) -> Graph:
         "samples",
         (INPUT_LENGTH,),
         "float32",
-        f"of 16 kHz, full scale 1, from {PAST} before the span to {LPC_CONTEXT} behind it; 0 where there are none",
+        f"of 16 kHz, full scale 1, from {PAST} before the span to {LPC_CONTEXT} after it; 0 where there are none",
     )
     length = Port(
         "length", (1,), "int32", f"how many of `samples` come before the signal's end, at most {INPUT_LENGTH}"
@@ -97,12 +97,12 @@ def _encoder(cascade: Cascade, layers: int) -> Graph:
 
 
 def _prepared(samples: tf.Tensor, length: tf.Tensor, *, pre_emphasis: bool) -> tuple[tf.Tensor, tf.Tensor]:
-    """Samples [8225] with silence behind the signal's end, and [8224] of them from the second one, emphasised."""
+    """Samples [8225] with silence after the signal's end, and [8224] of them from the second one, emphasised."""
     present = tf.range(INPUT_LENGTH) < length
     samples = tf.where(present, samples, 0.0)
     if not pre_emphasis:
         return samples, samples[1:]
-    # the last frames see zeros behind the signal, not what the filter makes of zeros
+    # the last frames see zeros after the signal, not the filter's response to zeros
     return samples, tf.where(present[1:], samples[1:] - PRE_EMPHASIS * samples[:-1], 0.0)
 
 
@@ -144,7 +144,7 @@ def _decoder(cascade: Cascade, layers: int) -> Graph:
 
 
 def _overlap_added(frames: tf.Tensor, seam: tf.Tensor, begun: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """The signal [7680] of frames [16, 512] behind a seam [32], and the next seam; silence before a signal's start."""
+    """The signal [7680] of frames [16, 512] after a seam [32], and the next seam; silence before a signal's start."""
     seams = tf.concat([seam[None], frames[:-1, HOP:]], 0)
     starts = frames[:, :OVERLAP] + seams
     begun_frames = tf.concat([begun[None], tf.ones(FRAMES_PER_GROUP - 1)], 0)

@@ -1,4 +1,4 @@
-"""Exported graphs at work: the loops around them that a program on another machine has to write, too."""
+"""Reference program around exported graphs: the loops that a program on another machine has to provide."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Exported:
         spans = -(-frames // FRAMES_PER_GROUP)
         padded = np.pad(signal, (PAST, spans * GROUP_LENGTH + INPUT_LENGTH))
         carried = self._start("encoder", "level")
-        # a model with one gain an utterance measures none, but is given it
+        # a model with one gain per utterance measures none, but is given it
         fixed = {} if carried else {"gain": group_levels(signal, "utterance")[:1].astype(np.int32)}
         found = []
         for start in range(0, spans * GROUP_LENGTH, GROUP_LENGTH):

@@ -41,7 +41,7 @@ POOLED_FROM: Final = 24  # pairs: fewer are scored sooner than worker processes 
 
 
 class Measurement(float):
-    """A measured value, or nan together with the reason why there is none."""
+    """A measured value, or NaN with the reason."""
 
     reason: str
 
@@ -193,7 +193,7 @@ def log_spectral_distance(reference: Signal, decoded: Signal) -> float:
     """Log-spectral distance in dB of two signals [n], 0 for equal ones.
 
     The RMS over frequency of the difference of log power spectra of 32 ms, then the mean over frames (Gray and Markel,
-    "Distance measures for speech processing", 1976). Both spectra stand on a floor far below the reference's loudest
+    "Distance measures for speech processing", 1976). Both spectra have a floor far below the reference's loudest
     bin, or else digital silence would decide.
     """
     powers = [np.abs(scipy.signal.stft(each, nperseg=LSD_WINDOW)[2]) ** 2 for each in (reference, decoded)]
@@ -232,7 +232,7 @@ ALL_MEASURES: Final = MEASURES | {"pesq_wb_padded": pesq_wb_padded, "lsd": log_s
 
 
 def score(reference: Signal, decoded: Signal, names: Sequence[str] = tuple(MEASURES)) -> Score:
-    """Measures of a decoded signal [n] against its reference [n] at 16 kHz; what fails has a reason.
+    """Measures of a decoded signal [n] against its reference [n] at 16 kHz; a measure that fails has a reason.
 
     Args:
         reference: signal before coding.
@@ -248,7 +248,7 @@ def score_files(pairs: Sequence[tuple[Source, Source]], *, processes: int | None
     """Scores of many (reference, decoded) pairs, in the pairs' order, with a progress bar.
 
     A pair that cannot be read or compared has nan everywhere and the reason among its failures.
-    Workers start as fresh processes, which import the running script anew: it needs the usual
+    Workers start as fresh processes, which import the running script again: it needs the usual
     `if __name__ == "__main__"`, and they start faster where it imports TensorFlow inside of functions.
 
     Args:
@@ -297,7 +297,7 @@ def mean_with_interval(values_per_file: Sequence[float], speakers: Sequence[str]
     Files of one speaker resemble each other, so that an interval over files would be too narrow.
 
     Args:
-        values_per_file: one value a file; nan values are left out and counted.
+        values_per_file: one value per file; NaN values are skipped and counted.
         speakers: the speaker of each file.
 
     Returns:

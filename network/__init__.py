@@ -1,1 +1,1 @@
-"""What belongs to the cascade: its front ends, and whole signals through it."""
+"""Front ends of the cascade, and whole signals through it."""

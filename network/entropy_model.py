@@ -1,4 +1,4 @@
-"""Integer probability tables of the symbols, and the code length that they promise."""
+"""Integer probability tables of the symbols, and the ideal code length under them."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def _code_length(symbols: NDArray[np.int32], table: NDArray[np.int32]) -> NDArra
 
 
 def kilobits_per_second(bits_per_frame: float) -> float:
-    """Bits a frame of 480 new samples as 1000 bits a second."""
+    """Bits per frame of 480 new samples as 1000 bits per second."""
     return bits_per_frame * FRAMES_PER_SECOND / 1000
 
 
@@ -65,7 +65,7 @@ def bits_per_frame(kbps: float) -> float:
 def paper_style_kbps(codes: Sequence[NDArray[np.int32]]) -> float:
     """The first implementation's rate: entropy of single frames' own histograms, codes only, 1 kbps = 1024 bits.
 
-    No decoder could use it: the histograms are not sent, LPC and gain are left out. Shown for comparison with papers.
+    No decoder could use it: histograms are not sent, LPC and gain are not counted. Shown for comparison with papers.
 
     Args:
         codes: symbols of every codec, int32 [frames, positions, channels].

@@ -1,4 +1,4 @@
-"""What stands before the cascade: LPC with a learned LSF codebook, or nothing."""
+"""Front ends of the cascade: LPC with a learned LSF codebook, or none."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class TimeDomainFrontEnd(keras.layers.Layer):
 class LpcFrontEnd(keras.layers.Layer):
     """LPC of order 16 whose LSFs are quantised soft-to-hard against one codebook of 256 scalars.
 
-    The residual comes from the quantised polynomial, so that the codecs learn to mend what LSF quantisation spoils,
+    The residual comes from the quantised polynomial, so that the codecs learn to compensate for LSF quantisation,
     and the gradient reaches the codebook through the inverse and the synthesis filter.
     """
 

@@ -1,4 +1,4 @@
-"""The cascade's Keras layers behind the interface that `nsc` codes by."""
+"""The cascade's Keras layers as the network interface of `nsc`."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class KerasNetwork:
 
 
 def settings_of(cascade: Cascade) -> CascadeSettings:
-    """What encoder and decoder have to know of a cascade."""
+    """The settings of a cascade that encoder and decoder need."""
     config = cascade.config
     return CascadeSettings(tuple(cascade.parts()), config.gain, config.pre_emphasis, config.high_pass)
 

@@ -36,7 +36,7 @@ def prepare_machine(threads: int, *, deterministic: bool = False) -> None:
 
 @contextmanager
 def _without(module: str) -> Iterator[None]:
-    """Hides a module that others import where it is there: Keras would draw pictures and takes half a second to."""
+    """Hides an optional module from others: importing Keras's plotting support takes half a second."""
     if module in sys.modules:
         yield
         return

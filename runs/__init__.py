@@ -1,1 +1,1 @@
-"""Runs on disk: models, journals, what they depend on."""
+"""Runs on disk: models, journals and their dependencies."""

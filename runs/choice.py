@@ -1,4 +1,4 @@
-"""Which saved run and which stage of it a training mode works on."""
+"""Choice of the saved run and stage that a training mode works on."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def saved_stage(config: Config) -> tuple[Run, Path]:
 
 
 def _needed(config: Config) -> str:
-    """What kind of run a mode looks for, and how it comes about where that is not plain."""
+    """The kind of run that a mode looks for, and how to make one where that is not obvious."""
     if _wants_finetuned(config):
         step = config.from_where_step
         return f"a finetuned run (--from_where_step {step}), which --training_mode 5 makes of a greedy one,"

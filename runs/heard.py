@@ -1,4 +1,4 @@
-"""The speech that shaped a run's weights, which no test of it may use."""
+"""Speech that a run was trained on, which no test of it may use."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ BASE = "base"  # split of the files that the saved model was trained on, which a
 
 
 def heard_among(files: Sequence[SpeechFile], run: Run, corpus: Path) -> list[SpeechFile]:
-    """Those files of a corpus that shaped the run's weights, or whose speakers did."""
+    """Those files of a corpus that the run was trained on, or whose speakers it was."""
     asked, folder = {file.path.resolve() for file in files}, corpus.resolve()
     paths, speakers = set(), set()
     # one shard after the other: all recordings of a packed corpus may not fit
@@ -27,12 +27,12 @@ def heard_among(files: Sequence[SpeechFile], run: Run, corpus: Path) -> list[Spe
 
 
 def heard(run: Run, corpus: Path | None = None) -> list[SpeechFile]:
-    """The files that shaped the run's weights, its base's with them."""
+    """The files that the run was trained on, those of its base included."""
     return [file for file in recorded_files(run, corpus) if file.split != "test"]
 
 
 def recorded_files(run: Run, corpus: Path | None = None) -> list[SpeechFile]:
-    """The files of a run; those of a run that ships are looked for in `corpus`, by default where they once lay."""
+    """The files of a run; those of a run that ships are looked for in `corpus`, by default at their original place."""
     folder = Path()
     if run.ships:
         folder = corpus or own_corpus(run)
@@ -41,7 +41,7 @@ def recorded_files(run: Run, corpus: Path | None = None) -> list[SpeechFile]:
 
 
 def own_corpus(run: Run) -> Path:
-    """Where the speech lay that a run was trained on."""
+    """Folder of the speech that a run was trained on."""
     config = run.read_record(CONFIG)
     folder = config.get("data_dir") if isinstance(config, dict) else None
     if not isinstance(folder, str):

@@ -1,4 +1,4 @@
-"""A saved model's files, read with suspicion: nothing is asked of memory that the files do not hold."""
+"""Checked reading of a saved model's files: no more memory is taken than the files hold."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Arrays = dict[str, NDArray[Any]]
 
 
 def read_description(path: Path) -> dict[str, Any]:
-    """What a model says of itself: stage, configuration, taus and hash.
+    """A model's description: stage, configuration, taus and hash.
 
     Raises:
         UserError: entries are missing or of wrong types.

@@ -201,7 +201,7 @@ def find_run(
 
 
 def environment(intra_op_threads: int | None = None, inter_op_threads: int | None = None) -> dict[str, Any]:
-    """What the numbers of a run depend on besides its configuration: code, versions, machine and threads.
+    """Dependencies of a run's numbers besides its configuration: code, versions, machine and threads.
 
     Args:
         intra_op_threads: TensorFlow's threads within one operation, 0 or None where it chooses.
@@ -234,7 +234,7 @@ def changed_environment(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[
 
 
 class Journal:
-    """A run's journal: <doc_dir>/<folder name>.txt for people and .jsonl, one object a line, for programs.
+    """A run's journal: <doc_dir>/<folder name>.txt for people and .jsonl, one object per line, for programs.
 
     Each event is one write to the end of each file, so that a kill tears at most the last line; what it tore
     is cut off when the journal is opened again. Lines about steps that a resumed run repeats stay: the reader
@@ -261,7 +261,7 @@ class Journal:
 
     @staticmethod
     def read(path: str | Path) -> list[dict[str, Any]]:
-        """The events of a .jsonl journal, oldest first; a torn last line is left out.
+        """The events of a .jsonl journal, oldest first; a torn last line is skipped.
 
         Raises:
             UserError: the file is missing, or a line other than the last is damaged.
@@ -288,13 +288,13 @@ def _create(fingerprint: str, check_dir: Path, doc_dir: Path, name_end: str) -> 
 
 
 def _all_runs(check_dir: Path) -> list[Run]:
-    """Every run of a folder, newest first; folders without a state are not runs, damaged ones are named."""
+    """Every run of a folder, newest first; folders without a state are not runs, damaged ones are reported."""
     runs = []
     for state in sorted(check_dir.glob(f"*/{STATE}")):
         try:
             runs.append(_load(state.parent))
         except UserError as error:
-            log.info("passed over: %s", error)
+            log.info("skipped: %s", error)
     return sorted(runs, key=lambda run: (run.created, run.id), reverse=True)
 
 
@@ -385,7 +385,7 @@ def _read_json(path: Path) -> Any:
 
 @contextmanager
 def _exclusive(path: Path) -> Iterator[None]:
-    """Wait for a lock file and hold it over the block."""
+    """Wait for a lock file and hold it during the block."""
     with path.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
@@ -398,7 +398,7 @@ def _now() -> datetime:
 def _code_version() -> str:
     """The commit of the code, '-dirty' where tracked files differ from it, else the package's version."""
     root = Path(__file__).resolve().parents[1]
-    # Code installed inside another project's checkout must not be told by that project's commit.
+    # Code installed inside another project's checkout must not be identified by that project's commit.
     if (root / ".git").exists():
         command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
         try:

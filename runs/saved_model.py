@@ -155,7 +155,7 @@ def saved_config(folder: Path) -> Config:
 
 
 def saved_taus(folder: Path) -> list[float]:
-    """The weights of the codecs' entropy at which training had arrived."""
+    """The weights of the codecs' entropy (tau) at the end of training."""
     return list(_read(folder)[1].get("tau", []))
 
 
@@ -215,14 +215,14 @@ def _read(folder: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
         expected = description.pop("sha256")
         found = _digest(arrays, description)
     except Exception as error:  # a damaged archive may raise anything
-        raise UserError(f"{folder} holds no readable model ({error}); train it again or copy it anew") from None
+        raise UserError(f"{folder} holds no readable model ({error}); train it again or replace the copy") from None
     if found != expected:
-        raise UserError(f"the model in {folder} does not have the hash that it carries; copy it anew")
+        raise UserError(f"the model in {folder} does not have the hash that it carries; replace the copy")
     return arrays, description | {"sha256": expected}
 
 
 def _checked_config(description: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Config:
-    """A saved configuration that asks for no more than the weights beside it."""
+    """A saved configuration that fits the weights next to it."""
     config = from_dict(description["config"], origin=DESCRIPTION)
     check_bounds(config)
     weights = {name: array for name, array in arrays.items() if not name.startswith(TABLE_PREFIX)}
@@ -232,8 +232,8 @@ def _checked_config(description: dict[str, Any], arrays: dict[str, NDArray[Any]]
 
 @contextmanager
 def _naming(folder: Path) -> Iterator[None]:
-    """What is refused inside is told with the model's folder."""
+    """Errors inside are reported with the model's folder."""
     try:
         yield
     except UserError as error:
-        raise UserError(f"{folder} holds no usable model: {error}; train it again or copy it anew") from None
+        raise UserError(f"{folder} holds no usable model: {error}; train it again or replace the copy") from None

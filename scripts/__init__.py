@@ -1,1 +1,1 @@
-"""Programs beside the pipeline, run from the clone's root: python -m scripts.NAME."""
+"""Programs around the pipeline, run from the clone's root: python -m scripts.NAME."""

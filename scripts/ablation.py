@@ -3,7 +3,7 @@
 python -m scripts.ablation --data_dir ../shared/speech --output ablation -- --epoch_tanh 3 --steps_per_epoch 700
 
 Trains one codec a method, rate and seed, equal in all else, scores each through written files of test speakers, and
-prints a table. What follows `--` goes to main.py. A model whose files are more than 2 % off the wanted rate is trained
+prints a table. What follows `--` goes to main.py. A model whose files are more than 2 % off the target rate is trained
 again with its target corrected by what was found, so that methods are compared at equal rate of files. Stopped, the
 same command continues; started several times with one output folder, the processes share the work.
 """
@@ -27,14 +27,14 @@ from runs.saved_model import TABLE_PREFIX
 
 ROOT = Path(__file__).resolve().parent.parent
 METHODS = {"time_domain": "no LPC", "fixed_lpc": "LPC, fixed codebook", "cq": "LPC, learned codebook (CQ)"}
-TOLERANCE = 0.02  # of the wanted rate
+TOLERANCE = 0.02  # of the target rate
 TRIES = 3
 STAGE = "first"
 CODEBOOK = "lpc/000"
 
 
 class Point(NamedTuple):
-    """One model of the ablation: method, wanted kbps of files, seed."""
+    """One model of the ablation: method, target kbps of files, seed."""
 
     method: str
     kbps: float
@@ -46,7 +46,7 @@ class Point(NamedTuple):
 
 
 class Trained(NamedTuple):
-    """A trained and scored model: the kbps it aimed at, what mode 0 found, and the folder of its run."""
+    """A trained and scored model: its target kbps, the scores of mode 0, and the folder of its run."""
 
     target: float
     scores: dict[str, Any]
@@ -91,7 +91,7 @@ class Ablation:
         return Trained(target, json.loads(self._summary(run).read_text())["depths"][-1], run)
 
     def _main(self, suffix: str, what: str, flags: Sequence[str]) -> bool:
-        """Runs main.py; false where another process is at it."""
+        """Runs main.py; false where another process trains the same run."""
         folders = {"check_dir": "check", "doc_dir": "doc", "output_dir": "scores", "data_dir": None}
         places = [
             text
@@ -131,13 +131,13 @@ def moved_levels(run: Path) -> float:
 
 
 def parameters(run: Path) -> int:
-    """Numbers that the run's model holds beside its tables."""
+    """Numbers that the run's model holds besides its tables."""
     with np.load(run / "stages" / STAGE / "model.npz") as arrays:
         return sum(arrays[name].size for name in arrays if not name.startswith(TABLE_PREFIX))
 
 
 def row(name: str, models: Sequence[Trained], ablation: Ablation) -> dict[str, str]:
-    """A line of the table: means over seeds, and how far seeds lie apart."""
+    """A row of the table: means and standard deviations over seeds."""
 
     def over_seeds(values: Sequence[float], digits: int) -> str:
         spread = f" ±{np.std(values, ddof=1):.{digits}f}" if len(values) > 1 else ""
@@ -168,7 +168,7 @@ def main() -> int:
     parser.add_argument("--kbps", type=float, nargs="+", default=[9.0, 24.0], help="rates of files (default 9 24)")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="seeds (default 0 1 2)")
     parser.add_argument("--max_files", type=int, default=64, help="test files, evenly spread; 0: all (default 64)")
-    parser.add_argument("flags", nargs="*", help="behind --: flags of main.py, equal for all models")
+    parser.add_argument("flags", nargs="*", help="after --: flags of main.py, equal for all models")
     options = parser.parse_args()
     ablation = Ablation(options.output.resolve(), options.data_dir.resolve(), options.max_files, options.flags)
     targets: dict[tuple[str, float], float] = {}

@@ -1,11 +1,11 @@
-"""Measures the speed of training, coding and evaluation against what this machine can do, on its processor or GPU.
+"""Benchmark of training, coding and evaluation against this machine's matrix rate, on CPU or GPU.
 
 python -m scripts.benchmark --quick
 python -m scripts.benchmark --data_dir ../shared/speech --json benchmark.json
 
 What is compared takes turns within one run and the best turn of each counts: other load on the machine can only slow
 a turn down, and ratios within one run wander less than times. On a busy machine time on the clock says little: how far
-the median lies above the best shows it, and ratios of processor time stand beside.
+the median lies above the best shows it, and ratios of processor time are given as well.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ class Row:
     found: the result with its unit; seconds: of the best turn.
     ratio, processor_ratio: achieved over possible, on the clock and in processor time.
     possible: what the ratio is of.
-    reached: whether what is wanted is achieved; None where nothing is.
+    reached: whether the target is met; None where there is none.
     unrest: median over best turn.
     """
 
@@ -176,7 +176,7 @@ def step_rows(timings: Mapping[str, Timing], steps: Mapping[str, StageTrainer]) 
             timing.best,
             ratio,
             flops / timing.best_processor / (MATRIX_FLOPS / matrix.best_processor),
-            f"of the {config.precision} matrix rate, {wanted} wanted",
+            f"of the {config.precision} matrix rate, target {wanted}",
             ratio >= wanted,
             timing.unrest,
         )
@@ -201,7 +201,7 @@ def lpc_row(frame: Timing) -> Row:
         frame.best,
         first / frame.best,
         first / frame.best_processor,
-        f"times faster than {FIRST_IMPLEMENTATION_LPC_MS} ms of processor time, {LPC_RATIO:g} wanted",
+        f"times faster than {FIRST_IMPLEMENTATION_LPC_MS} ms of processor time, target {LPC_RATIO:g}",
         first / frame.best_processor >= LPC_RATIO,
         frame.unrest,
     )
@@ -225,7 +225,7 @@ def pipeline_row(memory: Timing, corpus: Timing) -> Row:
         corpus.best,
         ratio,
         corpus.best_processor / memory.best_processor,
-        f"times as long, median of neighbouring turns, at most {PIPELINE_RATIO} wanted",
+        f"times as long, median of neighbouring turns, target at most {PIPELINE_RATIO}",
         ratio <= PIPELINE_RATIO,
         corpus.unrest,
     )
@@ -268,7 +268,7 @@ def _duration(files: list[SpeechFile]) -> float:
 
 
 def coding_row(name: str, timing: Timing, seconds: float) -> Row:
-    """Work on so many seconds of speech against their duration."""
+    """Work on speech of this duration, relative to real time."""
     ratio = seconds / timing.best
     return Row(
         "coding",
@@ -277,7 +277,7 @@ def coding_row(name: str, timing: Timing, seconds: float) -> Row:
         timing.best,
         ratio,
         seconds / timing.best_processor,
-        f"times real time, {REAL_TIME_RATIO:g} wanted",
+        f"times real time, target {REAL_TIME_RATIO:g}",
         ratio >= REAL_TIME_RATIO,
         timing.unrest,
     )

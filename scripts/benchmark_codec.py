@@ -1,4 +1,4 @@
-"""Measures how long coding a 10 s file takes, part by part, as a share of its duration (real-time factor).
+"""Benchmark of coding a 10 s file, part by part, as a share of its duration (real-time factor).
 
 python -m scripts.benchmark_codec --threads 1
 python -m scripts.benchmark_codec --threads 2 --model check/RUN/stages/finetune

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Rate-distortion curves of this codec beside others: trains models over bitrates or target entropies and numbers of
+# Rate-distortion curves of this codec alongside others: trains models over bitrates or target entropies and numbers of
 # codecs, or takes given ones, scores each through written files on test speakers, and draws curves and tables.
 #
 #   scripts/bitrate_sweep.sh --data_dir SPEECH --kbps "9 16 24" --modules "1 2" [--output sweep] [-- FLAGS]
@@ -22,7 +22,7 @@ data_dir="" output=sweep kbps="" entropies="" modules="" models="" files_per_spe
 while (($#)); do
     case "$1" in
     --data_dir | --output | --kbps | --entropies | --modules | --models | --files_per_speaker | --measures)
-        [[ $# -ge 2 ]] || stop "expected a value behind $1, found none"
+        [[ $# -ge 2 ]] || stop "expected a value after $1, found none"
         printf -v "${1#--}" %s "$2"
         shift 2
         ;;
@@ -37,7 +37,7 @@ while (($#)); do
         ;;
     esac
 done
-[[ -d "$data_dir" ]] || stop "expected a folder of speech behind --data_dir, found '$data_dir'"
+[[ -d "$data_dir" ]] || stop "expected a folder of speech after --data_dir, found '$data_dir'"
 [[ -n "$models$kbps$entropies" ]] || stop "expected --kbps or --entropies to train for, or --models, found none"
 data_dir="$(realpath "$data_dir")" output="$(realpath -m "$output")"
 

@@ -1,4 +1,4 @@
-"""Compares exported graphs with the library on speech: size, speed on one core, quality, symbols that differ.
+"""Comparison of exported graphs with the library on speech: size, speed on one core, quality, differing symbols.
 
 python -m scripts.compare_exports --model ID --data_dir /path/to/speech --files 10
 
@@ -57,7 +57,7 @@ class Way(NamedTuple):
 
 
 class Timed(NamedTuple):
-    """What coding one file gave and the processor time that it took, seconds."""
+    """The result of coding one file and its processor time in seconds."""
 
     coded: list[Coded]
     seconds: float

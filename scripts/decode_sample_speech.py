@@ -1,4 +1,4 @@
-"""Decodes unpacked G.722 prompts into FLAC files with a manifest, leaving out what is not speech."""
+"""Decodes unpacked G.722 prompts into FLAC files with a manifest, skipping what is not speech."""
 
 import argparse
 import csv
@@ -61,7 +61,7 @@ def tone_share(signal: NDArray[np.float64]) -> float:
 
 
 def is_speech(samples: NDArray[np.int16]) -> bool:
-    """Tell speech from short clips, silence and tones."""
+    """Distinguish speech from short clips, silence and tones."""
     signal = samples / 32_768.0
     if len(signal) < SHORTEST_SECONDS * SAMPLE_RATE or np.mean(signal**2) < 10 ** (QUIETEST_DB / 10):
         return False

@@ -1,4 +1,4 @@
-"""Hostile input until something breaks: files of every model that ships, models, audio headers; checksums are right.
+"""Fuzzer of files of every model that ships, of models and of audio headers, under valid checksums.
 
 python -m scripts.fuzz --count 100000 --seed 7
 python -m scripts.fuzz --what models --count 1000
@@ -27,7 +27,7 @@ from runs.runs import SHIPPED
 
 @dataclass
 class Summary:
-    """What came of it.
+    """The outcome of a run.
 
     outcomes: how often each ended so.
     broken: seed, trial and error of every promise not kept.
@@ -57,7 +57,7 @@ Try = Callable[[np.random.Generator], str]  # tries one input and says how that 
 
 
 def fuzz(attempt: Try, count: int, seed: int) -> Summary:
-    """Tries so many inputs; the same seed tries the same ones, each decided by (seed, trial) alone."""
+    """Tries `count` inputs; the same seed tries the same ones, each decided by (seed, trial) alone."""
     summary = Summary()
     with suppress(KeyboardInterrupt):  # what was tried until then counts
         for trial in tqdm(range(count), disable=None):

@@ -1,9 +1,9 @@
-"""Measures what better models of the symbols save: bits a frame of a saved model on test speech.
+"""Measures what better models of the symbols save: bits per frame of a saved model on test speech.
 
 python -m scripts.measure_entropy_models check/RUN/stages/first --data_dir ../shared/speech
 
-static        one table a channel
-position      one table a channel and position
+static        one table per channel
+position      one table per channel and position
 adaptive      a channel's table, mixed with the counts of the group so far
 context       tables chosen by the symbols around, those before in the group, the part before (nsc/entropy)
 file          bytes of the coded parts under `context`
@@ -34,8 +34,8 @@ from nsc.entropy.symbol_coding import SymbolCoder
 from runs.saved_model import SavedModel, load_model
 from training.context_fit import fit_models, training_symbols
 
-POSITION_PRIOR = 64.0  # observations that a channel's table counts for beside a position's own
-GROUP_PRIOR = 64.0  # observations that a channel's table counts for beside the group's own
+POSITION_PRIOR = 64.0  # observations that a channel's table counts for, added to a position's own
+GROUP_PRIOR = 64.0  # observations that a channel's table counts for, added to the group's own
 
 Tables = NDArray[np.float64]
 
@@ -54,13 +54,13 @@ def channel_tables(train: Symbols, alphabet: int) -> Tables:
 
 
 def static_bits(train: Symbols, test: Symbols, alphabet: int) -> float:
-    """Bits of all test symbols under one table a channel."""
+    """Bits of all test symbols under one table per channel."""
     tables = channel_tables(train, alphabet)
     return float(-np.log2(tables[np.arange(test.shape[3]), test]).sum())
 
 
 def position_bits(train: Symbols, test: Symbols, alphabet: int) -> float:
-    """Bits of all test symbols under one table a position and channel."""
+    """Bits of all test symbols under one table per position and channel."""
     prior = channel_tables(train, alphabet)
     places = train.shape[2] * train.shape[3]
     flat = (train.reshape(-1, places) + alphabet * np.arange(places)).reshape(-1)
@@ -98,7 +98,7 @@ def coded_bits(coder: SymbolCoder, test: dict[str, Symbols]) -> tuple[NDArray[np
 
 
 def measure(model: SavedModel, train: dict[str, Symbols], test: dict[str, Symbols]) -> tuple[list[list[object]], str]:
-    """Rows of the table, a part each and their sum, in bits a frame; and a line on speed."""
+    """Rows of the table, a part each and their sum, in bits per frame; and a line on speed."""
     parts = model.cascade.parts()
     models = fit_models(model.cascade, len(model.cascade.codecs), train)
     context = code_lengths(models, test)
@@ -137,7 +137,7 @@ def _measure_all(arguments: argparse.Namespace) -> None:
         train = training_symbols(model.cascade, depth, splits["train"], arguments.train_minutes)
         test = training_symbols(model.cascade, depth, splits["test"], arguments.test_minutes)
         rows, speed = measure(model, train, test)
-        print(f"model {model.digest}, {len(test['codec 1'])} groups of test speech, bits a frame")
+        print(f"model {model.digest}, {len(test['codec 1'])} groups of test speech, bits per frame")
         header = ("part", "static", "position", "adaptive", "context", "file", "saved by context")
         print(tabulate(rows, header, floatfmt=".1f"))
         print(speed)

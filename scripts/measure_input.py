@@ -3,7 +3,7 @@
 python -m scripts.measure_input --data_dir ../shared/speech
 python -m scripts.measure_input --data_dir ../shared/speech --hours 60000
 
-Rates are frames a second of processor time, all threads together, so that other load on the machine counts little.
+Rates are frames per second of processor time, all threads together, so that other load on the machine counts little.
 With `--hours` the manifest lists the packed shards over and over, until there is so much speech in name: what such a
 corpus costs in memory and time does not depend on what its shards hold.
 """
@@ -44,7 +44,7 @@ class Cost:
 
     first_batch: seconds on the clock from opening the corpus to a batch in the middle of an epoch.
     megabytes: most anonymous memory beyond that before opening.
-    rates: frames a second of processor time, for each of `KINDS`.
+    rates: frames per second of processor time, for each of `KINDS`.
     """
 
     first_batch: float
@@ -53,13 +53,13 @@ class Cost:
 
 
 def anonymous_megabytes() -> float:
-    """Memory of this process that no file stands behind."""
+    """Memory of this process that is not backed by a file."""
     status = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in status if line.startswith("RssAnon")) / 1024
 
 
 def rate(corpus: Corpus, batch_size: int, first_step: int, steps: int, **changes: Any) -> float:
-    """Frames a second of processor time of so many batches of an epoch, after those that open the files."""
+    """Frames per second of processor time of so many batches of an epoch, after those that open the files."""
     options: dict[str, Any] = {"seed": 0, "epoch": 0, "pre_emphasis": True, "high_pass": False} | changes
     end = first_step + steps + 2 * PREFETCHED_BATCHES
     found = iter(training_batches(corpus, batch_size=batch_size, first_step=first_step, num_steps=end, **options))
@@ -121,7 +121,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--data_dir", type=Path, required=True, help="speech, as main.py takes it")
     parser.add_argument("--shard_hours", type=float, default=Packing.shard_hours, help="hours a shard (default 2)")
     parser.add_argument("--hours", type=float, default=0.0, help="measure also so many hours in name (default none)")
-    parser.add_argument("--batch_size", type=int, default=128, help="frames a batch (default 128)")
+    parser.add_argument("--batch_size", type=int, default=128, help="frames per batch (default 128)")
     parser.add_argument("--steps", type=int, default=1000, help="batches a measurement (default 1000)")
     options = parser.parse_args(arguments)
     return exit_status("measure_input.py", lambda: print(measure(**vars(options))))

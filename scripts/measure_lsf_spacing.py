@@ -23,7 +23,7 @@ from utilities import cut_frames, load_speech, pre_emphasise
 
 SPACINGS = (0.0, 0.005, 0.01, 0.015, 0.02, 0.025, 0.03, 0.035, 0.04, 0.05, 0.06)  # radians
 AUDIO_SUFFIXES = {".wav", ".flac", ".ogg"}
-QUIETEST_FRAME = 1e-4  # energy of 512 samples, -67 dB re full scale: quieter frames are left out
+QUIETEST_FRAME = 1e-4  # energy of 512 samples, -67 dB re full scale: quieter frames are skipped
 SPECTRUM_LENGTH = 4096
 BATCH = 512  # frames
 HEADER = (
@@ -33,7 +33,7 @@ HEADER = (
 
 
 def read_frames(folder: Path, num_files: int, seed: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Pre-emphasised frames with context [n, 1024] of files chosen by chance, and the file of each [n]."""
+    """Pre-emphasised frames with context [n, 1024] of files chosen at random, and the file of each [n]."""
     paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in AUDIO_SUFFIXES)
     if not paths:
         raise UserError(f"expected wav, flac or ogg files under {folder}, found none; name a folder of speech")
@@ -95,7 +95,7 @@ def main() -> int:
     """Print the table; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="speech: wav, flac or ogg files at any depth")
-    parser.add_argument("--files", type=int, default=300, help="number of files, chosen by chance (default 300)")
+    parser.add_argument("--files", type=int, default=300, help="number of files, chosen at random (default 300)")
     parser.add_argument("--seed", type=int, default=0, help="of the choice of files (default 0)")
     parser.add_argument("--spacings", type=float, nargs="+", default=SPACINGS, help="radians")
     arguments = parser.parse_args()

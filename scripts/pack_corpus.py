@@ -32,7 +32,7 @@ def _pack(options: argparse.Namespace) -> None:
     packing = Packing(options.data_dir, options.gain, options.shard_hours, options.seed)
     manifest = pack_shards(packing, options.output, options.processes)
     for line in manifest["left_out"]:
-        print(f"left out: {line}", file=sys.stderr)
+        print(f"skipped: {line}", file=sys.stderr)
     speakers = ", ".join(f"{split} {number}" for split, number in manifest["speakers"].items())
     print(f"{options.output}: {manifest['hours']:.2f} h in {len(manifest['shards'])} shards; speakers: {speakers}")
 

@@ -4,7 +4,7 @@ scripts/reproduce_paper.sh DATA_DIR --dry_run
 scripts/reproduce_paper.sh DATA_DIR --output reproduction -- --config cq --epoch_tanh 3
 
 Trains each model, finetunes cascades, scores both through written files of test speakers, and leaves `results.md` and
-`results.png` in the output folder: PESQ-WB and SNR over kbps of whole files, beside the numbers that the papers
+`results.png` in the output folder: PESQ-WB and SNR over kbps of whole files, alongside the numbers that the papers
 published. What follows `--` goes to main.py. A TIMIT tree is split into 300 training and 50 test speakers
 (scripts/timit_split.py). Stopped, the same command continues; processes with one output folder share the work.
 """
@@ -198,7 +198,7 @@ def measured_speed(seconds: float = 0.5) -> float:
 
 
 def training_frames(data_dir: Path) -> int:
-    """Frames of a corpus's training speech; 0 of a packed one, whose steps per epoch flags have to tell."""
+    """Frames of a corpus's training speech; 0 of a packed one, whose steps per epoch a flag has to give."""
     from corpus.dataset import find_speech, is_packed
 
     seconds = 0.0

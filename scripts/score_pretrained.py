@@ -4,7 +4,7 @@ python -m scripts.score_pretrained --data_dir ../shared/speech            all of
 python -m scripts.score_pretrained cq-16k --data_dir ../shared/speech --write
 
 All test speakers first; then, on fewer of their files, what a codec must survive: other levels, other bandwidth, noise;
-and speech of another corpus, if it is there. Opus at 6 kbps stands beside it as the least that is expected.
+and speech of another corpus, if it is there. Opus at 6 kbps is the least that is expected.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def babble(talkers: Sequence[Signal]) -> Callable[[Signal, int], Signal]:
 
 
 def conditions(data_dir: Path, few: Sequence[SpeechFile], other: Path, folder: Path) -> dict[str, list[SpeechFile]]:
-    """The files of each condition beside the plain test files; changed speech is written into a folder."""
+    """The files of each condition and the plain test files; changed speech is written into a folder."""
     talkers = [load_speech(file.path) for file in find_test_speech(data_dir)[:: max(1, len(few) // 4)]]
     changes: dict[str, Callable[[Signal, int], Signal]] = {
         "-20 dB": scaled(-20),
@@ -198,7 +198,7 @@ Scores through written .nsc files, all bytes counted, means over speakers with 9
 first row take fewer files of the same speakers; reference of every measure is what the codec was given.
 
 Limits: {limits} The model was trained on clean English speech and with a loss that follows
-the hearing model of PESQ, so PESQ may flatter it beside codecs that were not; STOI and SI-SDR stand beside it.
+the hearing model of PESQ, so PESQ may favour it over codecs that were not; STOI and SI-SDR are given as well.
 
 Licence: MIT, as the code's. The training speech is CC BY 4.0, CMU AN4 (free for any use) and Apache-2.0; it is no part
 of the model.

@@ -34,7 +34,7 @@ explain_failure() {
     command -v "${CC:-cc}" >/dev/null || command -v gcc >/dev/null ||
         stop "pesq is compiled when it is installed and no C compiler was found;" \
             "install one with Python's headers (Debian: apt-get install gcc python3-dev) and run again"
-    stop "pip could not install the dependencies, its reason stands above"
+    stop "pip could not install the dependencies; its error message is above"
 }
 
 # An installation serves until the lists of dependencies, the interpreter or the folder change.

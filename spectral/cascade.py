@@ -49,7 +49,7 @@ class SpectralOutput(NamedTuple):
 
 
 class SpectralSymbols(NamedTuple):
-    """All that frames send, beside level and offset of their group.
+    """All that frames send, except level and offset of their group.
 
     lsf: int32 [batch, frames, 16]. gains: int32 [batch, spectra].
     codes: int32 [batch, spectra, bins] of each codec, -63 to 63.

@@ -19,7 +19,7 @@ FOLLOWER_LOG_SCALE = -0.7  # a follower's step begins at half of the first codec
 
 
 class QuantisedSpectrum(NamedTuple):
-    """What the quantiser makes of a code.
+    """Result of the quantiser.
 
     decoded: float32 [batch, spectra, bands, fold], what the decoder is given.
     indices: float32 of the same shape, whole numbers from -63 to 63 that carry the code's gradient.
@@ -33,7 +33,7 @@ class UniformQuantizer(keras.layers.Layer):
     """Nearest of trained bins, which start at the whole numbers and stay near them.
 
     Training decodes hard decisions with a straight-through gradient, as the cascade's other quantiser does. Soft
-    assignments to 127 bins at every coefficient would cost more than the networks and serve nobody: the rate comes from
+    assignments to 127 bins at every coefficient would cost more than the networks and gain nothing: the rate comes from
     the context model.
     """
 
@@ -130,7 +130,7 @@ class SpectralCodec(keras.layers.Layer):
             decision: how the quantiser decides.
 
         Returns:
-            What a decoder gives back of `left`, and what the quantiser made of the code.
+            What a decoder gives back of `left`, and the quantiser's result.
         """
         target = left * tf.exp(-self.log_scale)
         correction = tf.cast(self.encoder(self._inputs(target, condition, below)), tf.float32)

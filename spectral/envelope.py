@@ -1,4 +1,4 @@
-"""The spectral envelope that sets step sizes and probabilities: LPC with a learned LSF codebook, and a gain a spectrum.
+"""Spectral envelope for step sizes and probabilities: LPC with a learned LSF codebook, and a gain per spectrum.
 
 A frame of two spectra (40 ms) has one set of LSFs; its analysis window covers what both spectra cover and no more, so
 that linear prediction adds no delay. The envelope is |g / A| at the transform's frequencies, as in transform coded

@@ -1,8 +1,8 @@
-"""What the context coder will charge, as a differentiable estimate: the rate that training pays.
+"""Differentiable estimate of the context coder's bits: the rate in the training objective.
 
 A coefficient's probability is looked up in one of a row of tables, from still to lively. Which one, a small network
 says from the magnitudes already coded around it (in time, in frequency, in the codec before) and from the quantised
-envelope. Learned tables interpolated between neighbours stand for the whole-number tables of the coder
+envelope. Learned tables interpolated between neighbours represent the integer tables of the coder
 (`nsc.entropy`), so that what is minimised is what is paid. Context modelling of lapped spectra goes back to
 Meine and Edler (2000); the joint training with the codec is that of Balle et al. (2018) and Minnen et al. (2018).
 """
@@ -24,7 +24,7 @@ CLASSES = 48  # tables, from the stillest to the liveliest
 FIRST_LOG_SCALE, LOG_SCALE_STEP = -2.6, 0.12  # of the logistic distributions that the tables start as
 TAIL = 1e-4  # probability of the tails, at 0
 USUAL_LOG_SCALE = -1.0  # of most coefficients, where training begins
-LARGEST = 15.0  # magnitude that contexts tell apart
+LARGEST = 15.0  # largest magnitude that contexts distinguish
 HIDDEN = 24  # units of the network that chooses a table
 FIRST_LSF_SCALE = 0.06  # radians
 SIDE = 12  # bins beyond both ends, so that every neighbour exists
@@ -39,7 +39,7 @@ WIDE_FEATURES = 5  # that all bins of a spectrum share
 
 
 class Known(NamedTuple):
-    """What coder and decoder know of a batch before they code its coefficients.
+    """Side information of a batch, known before its coefficients are coded.
 
     envelope: float32 [batch, spectra, bins], natural logarithm.
     offset: float32 [batch, spectra], of the log step.
@@ -135,7 +135,7 @@ def _sided(values: tf.Tensor) -> tf.Tensor:
 
 
 def _moved(values: tf.Tensor, spectra: int) -> tf.Tensor:
-    """Values of so many spectra ago."""
+    """Values delayed by that many spectra."""
     return tf.pad(values, [[0, 0], [spectra, 0], [0, 0]])[:, :-spectra]
 
 

@@ -1,7 +1,7 @@
-"""The rate networks of a trained cascade fitted once more, alone, to the symbols that training arrived at.
+"""Final fit of a trained cascade's rate networks, alone, to the symbols of the trained networks.
 
-Joint training moves the symbols under the networks' feet; a few hundred steps on symbols that stay cost minutes and
-save bits of every file, since nothing that decodes to sound changes.
+In joint training the symbols keep moving; a few hundred steps on fixed symbols cost minutes and save bits in every
+file, and decoded speech does not change.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The whole-number coder of a trained spectral cascade: its rate networks rounded, its tables counted on speech."""
+"""Integer coder of a trained spectral cascade: rounded rate networks, and tables counted on speech."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def offset_grid(largest: float) -> Integers:
 
 
 def cut_groups(symbols: SpectralSymbols, frames_per_group: int) -> SpectralSymbols:
-    """Symbols [signals, frames, ...] as groups [signals x groups, frames per group, ...]; a rest is left out."""
+    """Symbols [signals, frames, ...] as complete groups [signals x groups, frames per group, ...]."""
     spectra = SPECTRA_PER_FRAME * frames_per_group
 
     def cut(values: NDArray[np.int32], length: int) -> NDArray[np.int32]:
@@ -179,7 +179,7 @@ def fit_lsf_model(codebook: Floats, groups: Sequence[NDArray[np.int32]]) -> LsfM
     first_frames = np.concatenate([each[:, 0] for each in groups])
     later = np.concatenate([each[:, 1:].reshape(-1, ORDER) for each in groups])
     preceding = np.concatenate([each[:, :-1].reshape(-1, ORDER) for each in groups])
-    # without speech of more than one frame a group, all frames are alike
+    # without speech of more than one frame per group, all frames are alike
     later, preceding = (later, preceding) if len(later) else (first_frames, first_frames)
     states = [_Predictions(angles, first_frames, None), _Predictions(angles, later, preceding)]
     return LsfModel(

@@ -1,4 +1,4 @@
-"""What a cascade makes of training speech, for its coder: symbols at many offsets, in groups of many lengths."""
+"""Symbols of training speech for the coder of a cascade, at many offsets, in groups of many lengths."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def training_symbols(
 
 
 def fitted_rates(cascade: SpectralCascade, samples: Sequence[SampleGroups], steps: int, seed: int) -> None:
-    """Fits the rate networks to the symbols at which training has arrived, see `fit_rates`."""
+    """Fits the rate networks to the symbols of the trained networks, see `fit_rates`."""
     fit_rates(cascade, samples, offsets_of_format(), steps, seed)
 
 

@@ -54,7 +54,7 @@ class Checkpoints:
         if tried:
             raise UserError(
                 f"expected a sound checkpoint in {self.folder}, found none of steps {', '.join(map(str, tried))};"
-                " restore one from a copy, or train anew with --new"
+                " restore one from a copy, or start afresh with --new"
             )
         return None
 

@@ -18,7 +18,7 @@ from utilities import GROUP_LENGTH, load_speech
 
 LEVEL_RANGE = 1000  # of levels: fine enough for LSFs of 256 entries
 WEIGHT_ONE = 4096  # whole number that stands for a weight of 1
-LARGEST_WEIGHT = 64.0  # keeps all sums far below 2^53, where floats stop to hold every whole number
+LARGEST_WEIGHT = 64.0  # keeps all sums far below 2^53, where floats stop holding every whole number
 LARGEST_NUMBER = 2**31 - 1  # that a saved model's arrays hold
 RIDGE = 0.01  # squared levels, per 1000 x 1000: keeps weights of what is never there at 0
 PRIOR_WEIGHT = 16.0  # observations that the next coarser table counts for
@@ -66,12 +66,12 @@ def symbol_values(cascade: Cascade) -> list[NDArray[np.float64]]:
 def training_symbols(
     cascade: Cascade, depth: int, paths: Sequence[Path], minutes: float, seed: int = 0
 ) -> dict[str, Symbols]:
-    """Symbols of whole groups of speech files taken by chance, until there is enough of them.
+    """Symbols of whole groups of speech files taken at random, until there is enough of them.
 
     Args:
         cascade: which codes them.
         depth: number of codecs.
-        paths: audio files, of which those that cannot be read are left out.
+        paths: audio files, of which those that cannot be read are skipped.
         minutes: of speech, at most.
         seed: of the choice.
 
@@ -117,7 +117,7 @@ def fit_models(cascade: Cascade, depth: int, symbols: Mapping[str, Symbols]) -> 
 def fit_model(
     layout: Layout, values: NDArray[np.float64], symbols: Symbols, before: Levels | None
 ) -> tuple[ContextModel, Levels]:
-    """One part's model and its levels [groups, rows, columns], which the part behind it needs.
+    """One part's model and its levels [groups, rows, columns], which the part after it needs.
 
     Args:
         layout: what is not estimated.

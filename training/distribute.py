@@ -1,4 +1,4 @@
-"""Training on several devices and hosts: the strategy, the chief, and what the workers have to agree upon."""
+"""Training on several devices and hosts: the strategy, the chief, and agreement among the workers."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Cluster:
 
     @property
     def is_chief(self) -> bool:
-        """Whether this process writes what the run leaves behind."""
+        """Whether this process writes the run's files."""
         return self.worker == 0
 
     def split(self, contexts: tf.Tensor) -> Any:
@@ -85,12 +85,12 @@ class Cluster:
             variable.assign(tf.cast(values.reshape(variable.shape), variable.dtype))
 
     def wait_for_all(self) -> None:
-        """Returns when every worker has come here."""
+        """Returns when every worker has reached this point."""
         self.from_chief(0)
 
     @contextmanager
     def naming_lost_workers(self) -> Iterator[None]:
-        """Operations that fail inside, because another worker died or was stopped, end this one with plain words.
+        """Operations that fail because another worker died or was stopped end this one with a one-line message.
 
         Raises:
             UserError: an operation failed so.
@@ -101,7 +101,7 @@ class Cluster:
             if self.workers == 1 or not isinstance(error, LOST):
                 raise
             raise UserError(
-                "the connection to another worker is lost; start all of them again, they go on from the last checkpoint"
+                "the connection to another worker is lost; start all again, and they continue from the last checkpoint"
             ) from None
 
 

@@ -29,7 +29,7 @@ from training.validation import Validation, ValidationSet, write_tensorboard
 
 TABLE_STEPS = 200  # training batches whose symbols make the exported tables
 VALIDATION_TABLE_STEPS = 20
-VALIDATION_CONTEXTS = 0.2  # of context_minutes: tells the rate to a per cent or so
+VALIDATION_CONTEXTS = 0.2  # of context_minutes: gives the rate to a per cent or so
 LEAST_MINUTES = 1.0  # of them, where there are so many: from less, rates look higher than they will be, and tau errs
 DEATH_INTERVALS = 10  # readings in a row without any entropy after which a codec counts as dead
 
@@ -117,7 +117,7 @@ class Training:
                 epoch_ends = step % trainer.steps_per_epoch == 0
                 if not epoch_ends and step % CONTROL_INTERVAL:
                     continue
-                # No checkpoint without this: it stops a run whose weights are not numbers any more.
+                # No checkpoint without this: it stops a run whose weights are NaN or infinite.
                 reading = watch.read(losses, step, warm_up=epoch < trainer.stage.warm_up)
                 progress.set_postfix_str(reading.brief())
                 self._note("step", stage=trainer.stage.name, step=step, **reading.values)
@@ -134,7 +134,7 @@ class Training:
             trainer.controller.end_epoch()
 
     def _validate(self, trainer: StageTrainer, validation: ValidationSet, epoch: int) -> list[float]:
-        """The chief scores the averaged weights; all get the bits a frame that it found of every part."""
+        """The chief scores the averaged weights; all get the bits per frame that it found of every part."""
         bits = np.zeros(len(trainer.controller.parts))
         if self.cluster.is_chief:
             scores = self._scores(trainer, validation, epoch)
@@ -163,7 +163,7 @@ class Reading:
     values: dict[str, float]
 
     def brief(self) -> str:
-        """A progress bar's worth of it."""
+        """The values that the progress bar shows."""
         shown = ("loss", "bits_per_symbol", "tau", "kbps", "target_kbps")
         return " ".join(f"{name} {self.values[name]:.4g}" for name in shown)
 
@@ -185,7 +185,7 @@ class Watch:
         if not math.isfinite(loss) or not bool(self.trainer.is_finite()):
             raise UserError(
                 f"training diverged: the loss of stage {self.trainer.stage.name} is {loss:g} at step {step} and its"
-                f" weights are no finite numbers any more; {_kept_checkpoint(self.trainer)}; try a lower learning rate"
+                f" weights are NaN or infinite; {_kept_checkpoint(self.trainer)}; try a lower learning rate"
                 " or --clip_norm"
             )
         if not warm_up and step % CONTROL_INTERVAL == 0:

@@ -1,4 +1,4 @@
-"""How far two signals differ to the ear: a loss on the loudness of Bark bands."""
+"""Perceptual loss: the difference in loudness of Bark bands."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LISTENING_LEVEL: Final = 79.0  # dB SPL of a signal of unit RMS, as in ITU-T P.8
 LOWEST_HZ: Final = 50.0
 EXPONENT: Final = 0.23  # of loudness over power
 MASKED: Final = 0.25  # share of the softer loudness by which two may differ unheard
-ABSENT: Final = 0.1  # loudness that counts as none beside added loudness
+ABSENT: Final = 0.1  # loudness that counts as none next to added loudness
 
 
 def loudness_loss(target: tf.Tensor, decoded: tf.Tensor) -> tf.Tensor:
@@ -28,7 +28,7 @@ def loudness_losses(target: tf.Tensor, decoded: tf.Tensor) -> tf.Tensor:
     """The audible difference in loudness of Bark bands, much as ITU-T P.862 counts it.
 
     Of what differs by more than a quarter of the softer loudness the rest is a disturbance. Loudness where there was
-    none counts up to twice, since it is heard as a noise of its own. The square is averaged over bands, time and three
+    none counts up to twice, since it is perceived as separate noise. The square is averaged over bands, time and three
     window lengths, so that the worst moments count most.
 
     Args:
@@ -50,7 +50,7 @@ def loudness_losses(target: tf.Tensor, decoded: tf.Tensor) -> tf.Tensor:
 def loudness(signals: tf.Tensor, window: int, bands: int) -> tf.Tensor:
     """Specific loudness (Zwicker) of Hann-windowed pieces at half-window hops, 0 under the threshold in quiet.
 
-    The first and the last piece reach beyond the signal by half of their length or more, so that its ends are heard.
+    The first and the last piece reach beyond the signal by half of their length or more, so that its ends count.
 
     Args:
         signals: float32 [batch, samples], unit RMS heard at 79 dB SPL.

@@ -53,7 +53,7 @@ def _lead(cluster: Cluster, config: Config, named: dict[str, Any]) -> Run:
     corpus = open_corpus(files, config.data_dir, config.cache_dir, config.gain)
     _check_splits(corpus)
     for line in corpus.left_out:
-        log.info("left out: %s", line)
+        log.info("skipped: %s", line)
     check_same_samples(run, corpus)
     _tell_followers(cluster, run, config)
     _check_same_speech(cluster, corpus, config.data_dir)
@@ -70,7 +70,7 @@ def _tell_followers(cluster: Cluster, run: Run, config: Config) -> None:
 
 
 def _follow(cluster: Cluster) -> Run:
-    """Trains beside the chief, which says what, and writes nothing but the decoded corpus where that is missing."""
+    """Trains with the chief, which decides what, and writes nothing but the decoded corpus where that is missing."""
     *known, options = json.loads(cluster.text_from_chief("-"))
     run_id, folder, status, fingerprint = known
     run = Run(run_id, Path(folder), status, fingerprint, 0.0)
@@ -126,7 +126,7 @@ def _with_network_of(config: Config, base: Path, named: dict[str, Any]) -> Confi
     typed, before, after = config.to_dict(), whole.to_dict(), resolved.to_dict()
     for flag in named:
         if before[flag] != after[flag]:
-            log.info("--%s %s gives way to the saved model's %s", flag, *map(shown, (typed[flag], after[flag])))
+            log.info("--%s %s is overridden by the saved model's %s", flag, *map(shown, (typed[flag], after[flag])))
     return resolved
 
 
@@ -157,7 +157,7 @@ def _record(
     now |= {"deterministic": config.deterministic or None, "replicas": replicas if replicas > 1 else None}
     if (run.folder / ENVIRONMENT).exists():
         for line in changed_environment(run.read_record(ENVIRONMENT), now):
-            log.info("not bit-identical any more: %s", line)
+            log.info("no longer bit-identical: %s", line)
             journal.write("changed", what=line)
         return
     run.write_record(CONFIG, config.to_dict())

@@ -1,4 +1,4 @@
-"""What training minimises: the weighted losses of one stage."""
+"""Training objective: the weighted losses of one stage."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from training.loudness import loudness_loss
 
 
 class Losses(NamedTuple):
-    """The terms of the objective, unweighted scalars, and entropies [depth] in bits a symbol.
+    """The terms of the objective, unweighted scalars, and entropies [depth] in bits per symbol.
 
     Loudness is 0 where it has no weight.
     """
@@ -36,7 +36,7 @@ def objective(output: CascadeOutput, cascade: Cascade, stage: Stage, tau: tf.Ten
     Args:
         output: the batch after the cascade.
         cascade: gives the synthesis filter and the configuration.
-        stage: says which depth is heard and whose codes are paid for.
+        stage: says which depth the losses compare and whose codes are paid for.
         tau: float32 [modules], weight of every module's entropy.
         warm_up: quantisers are bypassed, so that their terms do not count.
     """
@@ -78,7 +78,7 @@ def _loudness_losses(target: tf.Tensor, decoded: Sequence[tf.Tensor], cascade: C
 
 
 def _compared_signals(output: CascadeOutput, cascade: Cascade, *, deepest_only: bool) -> list[tf.Tensor]:
-    """The target and what stands against it, float32 [batch, 512] each, in the loss's domain."""
+    """The target and what is compared with it, float32 [batch, 512] each, in the loss's domain."""
     config, analysis = cascade.config, output.analysis
     sums = output.sums[-1:] if deepest_only else output.sums
     if config.loss_domain == "residual":

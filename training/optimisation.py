@@ -1,4 +1,4 @@
-"""What follows from a gradient: steps of Adam, and averages of the weights."""
+"""Fused Adam and the exponential moving average of the weights."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import tensorflow as tf
 
 
 class FusedAdam(keras.optimizers.Adam):
-    """Adam (Kingma and Ba, 2015) in one operation a variable, where Keras takes a dozen.
+    """Adam (Kingma and Ba, 2015) in one operation per variable, where Keras takes a dozen.
 
     Its moments are where Keras keeps them, so that a checkpoint serves both.
     """
@@ -54,7 +54,7 @@ class WeightAverage(tf.Module):
             average.assign(variable + decay * (average - variable))
 
     def restart(self, variable: keras.Variable) -> None:
-        """Begins the average of one variable anew at its present value."""
+        """Restarts the average of one variable at its present value."""
         for average, source in zip(self.averages, self.sources, strict=True):
             if source is variable:
                 average.assign(variable)

@@ -16,12 +16,12 @@ from network.replicas import sum_over_replicas
 COUNT_MEMORY = 0.95  # share of the symbol counts that survives a step: a window of about 20 steps
 CONTROL_INTERVAL = 20  # steps between two moves of the closed loop, and between two readings of the losses
 LARGEST_RISE, LARGEST_FALL = 0.4, 1.0  # relative rate errors beyond which tau acts no harder, above and below target
-PROPORTIONAL_INTERVALS = 16.0  # the error acts at once as it would by itself in so many intervals: damps the loop
-# The original's rise of tau above the target, its fall below it, and the bits a symbol above it that it tolerates.
+PROPORTIONAL_INTERVALS = 16.0  # the error acts at once as it would build up in that many intervals: damps the loop
+# The original's rise of tau above the target, its fall below it, and the bits per symbol above it that it tolerates.
 ORIGINAL_STEPS_WITH_LPC = (0.015, 0.045, 0.05)
 ORIGINAL_STEPS_WITHOUT = (0.015, 0.015, 0.0)
-DEAD_BITS = 0.02  # bits a symbol below which a codec sends nothing
-LEAST_TARGET = 0.1  # bits a symbol that a codec aims at where LPC alone takes all of target_kbps
+DEAD_BITS = 0.02  # bits per symbol below which a codec sends nothing
+LEAST_TARGET = 0.1  # bits per symbol that a codec aims at where LPC alone takes all of target_kbps
 
 
 class RateController(tf.Module):
@@ -67,17 +67,17 @@ class RateController(tf.Module):
             counts.assign(COUNT_MEMORY * counts + new)
 
     def measured_bits(self) -> NDArray[np.float64]:
-        """Bits a frame of every part on training batches, from the decaying counts."""
+        """Bits per frame of every part on training batches, from the decaying counts."""
         return np.array(
             [_entropy(counts.numpy()) * part.shape[0] for part, counts in zip(self.parts, self.counts, strict=True)]
         )
 
     def expected_module_bits(self) -> NDArray[np.float64]:
-        """Bits a frame of every module in use, corrected by validation; LSFs with the first, if counted."""
+        """Bits per frame of every module in use, corrected by validation; LSFs with the first, if counted."""
         return self._by_module(self.measured_bits()) * self.correction.numpy()[: self.stage.depth]
 
     def target_module_bits(self) -> NDArray[np.float64]:
-        """Bits a frame that every module in use should cost; LSFs with the first."""
+        """Bits per frame that every module in use should cost; LSFs with the first."""
         symbols = self.symbols_per_frame()
         if not self.config.target_kbps:
             per_module = (
@@ -91,16 +91,16 @@ class RateController(tf.Module):
         return target
 
     def symbols_per_frame(self) -> NDArray[np.float64]:
-        """Symbols a frame of every module in use; LSFs with the first."""
+        """Symbols per frame of every module in use; LSFs with the first."""
         return self._by_module(np.array([float(np.prod(part.shape)) for part in self.parts]))
 
     def total_bits(self) -> tuple[float, float]:
-        """Bits a frame of LPC and codes together: expected, and wanted."""
+        """Bits per frame of LPC and codes together: expected, and the target."""
         uncounted = 0.0 if self.config.lsf_terms else self._lpc_bits()
         return self.expected_module_bits().sum() + uncounted, self.target_module_bits().sum() + uncounted
 
     def validated(self, bits: Sequence[float]) -> None:
-        """Learns from validation files what every part really costs, in bits a frame."""
+        """Learns from validation files what every part really costs, in bits per frame."""
         real, measured = self._by_module(np.array(bits)), self._by_module(self.measured_bits())
         ratio = np.ones(self.config.num_modules, np.float32)
         ratio[: self.stage.depth] = np.clip(real / np.maximum(measured, 1e-6), 0.6, 1.25)

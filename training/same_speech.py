@@ -1,4 +1,4 @@
-"""A run goes on with the samples that it began with, or not at all."""
+"""Check that a continued run has the samples that it began with."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ MOST_NAMED = 3
 
 
 def check_same_samples(run: Run, corpus: Corpus) -> None:
-    """Records the samples of a run's speech when it begins, and compares them when it goes on.
+    """Records the samples of a run's speech when it begins, and compares them when it continues.
 
     Raises:
         UserError: a recording has other samples than when the run began.

@@ -86,7 +86,7 @@ class StageTrainer:
         return self.stage.epochs * self.steps_per_epoch
 
     def resume(self) -> int:
-        """Restores the newest sound checkpoint, if any, and returns the step to go on from, the chief's on all."""
+        """Restores the newest sound checkpoint, if any, and returns the step to continue from, on all the chief's."""
         if self.cluster.is_chief:
             self.checkpoints.restore()
         moments = [*self.optimizer.variables, *self.codebook_optimizer.variables]
@@ -155,7 +155,7 @@ class StageTrainer:
         return objective(output, self.cascade, self.stage, self.controller.tau, warm_up=warm_up), symbols
 
     def update(self, gradients: list[tf.Tensor]) -> None:
-        """What follows from the whole batch's gradients: clipping, Adam, averages."""
+        """Applies the whole batch's gradients: clipping, Adam, averages."""
         if self.config.clip_norm:
             gradients, _ = tf.clip_by_global_norm(gradients, self.config.clip_norm)
         self.optimizer.step(gradients[: len(self.networks)], self.networks)
@@ -194,7 +194,7 @@ class StageTrainer:
         return integer_tables(counts)
 
     def context_tables(self, minutes: float) -> Tables:
-        """Context models from so many minutes of training files, for a file beside `tables`; none from 0 minutes."""
+        """Context models from that many minutes of training files, saved along with `tables`; none from 0 minutes."""
         if not minutes:
             return {}
         paths = [file.path for file in self.corpus.files("train")]
@@ -203,7 +203,7 @@ class StageTrainer:
         return {key: array for name, model in models.items() for key, array in model.arrays(name).items()}
 
     def prepare_export(self, minutes: float) -> None:
-        """What is left to do, with so many minutes of training files, when the stage is trained: nothing."""
+        """Last work on a trained stage, with that many minutes of training files: none."""
 
     def _epoch_batches(
         self, epoch: int, first: int, end: int, *, augmented: bool = True, share: tuple[int, int] = (0, 1)

@@ -28,9 +28,9 @@ SPECTROGRAM_RANGE_DB = 80.0
 class Validation:
     """What validation found.
 
-    bits_per_frame: ideal code length of each part as a file would code it, LPC first, in bits a frame.
+    bits_per_frame: ideal code length of each part as a file would code it, LPC first, in bits per frame.
     kbps: rate at every depth, gain included.
-    measures: mean of each measure at every depth, nan left out.
+    measures: mean of each measure at every depth, NaN skipped.
     soft_hard_gaps: RMS of soft mixture less hard decision of each part's values.
     signals: reference of the first file and its decoded signal at every depth, for TensorBoard.
     entries_used: how many entries of each codec's codebook these files use at all.
@@ -44,7 +44,7 @@ class Validation:
     entries_used: dict[str, int] = field(default_factory=dict)
 
     def flat(self) -> dict[str, float]:
-        """One value a name, for the journal: pesq_wb at the deepest depth and pesq_wb_depth_1 ... before it."""
+        """One value per name, for the journal: pesq_wb at the deepest depth and pesq_wb_depth_1 ... before it."""
         values: dict[str, float] = {}
         for depth, (kbps, measures) in enumerate(zip(self.kbps, self.measures, strict=True), start=1):
             end = "" if depth == len(self.kbps) else f"_depth_{depth}"
@@ -117,7 +117,7 @@ def _spectrogram(signal: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def means(scores: list[dict[str, float]]) -> dict[str, float]:
-    """The mean of each measure over files, nan left out."""
+    """The mean of each measure over files, NaN skipped."""
     names = scores[0] if scores else {}
     finite = {name: [each[name] for each in scores if np.isfinite(each[name])] for name in names}
     return {name: float(np.mean(values)) if values else float("nan") for name, values in finite.items()}

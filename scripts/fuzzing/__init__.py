@@ -1,1 +1,1 @@
-"""Hostile input by the million: streams under right checksums, models under right hashes, audio headers that lie."""
+"""Hostile input: streams under valid checksums, models under valid hashes, false audio headers."""

@@ -1,4 +1,4 @@
-"""Saved models that lie under a right hash: mutated descriptions and arrays, given to the loader."""
+"""Mutated saved models under a valid hash, given to the loader."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def outcome(folder: Path) -> str:
 
 
 def _use(model: SavedModel) -> None:
-    """Decodes arbitrary bytes under the model's tables, and codes again what they stand for."""
+    """Decodes arbitrary bytes under the model's tables, and encodes the result again."""
     coder = SymbolCoder(read_models(model.tables), {part.name: part.shape for part in model.cascade.parts()})
     symbols = coder.decode([bytes(40)] * len(coder.shapes), FRAMES)
     if not all(np.array_equal(symbols[name], again) for name, again in _again(coder, symbols).items()):

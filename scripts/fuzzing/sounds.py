@@ -1,4 +1,4 @@
-"""Recordings whose headers lie."""
+"""Recordings with false headers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Streams that lie under right checksums, decoded to the symbols and through the decoder, without a network."""
+"""Mutated streams under valid checksums, decoded to symbols and through the decoder, without a network."""
 
 from __future__ import annotations
 
@@ -185,7 +185,7 @@ EDITS: tuple[Callable[[Stream, Sequence[bytes], Generator], None], ...] = (
 
 
 def outcome(data: bytes, targets: Mapping[str, Target], block: int) -> str:
-    """Decodes a file given in blocks of so many bytes, and checks what is promised.
+    """Decodes a file given in blocks of these sizes, and checks the promises.
 
     Returns:
         How it ended: "whole", "concealed", or the type of its error.

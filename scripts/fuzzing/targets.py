@@ -83,7 +83,7 @@ class Target(CascadeModel):
         return [RememberingCoder(coder.models, coder.shapes) for coder in coders]
 
     def file(self, generator: np.random.Generator, frames: int, spans: int = 1, *, known: bool = True) -> bytes:
-        """A file of so many frames of symbols drawn by the model's own probabilities."""
+        """A file of `frames` frames of symbols drawn by the model's own probabilities."""
         num_samples = frames * HOP - OVERLAP
         header = Header(self.digest, num_samples if known else None, self.depth, self.settings.has_lpc, spans)
         coder = self.symbol_coder(self.depth)

@@ -48,7 +48,7 @@ def take_turns(
     Args:
         parts: what is timed, by name.
         turns: how often each has its turn.
-        described: stands before the progress bar; without it there is none.
+        described: text of the progress bar; without it there is none.
         seconds: a part that takes less is repeated within its turn, so that caches know it; its mean counts.
     """
     repeats = {name: _repeats(part, seconds) for name, part in parts.items()}

@@ -183,7 +183,7 @@ def test_mode_two_adds_codecs_of_its_own_kind_to_a_saved_first_codec(
     status = place.run(training_mode=2, strides=(4, 4), bins=(8, 16), fold=16)
 
     assert status == 0
-    assert "--fold 16 gives way to the saved model's 32" in capsys.readouterr().err
+    assert "--fold 16 is overridden by the saved model's 32" in capsys.readouterr().err
     run = runs.find_run("", place.check)
     assert stages(run) == ["follower_2"]
     assert run.read_record("config.json")["base_model_id"] == trained.folders()[0].name
@@ -196,8 +196,8 @@ def test_mode_two_adds_codecs_of_its_own_kind_to_a_saved_first_codec(
 def test_a_flag_that_gives_way_is_named_as_it_was_typed(trained: Workplace, capsys: pytest.CaptureFixture[str]) -> None:
     assert trained.run(training_mode=5, bins=(8,), strides=(4,)) == 0
     told = capsys.readouterr().err
-    assert "--num_bins_for_follower '8' gives way to the saved model's '32 32'" in told
-    assert "--the_strides '4' gives way to the saved model's '2 2'" in told
+    assert "--num_bins_for_follower '8' is overridden by the saved model's '32 32'" in told
+    assert "--the_strides '4' is overridden by the saved model's '2 2'" in told
 
 
 def test_the_command_of_the_first_readme_runs_and_its_evaluation_finds_the_model(

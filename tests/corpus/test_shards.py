@@ -214,7 +214,7 @@ def test_unusable_recordings_are_left_out_and_named(tmp_path: Path, capsys: pyte
         path.write_bytes(b"fLaC and no more")
     assert pack_corpus.main(["--data_dir", str(speech), "--output", str(tmp_path / "packed")]) == 0
     told = capsys.readouterr()
-    assert all(f"left out: {path}" in told.err for path in broken)
+    assert all(f"skipped: {path}" in told.err for path in broken)
     assert "in 1 shards; speakers: train 2, val 1, test 1" in told.out
     assert str(broken[1]) not in [str(file.path) for file in find_speech(tmp_path / "packed")]
 

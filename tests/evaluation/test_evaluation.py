@@ -234,10 +234,10 @@ def test_files_without_a_measure_are_counted_in_the_table_and_left_out_of_the_me
 
     shown = table(results)
 
-    assert "left out" in shown
+    assert "skipped" in shown
     assert "2 pesq_wb, 1 stoi" in shown
     assert "3.00" in shown
-    assert "left out" not in table([result("anna")])
+    assert "skipped" not in table([result("anna")])
     assert "nan" not in table([result("anna")])
 
 
@@ -264,7 +264,7 @@ def test_unusable_files_are_named_and_left_out(
     with pytest.raises(UserError, match="none of the test files could be coded"):
         evaluate(model, unusable, tmp_path / "out")
     printed = capsys.readouterr()
-    assert [line for line in printed.err.splitlines() if line.startswith("left out: ")] == printed.err.splitlines()
+    assert [line for line in printed.err.splitlines() if line.startswith("skipped: ")] == printed.err.splitlines()
     assert len(printed.err.splitlines()) == 3
     assert not printed.out
 

@@ -105,7 +105,7 @@ def test_a_training_that_failed_is_named_and_tried_again(sweep: Sweep) -> None:
     [
         (["--data_dir", "nowhere", "--models", "a"], "expected a folder of speech"),
         (["--data_dir", "speech"], "expected --kbps or --entropies to train for, or --models"),
-        (["--data_dir"], "expected a value behind --data_dir"),
+        (["--data_dir"], "expected a value after --data_dir"),
         (["--bitrates", "9"], "found '--bitrates'"),
     ],
 )

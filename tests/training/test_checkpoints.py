@@ -100,7 +100,9 @@ def test_a_damaged_record_of_checksums_costs_no_checkpoint(folder: Path, content
 def test_without_any_sound_checkpoint_a_run_stops_and_leaves_the_files(folder: Path) -> None:
     for step in (5, 9):
         cut(folder / f"ckpt-{step}.data-00000-of-00001")
-    with pytest.raises(UserError, match=r"found none of steps 9, 5; restore one .* or train anew with --new") as error:
+    with pytest.raises(
+        UserError, match=r"found none of steps 9, 5; restore one .* or start afresh with --new"
+    ) as error:
         restored(folder)
     assert "\n" not in str(error.value)
     assert len(list(folder.glob("ckpt-*.index"))) == 2

@@ -1,4 +1,4 @@
-"""What training of spectral cascades minimises: stretches of speech at random levels, offsets and group borders."""
+"""Training objective of spectral cascades, on stretches of speech at random levels, offsets and group borders."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from spectral.transform import mdct
 from training.loudness import loudness_losses
 from training.objective import Losses
 
-LEVEL_BLOCK = 5120  # samples, 0.32 s: the loudest such block of a stretch tells its level
+LEVEL_BLOCK = 5120  # samples, 0.32 s: the loudest such block of a stretch gives its level
 QUIETEST = 1e-3  # amplitude below which a stretch is not brought to unit level
 SOFTEST_DB, LOUDEST_DB = -8.0, 2.0  # of a stretch's loudest block, relative to the level that the group carries
 BAND_EDGES = (50, 125, 250, 500, 1000, 2000, 4000, 8000)  # Hz, of the loss on levels
@@ -96,7 +96,7 @@ def spectral_objective(
         output: the batch after the cascade.
         batch: what was coded.
         cascade: gives the configuration.
-        stage: says which depth is heard and whose bits are paid for.
+        stage: says which depth the losses compare and whose bits are paid for.
         tau: float32 [modules], weight of a module's bits, counted in bits for each symbol of the whole frame.
         warm_up: quantisers are bypassed, so that bits do not count.
     """
@@ -116,7 +116,7 @@ def spectral_objective(
 
 
 def module_bits(output: SpectralOutput, depth: int) -> tf.Tensor:
-    """Bits a frame of every module for each signal, float32 [depth, batch]; LSFs and gains count with the first."""
+    """Bits per frame of every module for each signal, float32 [depth, batch]; LSFs and gains count with the first."""
     lsf, gain, *codes = output.bits
     frames = tf.cast(tf.shape(output.envelope.gains)[1] // SPECTRA_PER_FRAME, tf.float32)
     return tf.stack([lsf + gain + codes[0], *codes[1:depth]]) / frames

@@ -15,7 +15,7 @@ from spectral.envelope import SPECTRA_PER_FRAME
 from training.rate_control import DEAD_BITS, LEAST_TARGET
 
 MEMORY = 0.95  # share of the measured bits that survives a step: a window of about 20 steps
-OFFSET_FALL = 0.85  # bits fall as e^(-0.85 offset), by which rates at all offsets tell the one in the middle
+OFFSET_FALL = 0.85  # bits fall as e^(-0.85 offset), by which rates at all offsets give the one in the middle
 STEER_RATE, LARGEST_ERROR = 0.2, 0.5  # change of log tau for each relative error of the rate, in one interval
 FIRST_TAU = 3.0  # where `coeff_term` has none
 TAU_RANGE = 1e-3, 1e3
@@ -67,19 +67,19 @@ class SpectralRateController(tf.Module):
         self.bits.assign(tf.where(known, MEMORY * self.bits + (1 - MEMORY) * bits, bits))
 
     def measured_bits(self) -> NDArray[np.float64]:
-        """Bits a frame of every part at the middle offset, by training's estimate."""
+        """Bits per frame of every part at the middle offset, by training's estimate."""
         return self.bits.numpy().astype(np.float64)
 
     def expected_bits(self) -> NDArray[np.float64]:
-        """Bits a frame of every part, corrected by validation."""
+        """Bits per frame of every part, corrected by validation."""
         return self.measured_bits() * self.correction.numpy()
 
     def expected_module_bits(self) -> NDArray[np.float64]:
-        """Bits a frame of every module in use; LSFs and gains count with the first."""
+        """Bits per frame of every module in use; LSFs and gains count with the first."""
         return self._by_module(self.expected_bits())
 
     def target_module_bits(self) -> NDArray[np.float64]:
-        """Bits a frame that every module in use should cost; side information counts with the first."""
+        """Bits per frame that every module in use should cost; side information counts with the first."""
         config = self.config
         if not config.target_kbps:
             per_module = config.target_entropy_per_module or (config.target_entropy,) * config.num_modules
@@ -91,11 +91,11 @@ class SpectralRateController(tf.Module):
         return target
 
     def symbols_per_frame(self) -> NDArray[np.float64]:
-        """Symbols a frame of every module in use."""
+        """Symbols per frame of every module in use."""
         return self._symbols
 
     def validated(self, bits: Sequence[float]) -> None:
-        """Learns from validation files what every part really costs, in bits a frame."""
+        """Learns from validation files what every part really costs, in bits per frame."""
         self.correction.assign(np.clip(np.array(bits) / np.maximum(self.measured_bits(), 1e-6), 0.5, 1.5))
 
     def steer(self) -> None:

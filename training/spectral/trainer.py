@@ -47,11 +47,11 @@ class SpectralStageTrainer(StageTrainer):
         return {}
 
     def context_tables(self, minutes: float) -> Tables:
-        """The context coder, its tables counted on so many minutes of training files."""
+        """The context coder, its tables counted on that many minutes of training files."""
         return coder_of(self.cascade, self.stage.depth, self._symbols(minutes)).arrays()
 
     def prepare_export(self, minutes: float) -> None:
-        """Fits the rate networks once more: while all else moved, they lagged behind it."""
+        """Fits the rate networks once more: they lag while everything else is trained."""
         steps = min(RATE_FIT_STEPS, self.total_steps)
         fitted_rates(self.cascade, self._symbols(minutes), steps, self.config.seed)
 
