@@ -62,9 +62,17 @@ def naming(path: str | Path) -> Iterator[None]:
     except BrokenPipeError:
         raise
     except OSError as error:
-        if error.filename is None or str(error.filename).endswith(PART):
+        if error.errno is not None and (error.filename is None or str(error.filename).endswith(PART)):
             error.filename, error.filename2 = str(path), None
         raise
+
+
+def _make_parents(path: Path) -> None:
+    """Makes the folders above a path; a file among them is no folder, rather than one that exists already."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path.parent)) from None
 
 
 @contextmanager
@@ -79,7 +87,7 @@ def folder_written_whole(folder: Path) -> Iterator[Path]:
     if folder.exists():
         raise FileExistsError(errno.EEXIST, "it exists already", str(folder))
     with naming(folder):
-        folder.parent.mkdir(parents=True, exist_ok=True)
+        _make_parents(folder)
         for left in folder.parent.glob(f".{folder.name[:MOST_NAME]}.*{PART}"):
             if time.time() - left.stat().st_mtime > LEFT_FOLDER_SECONDS:
                 shutil.rmtree(left, ignore_errors=True)

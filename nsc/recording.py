@@ -24,9 +24,11 @@ LOWEST_RATE, HIGHEST_RATE = 4_000, 384_000  # Hz
 BLOCK_SECONDS = 20
 LARGEST_SAMPLE = 1e6  # full scale is 1: beyond, sums of channels would overflow
 HEADER_READ = 1024  # bytes in which a header tells what it is
+MOST_AT_ONCE = 1 << 24  # samples of all channels together in a block
 MOST_CHUNKS = 1000  # of a WAV file before its samples
 STREAMED_SIZE = 0x7FFF0000  # a WAV header that says this size or more was written before the end was known
 CANCELLED_DB = -20.0  # power of the mean of all channels re the loudest: below it they cancel each other
+TRUSTED_CONTAINERS = ("WAV", "WAVEX", "NIST")
 TRUSTED = ("PCM_", "FLOAT", "DOUBLE", "ULAW", "ALAW")  # whose length libsndfile works out from the file's size
 
 # What libsndfile opens by its content; other suffixes are no speech, though it may read them.
@@ -140,9 +142,10 @@ def _read_blocks(source: Source, name: str) -> Iterator[NDArray[np.float32]]:
     """Samples [n, channels] to the end, wherever the header says that it is."""
     found = 0
     with _opened(source) as file:
+        length = min(BLOCK_SECONDS * file.samplerate, max(1, MOST_AT_ONCE // file.channels))
         while True:
             try:
-                block = file.read(BLOCK_SECONDS * file.samplerate, dtype="float32", always_2d=True)
+                block = file.read(length, dtype="float32", always_2d=True)
             except (soundfile.SoundFileError, MemoryError) as error:
                 expected = f"{file.frames} samples" if file.frames < 1 << 40 else "samples"
                 raise UserError(f"{name}: expected {expected}, found {found} ({error}); fix it") from None
@@ -160,7 +163,7 @@ def _opened(source: Source) -> _Stream:
 
 
 def _is_trusted(file: soundfile.SoundFile) -> bool:
-    return file.subtype.startswith(TRUSTED) and file.format not in ("FLAC", "OGG", "MP3") and file.frames < 1 << 40
+    return file.format in TRUSTED_CONTAINERS and file.subtype.startswith(TRUSTED) and file.frames < 1 << 40
 
 
 # WAV headers

@@ -38,9 +38,9 @@ USER_ERROR = 2
 
 
 def document(summary: Summary) -> str:
-    """docs/results.md."""
-    title = "# Comparison with other codecs\n\n<!-- written by scripts/write_results.py from docs/results.json -->\n\n"
-    return title + tables.document(summary) + "\n## How the others were run\n\n" + tables.record(summary)
+    """All tables, the figure, and how the others were run."""
+    figure = f"![PESQ-WB over measured kbps]({FIGURE.name})\n\n"
+    return tables.document(summary) + "\n" + figure + "## How the others were run\n\n" + tables.record(summary) + "\n"
 
 
 def short_table(summary: Summary) -> str:
@@ -72,17 +72,22 @@ def equal_rate(summary: Summary) -> str:
     return "\nPESQ-WB at equal rate, ours minus theirs:\n\n" + "\n".join(lines) + "\n\n" if lines else ""
 
 
-def with_table(readme: str, summary: Summary) -> str:
-    """A README with the current table between its two marks.
+def short_document(summary: Summary) -> str:
+    """The README's table, and the differences at equal rate."""
+    return short_table(summary) + equal_rate(summary)
+
+
+def with_content(path: Path, content: str) -> str:
+    """The text of a document with other content between its two marks.
 
     Raises:
         UserError: it has no marks.
     """
-    before, start, rest = readme.partition(START)
+    before, start, rest = path.read_text().partition(START)
     _, end, after = rest.partition(END)
     if not (start and end):
-        raise UserError(f"expected the marks {START.strip()} and {END} in README.md, found none; put them there")
-    return before + START + short_table(summary) + equal_rate(summary) + END + after
+        raise UserError(f"expected the marks {START.strip()} and {END} in {path.name}, found none; put them there")
+    return before + START + content + END + after
 
 
 def digest() -> str:
@@ -120,8 +125,8 @@ def main(arguments: Sequence[str]) -> int:
         if options.output:
             _write_numbers(Store(options.output))
         summary = Summary.read(NUMBERS)
-        atomic_write(DOCUMENT, document(summary))
-        atomic_write(README, with_table(README.read_text(), summary))
+        for path, content in ((DOCUMENT, document(summary)), (README, short_document(summary))):
+            atomic_write(path, with_content(path, content))
     except UserError as error:
         print(f"write_results.py: {error}", file=sys.stderr)
         return USER_ERROR

@@ -19,7 +19,7 @@ from utilities import INT16_SCALE
 FOLDER_VARIABLE = "LYRA_DIR"
 FILES = ("soundstream_encoder.tflite", "quantizer.tflite", "lyragan.tflite")
 SOURCE = "https://github.com/google/lyra, folder lyra/model_coeffs (Apache-2.0)"
-INSTALL_RUNTIME = "pip install 'neural-speech-coding[export]'"
+INSTALL_RUNTIME = "pip install ai-edge-litert"
 HOP = 320  # samples, 20 ms
 INDEX_BITS = 4
 MOST_QUANTIZERS = 46

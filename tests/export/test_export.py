@@ -16,6 +16,7 @@ from export.exported import Exported
 from export.graph import Graph
 from lpc_utilities import without_float64
 from network import feed_forward
+from network.entropy_model import integer_tables
 from network.feed_forward import Coded
 from network.keras_network import KerasNetwork
 from nn_core_operator import Film
@@ -49,7 +50,9 @@ def untrained(**changes: Any) -> Cascade:
 @pytest.fixture(scope="module")
 def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = tmp_path_factory.mktemp("check") / "run"
-    save_model(run, "first", untrained(film_units=4), {}, 2)
+    cascade = untrained(film_units=4)
+    counts = {part.name: np.ones((part.shape[1], part.alphabet), np.int64) for part in cascade.parts()}
+    save_model(run, "first", cascade, integer_tables(counts), 2)
     return run / "stages" / "first"
 
 
