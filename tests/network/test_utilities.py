@@ -237,7 +237,7 @@ def broken_files(folder: Path, write_sphere: Callable[..., None]) -> dict[str, s
     write_sphere(folder / "SX1.WAV", np.zeros(9, np.int16), "pcm,embedded-shorten-v2.00")
     return {
         "nan.wav": "NaN",
-        "infinite.wav": "NaN or infinity",
+        "infinite.wav": "NaN or infinite",
         "empty.wav": "no samples",
         "bytes.wav": "cannot be read",
         "text.flac": "cannot be read",
