@@ -26,7 +26,6 @@ from nsc.coding.interface import Signal
 
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 
-from cmrl import count_parameters
 from comparison import baselines
 from configs.config import Config, shown
 from constants import SAMPLE_RATE
@@ -177,7 +176,7 @@ def card(run: Run, model: SavedModel, scores: Scores) -> str:
     notes = (run.folder / NOTES).read_text() if (run.folder / NOTES).exists() else ""
     return f"""# {run.id}
 
-{scores[TEST]["kbps"]:.2f} kbps of files, {count_parameters(model.cascade, len(model.cascade.codecs)):,} parameters,
+{scores[TEST]["kbps"]:.2f} kbps of files, {read_description(run.folder).parameters[-1]:,} parameters,
 model {model.digest}, stage {model.stage}. `nsc speech.wav speech.nsc --model {run.id}` codes with it.
 
 Trained on {len(heard):,} files of {len({row["speaker"] for row in heard})} speakers (the research corpus: LibriSpeech,

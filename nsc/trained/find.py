@@ -11,7 +11,7 @@ from nsc.errors import UserError
 from nsc.trained.folder import DESCRIPTION, TRAINED, Description, read_description
 
 PRETRAINED = Path(__file__).resolve().parents[1] / "pretrained"
-DEFAULT_MODEL = "cq-24k"  # of those that ship, the one that sounds best
+DEFAULT_MODEL = "cq"  # of those that ship, the one that codes at any rate
 OWN_MODELS = "NSC_MODELS"  # environment variable: a folder of the user's own models
 
 

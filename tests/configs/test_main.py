@@ -120,7 +120,7 @@ def test_no_flags_run_the_quick_start_and_say_so(
     monkeypatch.setattr(modes, "train", lambda config, named: asked.append(config.block))
 
     assert main.main([]) == 0
-    assert asked == ["folded"]
+    assert asked == ["spectral"]
     assert "no flags: running quickstart.toml on data/sample_speech" in capsys.readouterr().err
 
 
@@ -346,8 +346,9 @@ class TestProcesses:
             process.kill()
 
         assert process.returncode == 130
-        assert len(complaints.splitlines()) == 2, complaints
-        begun, stopped = complaints.splitlines()  # nothing else: no notes of TensorFlow, no traceback
+        assert len(complaints.splitlines()) == 3, complaints
+        idle, begun, stopped = complaints.splitlines()  # nothing else: no notes of TensorFlow, no traceback
+        assert idle.startswith("without effect here: ")
         assert begun.startswith("run ")
         assert stopped == "main.py: stopped; the same command continues a training from its last checkpoint"
         assert printed == ""

@@ -12,12 +12,12 @@ import pytest
 from numpy.typing import NDArray
 
 import nsc
-from cmrl import count_parameters
 from corpus.dataset import SpeechFile
 from measures.measures import pesq_wb, stoi
 from nsc.errors import UserError
 from nsc.format.channel import lose_groups
 from nsc.trained.find import DEFAULT_MODEL
+from nsc.trained.folder import read_description
 from runs import runs
 from runs.heard import SPLITS, heard_among
 from runs.runs import SHIPPED, Run, find_run
@@ -27,8 +27,9 @@ from scripts import release_model, score_pretrained
 from tests.helpers.tiny import Workplace
 
 IDS = sorted(path.parent.name for path in SHIPPED.glob("*/state.json"))
-MOST_PARAMETERS = {"cq-9k": 600_000}
-NOMINAL_KBPS = {"cq-9k": 9, "cq-16k": 16, "cq-24k": 24}
+MOST_PARAMETERS = {"cq": 400_000, "cq-9k": 600_000}
+NOMINAL_KBPS = {"cq": 14, "cq-9k": 9, "cq-16k": 16, "cq-24k": 24}
+ONE_RATE = ("cq-9k", "cq-16k", "cq-24k")
 
 
 @pytest.fixture(scope="module")
@@ -41,17 +42,17 @@ def place(tmp_path: Path) -> Workplace:
     return Workplace(tmp_path)
 
 
-def test_three_rates_ship_and_the_best_of_them_is_the_default(models: dict[str, SavedModel]) -> None:
-    assert set(NOMINAL_KBPS) <= set(IDS)
+def test_a_model_for_every_rate_and_three_of_one_rate_ship_and_the_best_is_the_default() -> None:
+    assert set(NOMINAL_KBPS) == set(IDS)
     assert find_model("", Path("check")) == find_model(DEFAULT_MODEL, Path("check"))
     scores = {name: json.loads((SHIPPED / name / "scores.json").read_text())["scores"] for name in IDS}
     assert max(scores, key=lambda name: scores[name]["test speakers"]["pesq_wb"]) == DEFAULT_MODEL
 
 
-def test_they_are_small(models: dict[str, SavedModel]) -> None:
+def test_they_are_small() -> None:
     assert sum(file.stat().st_size for file in SHIPPED.rglob("*") if file.is_file()) < 15e6
-    for name, model in models.items():
-        assert count_parameters(model.cascade, len(model.cascade.codecs)) < MOST_PARAMETERS.get(name, 1_000_000)
+    for name in IDS:
+        assert read_description(SHIPPED / name).parameters[-1] < MOST_PARAMETERS.get(name, 1_000_000)
 
 
 @pytest.mark.parametrize("name", IDS)
@@ -69,15 +70,17 @@ def test_a_model_that_ships_codes_unheard_speech_well_near_its_rate(
     name: str, models: dict[str, SavedModel], speech_signals: list[NDArray[np.float32]]
 ) -> None:
     signal = speech_signals[2]
-    data = nsc.encode(signal, models[name].codec)
-    decoded = nsc.decode(data, models[name].codec).signal
+    data = nsc.encode(signal, models[name].coding)
+    decoded = nsc.decode(data, models[name].coding).signal
     kbps = 8 * len(data) / 1000 / (len(signal) / 16_000)
     assert kbps == pytest.approx(NOMINAL_KBPS[name], rel=0.35)  # one clip of studio speech
     assert pesq_wb(signal, decoded) > 2.3
     assert stoi(signal, decoded) > 0.9
 
 
-def test_more_bits_sound_better(models: dict[str, SavedModel], speech_signals: list[NDArray[np.float32]]) -> None:
+def test_more_bits_sound_better_from_model_to_model(
+    models: dict[str, SavedModel], speech_signals: list[NDArray[np.float32]]
+) -> None:
     signals = speech_signals[:4]
     scores = [
         np.mean(
@@ -86,23 +89,32 @@ def test_more_bits_sound_better(models: dict[str, SavedModel], speech_signals: l
                 for signal in signals
             ]
         )
-        for name in sorted(NOMINAL_KBPS, key=lambda name: NOMINAL_KBPS[name])
+        for name in ONE_RATE
     ]
     assert scores == sorted(scores)
 
 
-def test_a_lost_group_of_a_model_that_knows_the_envelope_is_concealed(
+def test_more_bits_sound_better_of_one_model(
     models: dict[str, SavedModel], speech_signals: list[NDArray[np.float32]]
 ) -> None:
+    model, signal = models[DEFAULT_MODEL].coding, speech_signals[2]
+    streams = [nsc.encode(signal, model, kbps=kbps) for kbps in (8, 12, 16, 20)]
+    rates = [8 * len(data) / 1000 / (len(signal) / 16_000) for data in streams]
+    assert rates == pytest.approx([8, 12, 16, 20], rel=0.03)
+    scores = [pesq_wb(signal, nsc.decode(data, model).signal) for data in streams]
+    assert scores == sorted(scores)
+
+
+def test_a_lost_group_is_concealed(models: dict[str, SavedModel], speech_signals: list[NDArray[np.float32]]) -> None:
     signal = speech_signals[0]
-    model = next(model for model in models.values() if model.cascade.config.film_units)
-    data = lose_groups(nsc.encode(signal, model.codec), 0.3, 1.0, 3)
-    decoded, damage = nsc.decode(data, model.codec)
-    assert damage.lost and len(decoded) == len(signal) and np.isfinite(decoded).all()
+    for model in (models["cq"].coding, models["cq-16k"].coding):
+        data = lose_groups(nsc.encode(signal, model), 0.3, 1.0, 3)
+        decoded, damage = nsc.decode(data, model)
+        assert damage.lost and len(decoded) == len(signal) and np.isfinite(decoded).all()
 
 
 def test_a_damaged_model_is_refused_by_its_hash(tmp_path: Path) -> None:
-    stage = list(stage_folders(SHIPPED / IDS[0]).values())[-1]
+    stage = list(stage_folders(SHIPPED / ONE_RATE[0]).values())[-1]
     shutil.copytree(stage, tmp_path / "stage")
     description = tmp_path / "stage" / "model.json"
     description.write_text(description.read_text().replace('"lsf_spacing": 0.02', '"lsf_spacing": 0.03'))
@@ -114,14 +126,14 @@ def test_mode_0_evaluates_a_model_that_ships(
     place: Workplace, speech_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     status = place.run(
-        "--training_mode", "0", "--base_model_id", IDS[0], "--data_dir", str(speech_folder), "--max_files", "1"
+        "--training_mode", "0", "--base_model_id", ONE_RATE[0], "--data_dir", str(speech_folder), "--max_files", "1"
     )
     assert status == 0
     assert "PESQ-WB" in capsys.readouterr().out
 
 
 def test_its_training_speech_is_refused_wherever_the_corpus_lies(tmp_path: Path) -> None:
-    run = find_run(IDS[0], SHIPPED)
+    run = find_run(ONE_RATE[0], SHIPPED)
     rows = run.read_record(SPLITS)
     heard, unheard = (next(row for row in rows if row["split"] == split) for split in ("train", "test"))
     for row in (heard, unheard):
