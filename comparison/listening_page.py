@@ -138,7 +138,7 @@ def _matches(point: Point, patterns: Sequence[str]) -> bool:
 
 
 def choose_files(columns: Sequence[Column], count: int) -> list[str]:
-    """Names of files that every column has, one a speaker as long as there are speakers.
+    """Names of files that every column has, one per speaker as long as there are speakers.
 
     Raises:
         UserError: no file was coded by all.

@@ -106,7 +106,7 @@ class Result:
 
     @property
     def kbps(self) -> float:
-        """1000 bits a second."""
+        """1000 bits per second."""
         return self.bits / self.seconds / 1000 if self.seconds else math.nan
 
     @property

@@ -27,7 +27,7 @@ class Lc3Peer(Peer):
     """LC3 at a constant rate, in frames of 10 ms.
 
     Attributes:
-        kbps: 1000 bits a second.
+        kbps: 1000 bits per second.
     """
 
     kbps: int = 16

@@ -28,7 +28,7 @@ class LibraryOpus(Peer):
     Attributes:
         application: of the encoder, voip or audio.
         mode: cbr or vbr.
-        kbps: 1000 bits a second.
+        kbps: 1000 bits per second.
     """
 
     application: str = "audio"
