@@ -23,7 +23,7 @@ MOST_BINS_NAMED = 12
 
 
 class Allocation(NamedTuple):
-    """What a model spends on a file.
+    """Bits that a model spends on a file.
 
     bits: ideal code length of each part as a file codes it, gain included, float64 [frames] by part.
     counts: how often each bin of each part's codebook was chosen, int64 [bins] by part.

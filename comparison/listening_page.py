@@ -44,7 +44,7 @@ DEFAULT_COLUMNS = (
 
 
 class Column(NamedTuple):
-    """What one column of the page plays: the reference, or a codec at a layer."""
+    """One column of the page: the reference, or a codec at a layer."""
 
     label: str
     kind: str
@@ -280,7 +280,7 @@ def _with_own_names(svg: str, stem: str) -> str:
 
 
 def chart_of(points: Sequence[Point], measures: Sequence[str]) -> dict[str, Any]:
-    """What the page's figure and table show: every codec's scores over all files, and over each group of them.
+    """Data of the page's figure and table: every codec's scores over all files, and over each group of them.
 
     A group is a sex and a part of the corpus, `sex|part`, either of which may be empty for all.
     """
