@@ -28,12 +28,7 @@ ROUNDS = (
     Round(2, 4, ((-2, 2), (-6, 6))),
     Round(1, 2, ((-1, 1), (-3, 3), (-5, 5, -7, 7, -9, 9))),
 )
-BEFORE: tuple[Distances, ...] = (
-    (0,),
-    (-1, 1),
-    (-2, 2, -3, 3),
-    (-4, 4, -5, 5, -6, 6, -8, 8),
-)  # in the preceding spectrum
+BEFORE: tuple[Distances, ...] = ((0,), (-1, 1), (-2, 2, -3, 3), (-4, 4, -5, 5, -6, 6, -8, 8))  # preceding spectrum
 LONG_BEFORE: tuple[Distances, ...] = ((0,), (-1, 1, -2, 2))  # in the one before that
 BELOW: tuple[Distances, ...] = ((0,), (-1, 1))  # in the same spectrum of the codec before
 LARGEST_CONTEXT = 15  # largest magnitude that contexts distinguish
