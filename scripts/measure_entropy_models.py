@@ -1,6 +1,6 @@
 """Measures what better models of the symbols save: bits per frame of a saved model on test speech.
 
-python -m scripts.measure_entropy_models check/RUN/stages/first --data_dir ../shared/speech
+python -m scripts.measure_entropy_models check/RUN/stages/first --data_dir SPEECH
 
 static        one table per channel
 position      one table per channel and position

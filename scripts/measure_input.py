@@ -1,7 +1,7 @@
 """Measures what reading training speech costs: processor time, memory, and the time to go on in the middle.
 
-python -m scripts.measure_input --data_dir ../shared/speech
-python -m scripts.measure_input --data_dir ../shared/speech --hours 60000
+python -m scripts.measure_input --data_dir SPEECH
+python -m scripts.measure_input --data_dir SPEECH --hours 60000
 
 Rates are frames per second of processor time, all threads together, so that other load on the machine counts little.
 With `--hours` the manifest lists the packed shards over and over, until there is so much speech in name: what such a

@@ -1,7 +1,7 @@
 """Measures the models that ship through written files, and compares the scores with those of their cards.
 
-python -m scripts.score_pretrained --data_dir ../shared/speech            all of them
-python -m scripts.score_pretrained cq-16k --data_dir ../shared/speech --write
+python -m scripts.score_pretrained --data_dir SPEECH            all of them
+python -m scripts.score_pretrained cq-16k --data_dir SPEECH --write
 
 All test speakers first; then, on fewer of their files, what a codec must survive: other levels, other bandwidth, noise;
 and speech of another corpus, if it is there. Opus at 6 kbps is the least that is expected.
@@ -194,7 +194,7 @@ Scores through written .nsc files, all bytes counted, means over speakers with 9
 
 {score_table(scores)}
 
-`python -m scripts.score_pretrained {run.id} --data_dir ../shared/speech` measures them again. The conditions after the
+`python -m scripts.score_pretrained {run.id} --data_dir SPEECH` measures them again. The conditions after the
 first row take fewer files of the same speakers; reference of every measure is what the codec was given.
 
 Limits: {limits} The model was trained on clean English speech and with a loss that follows
