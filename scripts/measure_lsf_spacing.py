@@ -1,4 +1,4 @@
-"""Measures what a minimum LSF spacing costs in prediction gain and what it buys in stability.
+"""Cost of a minimum LSF spacing in prediction gain, and its benefit in stability.
 
 python -m scripts.measure_lsf_spacing SPEECH --files 300
 """

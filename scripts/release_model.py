@@ -1,4 +1,4 @@
-"""Makes a model that ships out of a finished run: nsc/pretrained/NAME, without checkpoints and absolute paths.
+"""Turns a finished run into a model that ships: nsc/pretrained/NAME, without checkpoints and absolute paths.
 
 python -m scripts.release_model RUN_ID --name cq-16k
 python -m scripts.score_pretrained cq-16k --data_dir SPEECH --write    then writes its card

@@ -1,4 +1,4 @@
-"""Measures the models that ship through written files, and compares the scores with those of their cards.
+"""Scores of the models that ship, through written files, compared with those of their cards.
 
 python -m scripts.score_pretrained --data_dir SPEECH            all of them
 python -m scripts.score_pretrained cq-16k --data_dir SPEECH --write
@@ -57,7 +57,7 @@ LEFT_OUT = ("data_dir", "base_model_id", "from_where_step", "suffix", "save_uniq
 
 
 def narrow_band(signal: Signal, _: int) -> Signal:
-    """What a telephone leaves of it: 0 to 4 kHz."""
+    """Narrow-band speech, 0 to 4 kHz."""
     from scipy.signal import resample_poly
 
     return resample(resample_poly(signal, 1, 2).astype(np.float32), SAMPLE_RATE // 2)[: len(signal)]
@@ -129,7 +129,7 @@ def least_scores(files: Sequence[SpeechFile]) -> dict[str, Any]:
 
 
 def differences(found: Scores, recorded: Scores) -> list[str]:
-    """What is not as the card says, a line each."""
+    """Differences from the card, one line each."""
     lines = []
     for condition, scores in found.items():
         for name, tolerance in SAME.items():
@@ -163,7 +163,7 @@ def _with_interval(row: dict[str, Any], name: str, digits: int) -> str:
 
 
 def card(run: Run, model: SavedModel, scores: Scores) -> str:
-    """A model card, from what the run's records say."""
+    """A model card from the run's records."""
     config, environment = run.read_record(CONFIG), run.read_record(ENVIRONMENT)
     rows = run.read_record(SPLITS)
     heard = [row for row in rows if row["split"] == "train"]
@@ -215,7 +215,7 @@ def _command(config: dict[str, Any]) -> str:
 
 
 def main() -> int:
-    """Scores models; returns 1 where a card says otherwise."""
+    """Scores models; returns 1 where a card differs."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("ids", nargs="*", help="models that ship (default: all)")
     parser.add_argument("--data_dir", type=Path, required=True, help="the corpus whose test speakers score")
