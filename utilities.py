@@ -128,7 +128,7 @@ def load_speech(path: str | Path) -> NDArray[np.float32]:
     except MemoryError:
         raise UserError(f"{path}: expected speech that fits into memory, found too much; cut it") from None
     if not len(signal):
-        raise UserError(f"{path}: expected speech, found no samples; leave the file out")
+        raise UserError(f"{path}: expected speech, found no samples; skip the file")
     return np.clip(signal, -1, 1)
 
 

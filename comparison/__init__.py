@@ -1,1 +1,1 @@
-"""How this codec stands beside others: scores, curves, a page to listen to, listening tests."""
+"""Comparison with other codecs: scores, curves, a page to listen to, listening tests."""

@@ -36,7 +36,7 @@ PEERS: dict[str, Peer] = {
 
 
 class Coded(NamedTuple):
-    """What a codec made of a signal.
+    """A signal coded by a codec.
 
     decoded: int16 [n], aligned with the signal and as long.
     bits: of all packets, without the container.

@@ -1,4 +1,4 @@
-"""Where the bits of a file go: bits a frame of every part over time, and how its quantisers' bins are used."""
+"""Where the bits of a file go: bits per frame of every part over time, and how its quantisers' bins are used."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MOST_BINS_NAMED = 12
 
 
 class Allocation(NamedTuple):
-    """What a model spends on a file.
+    """Bits that a model spends on a file.
 
     bits: ideal code length of each part as a file codes it, gain included, float64 [frames] by part.
     counts: how often each bin of each part's codebook was chosen, int64 [bins] by part.
@@ -99,7 +99,7 @@ def draw_bits(model: SavedModel, paths: Sequence[Path], folder: Path) -> list[st
         folder: gets bits_<model>_<file>.png and .svg.
 
     Returns:
-        Lines for a terminal: the picture, bits a frame by part, dead bins by name.
+        Lines for a terminal: the picture, bits per frame by part, dead bins by name.
     """
     signals = [load_speech(path) for path in paths]
     allocations = [allocate(model, signal) for signal in signals]
@@ -123,7 +123,7 @@ def _bin_lines(counts: dict[str, NDArray[np.int64]], books: dict[str, NDArray[np
         named = ", ".join(_bin_text(place, books[name][place]) for place in dead[:MOST_BINS_NAMED])
         more = f" and {len(dead) - MOST_BINS_NAMED} more" if len(dead) > MOST_BINS_NAMED else ""
         lines.append(
-            f"{name}: {len(used) - len(dead)} of {len(used)} bins used, {entropy:.2f} bits a symbol without context"
+            f"{name}: {len(used) - len(dead)} of {len(used)} bins used, {entropy:.2f} bits per symbol without context"
             + (f"; never used: {named}{more}" if len(dead) else "")
         )
     return lines

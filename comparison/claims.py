@@ -23,7 +23,7 @@ def claim(path: Path) -> Iterator[bool]:
     """Whether this process holds the claim while the context lasts: it does unless another does, and lives.
 
     Args:
-        path: file that stands for the claim; the folder may be on a file system that machines share.
+        path: file that represents the claim; the folder may be on a file system that machines share.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     if not _take(path):
@@ -45,7 +45,7 @@ def holder(path: Path) -> str:
     try:
         return path.read_text().strip() or "unknown"
     except OSError:
-        return "nobody any more"
+        return "nobody"
 
 
 def _take(path: Path) -> bool:
@@ -92,7 +92,7 @@ def _beat(path: Path, ended: threading.Event) -> None:
 def main(arguments: Sequence[str]) -> int:
     """Runs a command once for all machines: under a claim, and never again after it succeeded."""
     parser = argparse.ArgumentParser(prog="python -m comparison.claims", description=main.__doc__)
-    parser.add_argument("path", type=Path, help="names the work; .claim and .done stand beside it")
+    parser.add_argument("path", type=Path, help="names the work; .claim and .done lie next to it")
     parser.add_argument("command", nargs=argparse.REMAINDER, help="the command and its arguments")
     options = parser.parse_args(list(arguments))
     done = options.path.with_name(f"{options.path.name}.done")

@@ -1,4 +1,4 @@
-"""What codes a signal for a comparison: a peer, or one of our models through written .nsc files."""
+"""Coders of a comparison: a peer, or one of our models through written .nsc files."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Coder(Protocol):
 
     @property
     def codec(self) -> Codec:
-        """What it is, for the record."""
+        """Its description, for the record."""
         ...
 
     @property
@@ -185,14 +185,14 @@ def model_coder(name: str, check_dir: Path, losses: tuple[float, ...] = (0.0,), 
 
     label, equals, wanted = name.rpartition("=")
     if equals and not label:
-        raise UserError(f"expected LABEL=MODEL, found '{name}'; give a label or leave out the sign")
+        raise UserError(f"expected LABEL=MODEL, found '{name}'; give a label or omit the sign")
     wanted, kbps = _model_and_rate(wanted)
     folder = find_model(wanted, check_dir)
     try:
         description = json.loads((folder / DESCRIPTION).read_text())
         digest, high_pass = str(description["sha256"])[:8], bool(description["config"]["high_pass"])
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{folder} holds no readable model ({error}); train it again or copy it anew") from None
+        raise UserError(f"{folder} holds no readable model ({error}); train it again or replace the copy") from None
     run = folder.resolve().parent.parent
     origin = f"{run.name}/{folder.name}"
     if run.parent == SHIPPED:

@@ -45,7 +45,7 @@ class Task:
         return os.path.relpath(self.recording.path, self.corpus)
 
     def run(self) -> list[Result]:
-        """Codes and scores; whatever fails becomes a result that says so."""
+        """Codes and scores; a failure becomes a result that reports it."""
         try:
             samples = _samples_of(self.recording.path)
             versions = self.coder.code(samples, self.cache_dir)
@@ -157,7 +157,7 @@ def _settled(result: Result) -> set[str]:
 
 
 def _done(results: Sequence[Result], coder: Coder) -> dict[tuple[str, str], set[str]]:
-    """Measures that each file has at every wanted loss; failed files have none and are tried again."""
+    """Measures that each file has at every requested loss; failed files have none and are tried again."""
     losses: dict[tuple[str, str], dict[float, set[str]]] = {}
     for result in results:
         if not result.error and Path(result.decoded).is_file():
@@ -182,7 +182,7 @@ def _run(tasks: Sequence[Task], workers: int) -> Iterator[list[Result]]:
         while suspects:
             yield from _run_in_pool(suspects, 1)
             if suspects:
-                yield [suspects.pop(0).failed("the process ended without a word: a library crashed on this file")]
+                yield [suspects.pop(0).failed("the process ended without a message: a library crashed on this file")]
 
 
 def _run_in_pool(waiting: list[Task], workers: int) -> Iterator[list[Result]]:

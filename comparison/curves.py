@@ -17,7 +17,7 @@ from measures.measures import Interval, mean_with_interval
 
 @dataclass(frozen=True)
 class Measure:
-    """How a measure is shown; those that compare waveforms suffer from a high-pass that nobody hears."""
+    """How a measure is shown; those that compare waveforms suffer from an inaudible high-pass."""
 
     title: str
     digits: int
@@ -70,7 +70,7 @@ class Point:
         return measure in self.intervals and math.isfinite(self.intervals[measure].mean)
 
     def comparable(self, measure: str) -> bool:
-        """Whether the measure may stand beside that of other codecs: others than the original's may not."""
+        """Whether the measure may be compared with other codecs': that of another waveform may not."""
         other = self.codec.high_pass or not self.codec.waveform
         return not (other and MEASURES[measure].waveform)
 
@@ -84,7 +84,7 @@ Curves = dict[str, list[Point]]
 
 
 def points_of(codecs: Sequence[Codec], results: Sequence[Result], loss: float = 0.0) -> list[Point]:
-    """Points of all codecs and layers at one loss; files that failed are left out."""
+    """Points of all codecs and layers at one loss; files that failed are skipped."""
     known = {codec.name: codec for codec in codecs}
     groups: defaultdict[tuple[str, int], list[Result]] = defaultdict(list)
     for result in results:
@@ -129,7 +129,7 @@ def difference_at_equal_rate(point: Point, curve: Sequence[Point], measure: str)
 
     Codecs of variable rate give each speaker another one. So the curve of each speaker, score over measured rate on the
     files that all have, is interpolated linearly at the rate that the point took for this speaker. Speakers whose rate
-    the curve does not reach are left out and counted; where they are most, there is no difference.
+    the curve does not reach are skipped and counted; where they are most, there is no difference.
     """
     if not all(each.comparable(measure) and each.has(measure) for each in (point, *curve)):
         return None

@@ -44,7 +44,7 @@ DEFAULT_COLUMNS = (
 
 
 class Column(NamedTuple):
-    """What one column of the page plays: the reference, or a codec at a layer."""
+    """One column of the page: the reference, or a codec at a layer."""
 
     label: str
     kind: str
@@ -138,7 +138,7 @@ def _matches(point: Point, patterns: Sequence[str]) -> bool:
 
 
 def choose_files(columns: Sequence[Column], count: int) -> list[str]:
-    """Names of files that every column has, one a speaker as long as there are speakers.
+    """Names of files that every column has, one per speaker as long as there are speakers.
 
     Raises:
         UserError: no file was coded by all.
@@ -280,7 +280,7 @@ def _with_own_names(svg: str, stem: str) -> str:
 
 
 def chart_of(points: Sequence[Point], measures: Sequence[str]) -> dict[str, Any]:
-    """What the page's figure and table show: every codec's scores over all files, and over each group of them.
+    """Data of the page's figure and table: every codec's scores over all files, and over each group of them.
 
     A group is a sex and a part of the corpus, `sex|part`, either of which may be empty for all.
     """

@@ -178,7 +178,7 @@ class Rating(NamedTuple):
 def read_ratings(paths: Sequence[Path]) -> list[Rating]:
     """The ratings of webMUSHRA's mushra.csv files.
 
-    A listener is what the columns before the trial's say; who took the test again under the same name counts anew.
+    A listener is what the columns before the trial's say; who took it again under the same name counts as another.
 
     Raises:
         UserError: a file cannot be read or is none of webMUSHRA's.
@@ -217,7 +217,7 @@ def _number(path: Path, row: dict[str, str]) -> float:
     except (TypeError, ValueError):
         score = math.nan
     if not 0 <= score <= 100:
-        raise UserError(f"{path}: expected ratings from 0 to 100, found '{row['rating_score']}'; mend the line")
+        raise UserError(f"{path}: expected ratings from 0 to 100, found '{row['rating_score']}'; fix the line")
     return score
 
 
@@ -256,14 +256,14 @@ def report_ratings(paths: Sequence[Path], output: Path) -> list[str]:
     excluded = unreliable_listeners(ratings)
     kept = [rating for rating in ratings if rating.listener not in excluded]
     if not kept:
-        raise UserError("expected a listener who hears the hidden reference, found none; all of them were left out")
+        raise UserError("expected a listener who hears the hidden reference, found none; all of them were excluded")
     intervals = rated(kept)
     rows = [[name, interval_text(interval, 1)] for name, interval in intervals.items()]
     table = tabulate(rows, ["sound", "rating"], "github", disable_numparse=True)
     listeners = len({rating.listener for rating in kept})
     lines = [f"{listeners} listeners, {len({rating.trial for rating in kept})} trials, 95 % intervals over listeners"]
     lines += [
-        f"left out: {listener} rated the hidden reference under {LEAST_FOR_REFERENCE} in {share:.0%} of the trials"
+        f"excluded: {listener} rated the hidden reference under {LEAST_FOR_REFERENCE} in {share:.0%} of the trials"
         for listener, share in excluded.items()
     ]
     plots.draw_ratings(intervals, output / "plots")

@@ -22,7 +22,7 @@ OURS = ("#d1495b", "#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9")
 PEERS = ("#7d8590", "#a06cae", "#5fa777", "#c08a3e", "#6c9bd1", "#b5838d", "#8f8f4f")
 PEER_MARKERS = "sD^vPX<"
 RATE_TICKS = (6, 8, 10, 12, 16, 20, 24, 32, 48, 64, 128, 256)  # kbps
-INK = "#010203"  # stands for the colour of text, see `as_inline`
+INK = "#010203"  # placeholder of the colour of text, see `as_inline`
 PNG_DPI = 110
 STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
@@ -69,7 +69,7 @@ def draw_rate_distortion(curves: Curves, measure: str, folder: Path) -> Path:
     """Quality over measured kbps with 95 % intervals over speakers.
 
     Returns:
-        The PNG; the SVG lies beside it.
+        The PNG; the SVG is next to it.
     """
     figure, axes = matplotlib_figure(8.2, 4.6)
     colours = colours_of(curves)

@@ -1,4 +1,4 @@
-"""Results on disk: one JSON line a decoded file, a description beside them, and a CSV file of all."""
+"""Results on disk: one JSON line per decoded file, a description, and a CSV file of all."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Recording(NamedTuple):
 
 @dataclass(frozen=True)
 class Codec:
-    """What coded the files of a results file.
+    """The codec of a results file.
 
     Attributes:
         name: of the peer, or the hash of the model.
@@ -106,12 +106,12 @@ class Result:
 
     @property
     def kbps(self) -> float:
-        """1000 bits a second."""
+        """1000 bits per second."""
         return self.bits / self.seconds / 1000 if self.seconds else math.nan
 
     @property
     def misaligned(self) -> bool:
-        """Whether PESQ says something else of this file when silence is put around it: its alignment misfired."""
+        """Whether PESQ changes with silence around this file: its alignment misfired."""
         plain, padded = (self.measures.get(name, math.nan) for name in PESQ_PAIR)
         return abs(plain - padded) > PESQ_TOLERANCE
 
@@ -164,11 +164,11 @@ class Store:
         return self.folder / f"{codec}.claim"
 
     def describe(self, codec: Codec) -> None:
-        """Writes what coded."""
+        """Writes the codec's description."""
         atomic_write(self.folder / f"{codec.name}.json", json.dumps(asdict(codec), indent=2) + "\n")
 
     def append(self, results: Sequence[Result]) -> None:
-        """Adds results of one codec, all in one write; a line that a crash has torn stays a line of its own."""
+        """Adds results of one codec, all in one write; a line torn by a crash remains a separate line."""
         path = self.folder / f"{results[0].codec}.jsonl"
         path.parent.mkdir(parents=True, exist_ok=True)
         text = "".join(result.line() for result in results)
@@ -181,7 +181,7 @@ class Store:
             os.close(descriptor)
 
     def of_codec(self, name: str) -> list[Result]:
-        """The newest result of every file and layer; of faults only those that still stand."""
+        """The newest result of every file and layer; of faults only those that persist."""
         path = self.folder / f"{name}.jsonl"
         lines = path.read_text(errors="replace").splitlines() if path.is_file() else []
         parsed = [_parsed(line) for line in lines]

@@ -32,7 +32,7 @@ class Row:
         flagged: files of which PESQ says something else with silence around them.
         waveform: waveform measures can be compared.
         scores: mean over speakers of each measure with its 95 % interval.
-        by_sex: the same for women (F) and men (M), where the corpus tells them apart.
+        by_sex: the same for women (F) and men (M), where the corpus distinguishes them.
         worst: of each measure, its worst file.
     """
 
@@ -51,7 +51,7 @@ class Row:
     worst: Mapping[str, float]
 
     def comparable(self, measure: str) -> bool:
-        """Whether the measure may stand beside that of other codecs."""
+        """Whether the measure may be compared with other codecs'."""
         return self.waveform or not MEASURES[measure].waveform
 
     def entry(self) -> dict[str, Any]:

@@ -37,7 +37,7 @@ Bands = NDArray[np.float64]
 
 
 class Spectrum(NamedTuple):
-    """Of one file, in dB [bands], nan where a band or part is empty.
+    """Of one file, in dB [bands], NaN where a band or part is empty.
 
     noise: power of the difference of decoded and original over that of the original.
     level: power of the decoded over that of the original.
@@ -161,7 +161,7 @@ def _draw(point: Point, other: Point | None, folder: Path) -> Path:
 
 
 def _by_sex(results: Sequence[Result]) -> dict[str, list[Result]]:
-    """Results of women and of men; of all under an empty name where the corpus does not tell."""
+    """Results of women and of men; of all under an empty name where the corpus does not give it."""
     found = {sex: [result for result in results if result.sex == sex] for sex in SEXES}
     if any(found.values()):
         return {sex: group for sex, group in found.items() if group}

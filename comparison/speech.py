@@ -37,7 +37,7 @@ def speech_to_test(data_dir: Path, files_per_speaker: int = 0) -> list[SpeechFil
 
 
 def recordings_of(files: Sequence[SpeechFile], data_dir: Path) -> list[Recording]:
-    """Recordings with the sex of their speakers, where a manifest's column `sex` or a TIMIT speaker's name says it."""
+    """Recordings with the sex of their speakers, where a manifest's column `sex` or a TIMIT speaker's name gives it."""
     listed = _listed_sexes(data_dir / MANIFEST)
     return [Recording(file.path, file.speaker, listed.get(file.path) or _timit_sex(file.speaker)) for file in files]
 
@@ -63,14 +63,14 @@ def _spread(files: Sequence[SpeechFile], count: int) -> Sequence[SpeechFile]:
 
 
 def refuse_overlap(model: ModelCoder, files: Sequence[SpeechFile], corpus: Path, *, allowed: bool) -> None:
-    """Refuses to test a model on speech that shaped it, or says so where that is allowed.
+    """Refuses to test a model on its training speech, or reports it where that is allowed.
 
     Raises:
         UserError: it was trained on some of the files or on their speakers, or its training files are not known.
     """
     reason = _overlap(model, files, corpus)
     if reason and not allowed:
-        raise UserError(f"{reason}; give other speech, or --allow_overlap to test all the same")
+        raise UserError(f"{reason}; give other speech, or --allow_overlap to test nevertheless")
     if reason:
         log.info("scores of %s are not those of unheard speech: %s", model.codec.label, reason)
 

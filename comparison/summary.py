@@ -1,4 +1,4 @@
-"""All that a folder of results says, as numbers that can be kept with the code and made into documents."""
+"""Summary of a folder of results, as numbers that are kept with the code and made into documents."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Summary:
     versions: dict[str, str]
 
     def text(self) -> str:
-        """As JSON, an entry a line."""
+        """As JSON, one entry per line."""
         lists: dict[str, list[Any]] = {
             "rows": [row.entry() for row in self.rows],
             "differences": [each.entry() for each in self.differences],
@@ -69,7 +69,7 @@ class Summary:
 
 
 def summary_of(store: Store) -> Summary:
-    """What the results of a folder say.
+    """The summary of a folder of results.
 
     Raises:
         UserError: there are none.

@@ -16,7 +16,7 @@ NOTES = (
     "Rates are measured: all bytes of our written file; of the other codecs the bits of their packets, without "
     "container. Intervals are 95 % over speakers. In brackets: the codec high-passes its input or generates another "
     "waveform, so that waveform measures cannot be compared. Padded: with half a second of silence around both "
-    "signals; flagged: files whose PESQ changes by more than 0.3 by that. Delay: frame and look-ahead by the codec's "
+    "signals; flagged: files whose PESQ changes by more than 0.3 with it. Delay: frame and look-ahead by the codec's "
     "specification."
 )
 NOTHING = "–"

@@ -1,4 +1,4 @@
-"""The face of the package: models by name, signals to bytes and back."""
+"""Public API: models by name, signals to bytes and back."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from nsc.trained.folder import Description
 
 
 def models() -> list[Description]:
-    """The models that go by a name: those that ship, and those in the folder that NSC_MODELS names.
+    """The models that can be found by name: those that ship, and those in the folder that NSC_MODELS names.
 
     >>> [model.name for model in nsc.models()]
     ['cq', 'cq-9k', 'cq-16k', 'cq-24k']
@@ -80,7 +80,7 @@ def decode(data: bytes, model: Model | str | None = None, layers: int | None = N
         layers: of the model to use; None for all that the file has.
 
     Returns:
-        Samples float32 [n] at 16 kHz, and what had to be made up in them.
+        Samples float32 [n] at 16 kHz, and what had to be concealed.
 
     Raises:
         BitstreamError: the header cannot be read, the model is another or not available, or hardly anything is left.

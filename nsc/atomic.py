@@ -56,7 +56,7 @@ def atomic_write(path: str | Path, data: bytes | str) -> None:
 
 @contextmanager
 def naming(path: str | Path) -> Iterator[None]:
-    """What the system refuses inside is told with this path: a full disk names none, a renaming the unfinished file."""
+    """Errors of the system are reported with this path: a full disk names none, a renaming the unfinished file."""
     try:
         yield
     except BrokenPipeError:

@@ -1,7 +1,7 @@
 """Speech to .nsc files and back.
 
 nsc speech.wav                       writes speech.nsc
-nsc speech.nsc decoded.wav           decodes it; the suffix .nsc tells which way
+nsc speech.nsc decoded.wav           decodes it; the suffix .nsc chooses the direction
 nsc info speech.nsc                  what a file holds; needs no model
 nsc COMMAND --help                   flags of encode, decode, info, truncate, models
 """
@@ -74,7 +74,7 @@ def _parsers() -> tuple[Parser, dict[str, Parser]]:
         "decode": (_decode, "an .nsc file to speech"),
         "info": (_info, "what an .nsc file holds"),
         "truncate": (_truncate, "cut an .nsc file to fewer layers"),
-        "models": (_models, "list the models that go by a name"),
+        "models": (_models, "list the models that can be found by name"),
     }
     commands = {}
     for name, (run, text) in helps.items():
@@ -125,7 +125,7 @@ def _direction(words: list[str]) -> str:
         elif word == STANDARD or not word.startswith("-"):
             files.append(word)
     if not 1 <= len(files) <= 2:
-        raise UserError(f"expected an input and an output, found {len(files)} names; --help shows how it is used")
+        raise UserError(f"expected an input and an output, found {len(files)} names; --help shows the usage")
     are_nsc = [Path(name).suffix.lower() == bitstream.SUFFIX for name in files]
     if all(are_nsc) and len(files) == 2:
         raise UserError("expected speech on one side, found .nsc on both; nsc truncate cuts layers")

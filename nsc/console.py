@@ -1,4 +1,4 @@
-"""The terminal: the program's own lines, exit statuses, and a parser whose complaints are one line."""
+"""The terminal: the program's own lines, exit statuses, and a parser whose errors are one line."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def exit_status(program: str, work: Callable[[], int | None], interrupted: str =
         interrupted: a line to print after Ctrl-C.
 
     Returns:
-        What `work` returns, 0 for nothing; 2 after a line; 130 after Ctrl-C, 141 where nobody reads any more.
+        What `work` returns, 0 for nothing; 2 after a line; 130 after Ctrl-C, 141 where the reader has closed the pipe.
     """
     _fill_closed_streams()
     try:
@@ -78,7 +78,7 @@ def exit_status(program: str, work: Callable[[], int | None], interrupted: str =
 
 
 def _reason(error: Exception) -> str | None:
-    """What is told of an error that is nobody's mistake in the code; None of others."""
+    """Message of an error that is not a bug; None for others."""
     if isinstance(error, UserError):
         return str(error)
     if isinstance(error, MemoryError):
@@ -86,7 +86,7 @@ def _reason(error: Exception) -> str | None:
     if isinstance(error, OSError):
         where = error.filename2 or error.filename
         named = f"{os.fsdecode(where)}: " if isinstance(where, str | bytes) else ""
-        return f"{named}{error.strerror or error}; {ADVICE.get(error.errno or 0, 'mend it and try again')}"
+        return f"{named}{error.strerror or error}; {ADVICE.get(error.errno or 0, 'fix it and try again')}"
     if type(error).__module__.startswith("tensorflow") and type(error).__name__ in SYSTEM_ERRORS:
         words = str(error).splitlines() or [type(error).__name__]
         return f"{words[0]}; make room in memory or on the disk, and the same command continues"
@@ -99,7 +99,7 @@ def _left(status: int, line: str) -> int:
     if line and sys.stderr:
         with suppress(OSError):
             print("".join(_shown(letter) for letter in line), file=sys.stderr)
-    # what is left in buffers has nowhere to go, and must not be told again when the interpreter ends
+    # what is left in buffers has nowhere to go, and must not be reported again when the interpreter ends
     with suppress(OSError, ValueError, AttributeError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         for stream in (sys.stdout, sys.stderr):
@@ -173,4 +173,4 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Raises UserError."""
-        raise UserError(f"{message}; --help shows how it is used")
+        raise UserError(f"{message}; --help shows the usage")

@@ -1,5 +1,5 @@
-"""Mistakes that a user can mend, told in one line."""
+"""Errors that a user can fix, reported in one line."""
 
 
 class UserError(Exception):
-    """What was expected, what was found and what to do, in one line; the command line exits with status 2."""
+    """One line on what was expected, what was found and what to do; the command line exits with status 2."""

@@ -23,7 +23,7 @@ from nsc.errors import UserError
 LOWEST_RATE, HIGHEST_RATE = 4_000, 384_000  # Hz
 BLOCK_SECONDS = 20
 LARGEST_SAMPLE = 1e6  # full scale is 1: beyond, sums of channels would overflow
-HEADER_READ = 1024  # bytes in which a header tells what it is
+HEADER_READ = 1024  # bytes in which a header identifies itself
 MOST_AT_ONCE = 1 << 24  # samples of all channels together in a block
 MOST_CHUNKS = 1000  # of a WAV file before its samples
 STREAMED_SIZE = 0x7FFF0000  # a WAV header that says this size or more was written before the end was known

@@ -1,6 +1,6 @@
 """The claim of collaborative quantization, tested: no LPC, LPC with a fixed codebook, LPC with a learned one.
 
-python -m scripts.ablation --data_dir ../shared/speech --output ablation -- --epoch_tanh 3 --steps_per_epoch 700
+python -m scripts.ablation --data_dir SPEECH --output ablation -- --epoch_tanh 3 --steps_per_epoch 700
 
 Trains one codec a method, rate and seed, equal in all else, scores each through written files of test speakers, and
 prints a table. What follows `--` goes to main.py. A model whose files are more than 2 % off the target rate is trained

@@ -1,7 +1,7 @@
 """Benchmark of training, coding and evaluation against this machine's matrix rate, on CPU or GPU.
 
 python -m scripts.benchmark --quick
-python -m scripts.benchmark --data_dir ../shared/speech --json benchmark.json
+python -m scripts.benchmark --data_dir SPEECH --json benchmark.json
 
 What is compared takes turns within one run and the best turn of each counts: other load on the machine can only slow
 a turn down, and ratios within one run wander less than times. On a busy machine time on the clock says little: how far

@@ -1,6 +1,6 @@
-"""Measures what better models of the symbols save: bits per frame of a saved model on test speech.
+"""Savings of better probability models of the symbols: bits per frame of a saved model on test speech.
 
-python -m scripts.measure_entropy_models check/RUN/stages/first --data_dir ../shared/speech
+python -m scripts.measure_entropy_models check/RUN/stages/first --data_dir SPEECH
 
 static        one table per channel
 position      one table per channel and position
@@ -98,7 +98,7 @@ def coded_bits(coder: SymbolCoder, test: dict[str, Symbols]) -> tuple[NDArray[np
 
 
 def measure(model: SavedModel, train: dict[str, Symbols], test: dict[str, Symbols]) -> tuple[list[list[object]], str]:
-    """Rows of the table, a part each and their sum, in bits per frame; and a line on speed."""
+    """Rows of the table, one per part and their sum, in bits per frame; and a line on speed."""
     parts = model.cascade.parts()
     models = fit_models(model.cascade, len(model.cascade.codecs), train)
     context = code_lengths(models, test)

@@ -1,7 +1,7 @@
-"""Measures what reading training speech costs: processor time, memory, and the time to go on in the middle.
+"""Cost of reading training speech: processor time, memory, and the time to resume in mid-epoch.
 
-python -m scripts.measure_input --data_dir ../shared/speech
-python -m scripts.measure_input --data_dir ../shared/speech --hours 60000
+python -m scripts.measure_input --data_dir SPEECH
+python -m scripts.measure_input --data_dir SPEECH --hours 60000
 
 Rates are frames per second of processor time, all threads together, so that other load on the machine counts little.
 With `--hours` the manifest lists the packed shards over and over, until there is so much speech in name: what such a
@@ -59,7 +59,7 @@ def anonymous_megabytes() -> float:
 
 
 def rate(corpus: Corpus, batch_size: int, first_step: int, steps: int, **changes: Any) -> float:
-    """Frames per second of processor time of so many batches of an epoch, after those that open the files."""
+    """Frames per second of processor time over some batches of an epoch, after those that open the files."""
     options: dict[str, Any] = {"seed": 0, "epoch": 0, "pre_emphasis": True, "high_pass": False} | changes
     end = first_step + steps + 2 * PREFETCHED_BATCHES
     found = iter(training_batches(corpus, batch_size=batch_size, first_step=first_step, num_steps=end, **options))
@@ -84,7 +84,7 @@ def cost(data_dir: Path, cache: Path, batch_size: int, steps: int) -> Cost:
 
 
 def pretend(packed: Path, hours: float, folder: Path) -> Path:
-    """A packed corpus of so many hours, whose manifest lists the same shards over and over."""
+    """A packed corpus of nominally that many hours, whose manifest lists the same shards repeatedly."""
     manifest = json.loads((packed / SHARDS).read_text())
     times = int(np.ceil(hours / manifest["hours"]))
     shards = [shard | {"name": str((packed / shard["name"]).resolve())} for shard in manifest["shards"]]
@@ -120,7 +120,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data_dir", type=Path, required=True, help="speech, as main.py takes it")
     parser.add_argument("--shard_hours", type=float, default=Packing.shard_hours, help="hours a shard (default 2)")
-    parser.add_argument("--hours", type=float, default=0.0, help="measure also so many hours in name (default none)")
+    parser.add_argument("--hours", type=float, default=0.0, help="measure also that many nominal hours (default none)")
     parser.add_argument("--batch_size", type=int, default=128, help="frames per batch (default 128)")
     parser.add_argument("--steps", type=int, default=1000, help="batches a measurement (default 1000)")
     options = parser.parse_args(arguments)

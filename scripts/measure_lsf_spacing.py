@@ -1,6 +1,6 @@
-"""Measures what a minimum LSF spacing costs in prediction gain and what it buys in stability.
+"""Cost of a minimum LSF spacing in prediction gain, and its benefit in stability.
 
-python -m scripts.measure_lsf_spacing ../shared/speech --files 300
+python -m scripts.measure_lsf_spacing SPEECH --files 300
 """
 
 import argparse

@@ -1,7 +1,7 @@
-"""Makes a model that ships out of a finished run: nsc/pretrained/NAME, without checkpoints and absolute paths.
+"""Turns a finished run into a model that ships: nsc/pretrained/NAME, without checkpoints and absolute paths.
 
 python -m scripts.release_model RUN_ID --name cq-16k
-python -m scripts.score_pretrained cq-16k --data_dir ../shared/speech --write    then writes its card
+python -m scripts.score_pretrained cq-16k --data_dir SPEECH --write    then writes its card
 """
 
 from __future__ import annotations

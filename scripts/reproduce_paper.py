@@ -67,7 +67,7 @@ class Experiment(NamedTuple):
         return f"_paper_{self.method}_stride{self.stride}_{self.kbps:g}k"
 
     def flags(self) -> list[str]:
-        """What makes it this model and no other."""
+        """The flags that define the model."""
         network = ["--num_resnets", str(self.modules), "--the_strides", str(self.stride)]
         return [*METHODS[self.method][1], *network, "--target_kbps", f"{self.kbps:g}"]
 
@@ -81,7 +81,7 @@ class Row(NamedTuple):
 
 
 def experiments(methods: Sequence[str], strides: Sequence[int], kbps: Sequence[float]) -> list[Experiment]:
-    """All models, low rates first, since they show earliest what methods are worth."""
+    """All models, low rates first, since they show differences between methods earliest."""
     return [Experiment(method, stride, rate) for rate in kbps for stride in strides for method in methods]
 
 
@@ -103,7 +103,7 @@ class Reproduction:
         return [*names, *experiment.flags(), *self._flags]
 
     def rows(self, experiment: Experiment) -> list[Row]:
-        """Trains and scores a model; less than all of it while another process is at it."""
+        """Trains and scores a model; less than all of it while another process trains it."""
         rows = []
         base = self._trained(experiment.suffix, self.greedy_flags(experiment))
         rows += self._scored(experiment, GREEDY, base)
@@ -141,7 +141,7 @@ class Reproduction:
         return [row for row in self.found(experiment) if row.stage == stage]
 
     def _main(self, claim: str, flags: Sequence[str]) -> bool:
-        """Runs main.py; false where another process is at it."""
+        """Runs main.py; false where another process trains the same run."""
         places = [
             f"--{name}_dir={self._output / folder}"
             for name, folder in (("check", "check"), ("doc", "doc"), ("output", "scores"))
@@ -184,7 +184,7 @@ def estimated_hours(config: Config, frames: int, speed: float) -> float:
 
 
 def measured_speed(seconds: float = 0.5) -> float:
-    """Multiply-adds a second of a large float32 matrix product on this machine."""
+    """Multiply-adds per second of a large float32 matrix product on this machine."""
     import tensorflow as tf
 
     side = 1024
@@ -246,7 +246,7 @@ def document(rows: Sequence[Row]) -> str:
 
 
 def draw(rows: Sequence[Row], path: Path) -> None:
-    """PESQ-WB and SNR over kbps, a line a method and stride, the best stage of each model; published PESQ in grey."""
+    """PESQ-WB and SNR over kbps, one line per method and stride, best stage of each model; published PESQ in grey."""
     from comparison.plots import matplotlib_figure
 
     figure, (pesq, snr) = matplotlib_figure(11, 4.6, ncols=2)

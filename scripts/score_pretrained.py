@@ -1,7 +1,7 @@
-"""Measures the models that ship through written files, and compares the scores with those of their cards.
+"""Scores of the models that ship, through written files, compared with those of their cards.
 
-python -m scripts.score_pretrained --data_dir ../shared/speech            all of them
-python -m scripts.score_pretrained cq-16k --data_dir ../shared/speech --write
+python -m scripts.score_pretrained --data_dir SPEECH            all of them
+python -m scripts.score_pretrained cq-16k --data_dir SPEECH --write
 
 All test speakers first; then, on fewer of their files, what a codec must survive: other levels, other bandwidth, noise;
 and speech of another corpus, if it is there. Opus at 6 kbps is the least that is expected.
@@ -56,7 +56,7 @@ LEFT_OUT = ("data_dir", "base_model_id", "from_where_step", "suffix", "save_uniq
 
 
 def narrow_band(signal: Signal, _: int) -> Signal:
-    """What a telephone leaves of it: 0 to 4 kHz."""
+    """Narrow-band speech, 0 to 4 kHz."""
     from scipy.signal import resample_poly
 
     return resample(resample_poly(signal, 1, 2).astype(np.float32), SAMPLE_RATE // 2)[: len(signal)]
@@ -128,7 +128,7 @@ def least_scores(files: Sequence[SpeechFile]) -> dict[str, Any]:
 
 
 def differences(found: Scores, recorded: Scores) -> list[str]:
-    """What is not as the card says, a line each."""
+    """Differences from the card, one line each."""
     lines = []
     for condition, scores in found.items():
         for name, tolerance in SAME.items():
@@ -162,7 +162,7 @@ def _with_interval(row: dict[str, Any], name: str, digits: int) -> str:
 
 
 def card(run: Run, model: SavedModel, scores: Scores) -> str:
-    """A model card, from what the run's records say."""
+    """A model card from the run's records."""
     config, environment = run.read_record(CONFIG), run.read_record(ENVIRONMENT)
     rows = run.read_record(SPLITS)
     heard = [row for row in rows if row["split"] == "train"]
@@ -193,7 +193,7 @@ Scores through written .nsc files, all bytes counted, means over speakers with 9
 
 {score_table(scores)}
 
-`python -m scripts.score_pretrained {run.id} --data_dir ../shared/speech` measures them again. The conditions after the
+`python -m scripts.score_pretrained {run.id} --data_dir SPEECH` measures them again. The conditions after the
 first row take fewer files of the same speakers; reference of every measure is what the codec was given.
 
 Limits: {limits} The model was trained on clean English speech and with a loss that follows
@@ -214,7 +214,7 @@ def _command(config: dict[str, Any]) -> str:
 
 
 def main() -> int:
-    """Scores models; returns 1 where a card says otherwise."""
+    """Scores models; returns 1 where a card differs."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("ids", nargs="*", help="models that ship (default: all)")
     parser.add_argument("--data_dir", type=Path, required=True, help="the corpus whose test speakers score")

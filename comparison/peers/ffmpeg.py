@@ -87,7 +87,7 @@ class FfmpegPeer(Peer):
         packed = run(self, self.encode_command, np.append(samples, np.zeros(self.delay, np.int16)).tobytes())
         decoded = np.frombuffer(run(self, self.decode_command, packed), np.float32)
         if not len(decoded):
-            raise PeerError(f"{self.name}: expected decoded speech, found none; leave the file out")
+            raise PeerError(f"{self.name}: expected decoded speech, found none; skip the file")
         return Packed(resample(decoded, self.decoded_rate), self.count_bits(packed))
 
 
@@ -116,7 +116,7 @@ def whole_bits(data: bytes) -> int:
 
 
 def ogg_packet_bits(data: bytes) -> int:
-    """Bits of the audio packets of an Ogg stream: what its segment tables list, but for the two header packets."""
+    """Bits of the audio packets of an Ogg stream: those in its segment tables, except the two header packets."""
     lacing: list[int] = []
     start = 0
     while data[start : start + 4] == b"OggS":

@@ -27,7 +27,7 @@ class Lc3Peer(Peer):
     """LC3 at a constant rate, in frames of 10 ms.
 
     Attributes:
-        kbps: 1000 bits a second.
+        kbps: 1000 bits per second.
     """
 
     kbps: int = 16
@@ -56,7 +56,7 @@ class Lc3Peer(Peer):
         try:
             decoded, rate = soundfile.read(io.BytesIO(run(self, ("dlc3",), packed)), dtype="float32")
         except soundfile.SoundFileError:
-            raise PeerError(f"{self.name}: expected decoded speech, found none; leave the file out") from None
+            raise PeerError(f"{self.name}: expected decoded speech, found none; skip the file") from None
         if rate != SAMPLE_RATE:
             raise PeerError(f"{self.name}: expected {SAMPLE_RATE} Hz, found {rate}; install another liblc3")
         return Packed(decoded, packet_bits(packed))
@@ -69,7 +69,7 @@ def _wav(samples: Samples) -> bytes:
 
 
 def packet_bits(data: bytes) -> int:
-    """Bits of the frames of an LC3 file: what the 16-bit lengths that precede them say.
+    """Bits of the frames of an LC3 file: given by the 16-bit lengths that precede them.
 
     Raises:
         PeerError: it is no such file.

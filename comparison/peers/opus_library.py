@@ -28,7 +28,7 @@ class LibraryOpus(Peer):
     Attributes:
         application: of the encoder, voip or audio.
         mode: cbr or vbr.
-        kbps: 1000 bits a second.
+        kbps: 1000 bits per second.
     """
 
     application: str = "audio"
@@ -65,7 +65,7 @@ class LibraryOpus(Peer):
             packets = [*self._encoded(encoder, samples)]
             decoded = _decoded(bytes(encoder.extradata), packets)
         except av.FFmpegError as error:
-            raise PeerError(f"{self.name}: PyAV failed ({error}); leave the file out") from None
+            raise PeerError(f"{self.name}: PyAV failed ({error}); skip the file") from None
         return Packed(resample(decoded, OPUS_DECODED_RATE), 8 * sum(map(len, packets)))
 
     def _encoder(self) -> Any:

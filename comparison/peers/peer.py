@@ -1,4 +1,4 @@
-"""A codec to compare with: what it is, how it is run, and what it makes of a signal."""
+"""Peers: description of another codec, how to run it, and its decoded signal."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class PeerError(UserError):
 
 
 class Packed(NamedTuple):
-    """What came out of a codec.
+    """Output of a codec.
 
     decoded: float32 [n] at 16 kHz, late by about the peer's `delay` samples.
     bits: of all packets, without the container.
@@ -41,7 +41,7 @@ class Peer(ABC):
     Attributes:
         name: family, mode and rate, such as opus-voip-cbr-16.
         family: what a curve joins, for people.
-        delay: samples by which decoded speech is late; so much silence is coded behind it, that all of it comes out.
+        delay: samples by which decoded speech is late; as much silence is coded after it, so that all of it comes out.
         margin: samples about `delay` within which the alignment is looked for.
         delay_ms: algorithmic delay of the codec in a conversation, frame and look-ahead, by its specification.
         high_pass: the encoder removes low frequencies, so that waveform measures cannot be compared.
@@ -108,7 +108,7 @@ def run(peer: Peer, command: Sequence[str], data: bytes) -> bytes:
     try:
         finished = subprocess.run(command, input=data, capture_output=True, timeout=SECONDS_TO_WAIT)
     except subprocess.TimeoutExpired:
-        raise PeerError(f"{peer.name}: {program} did not end within {SECONDS_TO_WAIT} s; leave the file out") from None
+        raise PeerError(f"{peer.name}: {program} did not end within {SECONDS_TO_WAIT} s; skip the file") from None
     if finished.returncode:
         lines = finished.stderr.decode(errors="replace").strip().splitlines() or ["no reason given"]
         raise PeerError(f"{peer.name}: {program} failed with status {finished.returncode} ({lines[-1]})")

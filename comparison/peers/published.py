@@ -1,4 +1,4 @@
-"""Numbers that the papers published, to stand beside what is measured here."""
+"""Numbers published in the papers, shown alongside ours."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ class CascadeModel:
         if steps != Steps():
             raise UserError(f"expected a model for any rate, found {self.digest}, which has one; choose another model")
         if not 1 <= spans <= MOST_SPANS:
-            raise UserError(f"expected 1 to {MOST_SPANS} times 16 frames a group, found {spans}; choose among them")
+            raise UserError(f"expected 1 to {MOST_SPANS} times 16 frames per group, found {spans}; choose among them")
         if self.needs_whole_signal and whole is None:
             raise UserError(
                 "this model takes its gain from the whole utterance; encode a file, or train with gain group"

@@ -19,7 +19,7 @@ LONGEST_FRAMES = 48  # later ones are silent: by then the fade is below one 16-b
 
 
 class CascadeSynthesis:
-    """Decodes groups; what a lost one leaves is filled by carrying on the last frame that arrived."""
+    """Decodes groups; lost ones are concealed by repeating the last frame that arrived."""
 
     lead = OVERLAP  # the first frame begins before the signal
 
@@ -83,7 +83,7 @@ class Concealment:
         self._lost = 0
 
     def frames(self, count: int) -> NDArray[np.float32]:
-        """The next `count` windowed frames [count, 512] of a gap, at unit level; silence where nothing went before."""
+        """The next `count` windowed frames [count, 512] of a gap, at unit level; silence where no frame has arrived."""
         kept = min(count, max(0, LONGEST_FRAMES - self._lost))
         lost = np.arange(self._lost + 1, self._lost + kept + 1, dtype=np.float32)
         self._lost += count

@@ -48,7 +48,7 @@ class CascadeAnalysis:
         self._filtered = np.concatenate([self._filtered, self._filter(samples)])
 
     def end(self) -> None:
-        """Lets the last frames see zeros after the signal, not what the filters make of zeros."""
+        """Lets the last frames see zeros after the signal, not the filters' response to zeros."""
         self._filtered = np.pad(self._filtered, (0, 2 * self.header.group_samples))
 
     def next_group(self, frames: int) -> Content:

@@ -15,7 +15,7 @@ NO_SAMPLES = np.zeros(0, np.float32)
 
 @dataclass
 class Damage:
-    """What a decoder had to make up; false if nothing.
+    """What a decoder had to conceal; false if nothing.
 
     lost: number of each group that was concealed, from 0.
     damaged_bytes: bytes that belong to no group.
@@ -49,7 +49,7 @@ class Decoder:
 
     @property
     def header(self) -> Header | None:
-        """What the stream says of itself, once that has arrived."""
+        """The stream's header, once it has arrived."""
         return self._stream.header if self._stream else None
 
     def write(self, data: bytes) -> Signal:
@@ -70,7 +70,7 @@ class Decoder:
         return np.concatenate([NO_SAMPLES, *self.last_pieces()])
 
     def pieces(self, data: bytes) -> Iterator[Signal]:
-        """As `write`, a group at a time, however much a few bytes stand for; to be used up before the next bytes."""
+        """As `write`, a group at a time, however much a few bytes decode to; to be used up before the next bytes."""
         if self._stream is None:
             self._start += data
             if len(self._start) < HEADER_BYTES:
@@ -137,7 +137,7 @@ class _Stream:
             self._num_samples = group.num_samples
         frames = self._frames_in_next()
         signal = self._synthesis.next_group(group, frames) if frames else None
-        if signal is None:  # a checksum was right by chance
+        if signal is None:  # a checksum that happened to match
             return self._conceal()
         self._groups_done += 1
         self._frames_done += frames

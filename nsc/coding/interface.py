@@ -1,4 +1,4 @@
-"""What encoder and decoder see of a model: its analysis and its synthesis, group by group.
+"""The interface of a model to encoder and decoder: analysis and synthesis, group by group.
 
 A model of another kind, with another framing, other side information or a memory across groups, implements these three
 protocols and a header (`nsc.format.Header`); encoder, decoder, files, streams and the command then serve it unchanged.
@@ -56,11 +56,11 @@ class Analysis(Protocol):
         ...
 
     def end(self) -> None:
-        """Takes notice that no more samples come: what is missing counts as silence."""
+        """Ends the signal: missing samples count as silence."""
         ...
 
     def next_group(self, frames: int) -> Content:
-        """Codes the next group, of so many frames: `header.group_frames`, or fewer in the last one."""
+        """Codes the next group of `frames` frames: `header.group_frames`, or fewer in the last one."""
         ...
 
 
@@ -73,11 +73,11 @@ class Synthesis(Protocol):
         ...
 
     def next_group(self, group: Group, frames: int) -> Signal | None:
-        """The samples that a group of so many frames completes; None, and nothing changed, if its bytes are corrupt."""
+        """The samples that a group of `frames` frames completes; None, with no change, if its bytes are corrupt."""
         ...
 
     def conceal(self, frames: int) -> Signal:
-        """The samples in place of so many frames that were lost."""
+        """The samples that conceal `frames` lost frames."""
         ...
 
 

@@ -27,7 +27,7 @@ class Part(NamedTuple):
 
 @dataclass(frozen=True)
 class CascadeSettings:
-    """What encoder and decoder have to know of a cascade.
+    """The settings of a cascade that encoder and decoder need.
 
     parts: of the rate, LPC first if there is any, then one per codec.
     gain: "group" or "utterance", see `gains.group_levels`.

@@ -18,13 +18,13 @@ from nsc.spectral.rate import offset_for_quality, offset_for_rate
 
 SAMPLE_BLOCK = 60 * SAMPLE_RATE  # samples given to the encoder at once: an hour of speech is not copied whole
 BYTE_BLOCK = 1 << 14
-MOST_GROUP_FRAMING = 12  # bytes of a group beside its parts
+MOST_GROUP_FRAMING = 12  # bytes of a group besides its parts
 
 
 class Rate(NamedTuple):
-    """What a model for any rate is asked for; None throughout is its own rate.
+    """Rate requested of a model for any rate; None throughout is the model's own.
 
-    kbps: 1000 bits a second of the whole file.
+    kbps: 1000 bits per second of the whole file.
     quality: from 0 (coarsest steps) to 10, in place of kbps.
     bounded: no group takes more than kbps.
     """
@@ -38,7 +38,7 @@ OWN_RATE = Rate()
 
 
 class Decoded(NamedTuple):
-    """A decoded signal, float32 [n] at 16 kHz, and what had to be made up in it."""
+    """A decoded signal, float32 [n] at 16 kHz, and what had to be concealed."""
 
     signal: Signal
     damage: Damage
@@ -83,7 +83,7 @@ def encoded_blocks(
 
 
 def _steps_at(rate: Rate, speech: Signal, model: Model, layers: int | None, spans: int | None) -> Steps:
-    """The steps at which speech takes a rate, or that a quality stands for."""
+    """The steps at which speech takes a rate, or those of a quality."""
     group = _group_seconds(model, layers, spans)  # of a model of one rate there is none
 
     def kbps_at(offset: int) -> float:

@@ -1,4 +1,4 @@
-"""Checks of probability tables: whatever passes can be coded with, without an error and in bounded time."""
+"""Checks of probability tables: tables that pass can be used without an error and in bounded time."""
 
 from __future__ import annotations
 

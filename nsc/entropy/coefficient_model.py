@@ -1,4 +1,4 @@
-"""Which probability table each coefficient of a lapped spectrum has: a small network in whole numbers.
+"""Choice of each coefficient's probability table: a small network in whole numbers.
 
 What was coded already around a coefficient, and the envelope, enter as logarithms; a hidden layer of tanh units and a
 direct path say which of a row of tables, from still to lively, holds (as `spectral.rate` learned it). All products
@@ -51,7 +51,7 @@ _EVERYWHERE = Round(0, 1, ())
 
 
 class KnownSpectra(NamedTuple):
-    """What is known of spectra before their coefficients are coded; whole numbers, LOG_ONE stands for 1.
+    """Side information of spectra, known before their coefficients are coded; whole numbers, LOG_ONE stands for 1.
 
     envelope: [..., spectra, bins], logarithms to base 2.
     spectrum: [..., spectra, 5], see `SPECTRUM_FEATURES`; the same for all bins.
@@ -62,7 +62,7 @@ class KnownSpectra(NamedTuple):
 
 
 def known_spectra(shapes: Integers, gains: Integers, offset: Integers) -> KnownSpectra:
-    """What groups know.
+    """Side information of groups.
 
     Args:
         shapes: [..., spectra, bins], logarithms of 1 / |A|.

@@ -1,4 +1,4 @@
-"""How probable each symbol of a group is, given those already coded: integer tables chosen by integer contexts.
+"""Probabilities of a group's symbols given those already coded: integer tables chosen by integer contexts.
 
 The symbols of a part and a group form a matrix [rows, columns]: a row is a moment, a column a kind of symbol. They
 are coded in phases, each a column at every `step`-th row, so that a phase needs nothing but earlier ones and is coded
@@ -22,7 +22,7 @@ Symbols = NDArray[np.int32]
 Integers = NDArray[np.int64]
 Levels = NDArray[np.float64]  # whole numbers as floats: products of matrices are exact and quick
 
-ARRAY_SEPARATOR = ":"  # in the names under which a saved model keeps these arrays beside the plain tables
+ARRAY_SEPARATOR = ":"  # in the names under which a saved model keeps these arrays along with the plain tables
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ CodePhase = Callable[[Phase, Integers], Symbols]
 class ContextModel:
     """The probabilities of one part of the rate. All numbers are whole.
 
-    A neighbourhood is 2 radius + 1 rows of the part's own columns and, behind them, of all columns of the part before
+    A neighbourhood is 2 radius + 1 rows of the part's own columns and, after them, of all columns of the preceding part
     where the weights have room for them. Symbols not yet coded, and all beyond the group, count as level 0.
 
     Attributes:
@@ -145,7 +145,7 @@ def code_groups(model: ContextModel, groups: int, rows: int, before: Levels | No
         code: codes the symbols of a phase and returns them.
 
     Returns:
-        Levels [groups, rows, columns] of the part, for the part behind it.
+        Levels [groups, rows, columns] of the part, for the part after it.
     """
     levels = model.unknown_levels(groups, rows, before)
     own = levels[:, model.radius : model.radius + rows, : model.columns]
@@ -224,7 +224,7 @@ def _read_model(name: str, arrays: Mapping[str, NDArray[np.int32]]) -> ContextMo
 
 
 def static_model(table: NDArray[np.int32]) -> ContextModel:
-    """One table [columns, alphabet] a column, whatever was coded before."""
+    """One table [columns, alphabet] per column, whatever was coded before."""
     columns = len(table)
     no_weights = np.zeros((columns, 1, columns), np.int64)
     return ContextModel(

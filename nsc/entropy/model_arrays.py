@@ -12,7 +12,7 @@ from nsc.entropy.whole_numbers import Integers
 from nsc.errors import UserError
 
 TABLE_TOTAL = 1 << 16  # sum of a probability table
-ADVICE = "copy the model anew"
+ADVICE = "copy the model again"
 
 
 class ModelArrays:

@@ -1,4 +1,4 @@
-"""Which coefficients of lapped spectra are coded when, and which of those already coded tell how large one will be.
+"""Coding order of the coefficients of lapped spectra, and the neighbours that predict their magnitude.
 
 The bins of a spectrum are coded in three rounds: every fourth, those half-way between, the rest. All distances are
 in bins; each tuple of them becomes one feature, the logarithm of a sum of magnitudes.
@@ -28,9 +28,9 @@ ROUNDS = (
     Round(2, 4, ((-2, 2), (-6, 6))),
     Round(1, 2, ((-1, 1), (-3, 3), (-5, 5, -7, 7, -9, 9))),
 )
-BEFORE: tuple[Distances, ...] = ((0,), (-1, 1), (-2, 2, -3, 3), (-4, 4, -5, 5, -6, 6, -8, 8))  # in the spectrum before
+BEFORE: tuple[Distances, ...] = ((0,), (-1, 1), (-2, 2, -3, 3), (-4, 4, -5, 5, -6, 6, -8, 8))  # preceding spectrum
 LONG_BEFORE: tuple[Distances, ...] = ((0,), (-1, 1, -2, 2))  # in the one before that
 BELOW: tuple[Distances, ...] = ((0,), (-1, 1))  # in the same spectrum of the codec before
-LARGEST_CONTEXT = 15  # magnitude that contexts tell apart
+LARGEST_CONTEXT = 15  # largest magnitude that contexts distinguish
 SIDE = 12  # zeros beyond both ends of a spectrum, so that every neighbour exists
 SPECTRUM_FEATURES = 6  # envelope, its mean, the mean's rise, two flags of what is known, offset

@@ -37,7 +37,7 @@ class RangeEncoder:
         sealed = self._coder.get_compressed().astype(">u4").tobytes()
         length = WORD_BYTES * words + STATE_BITS // 8
         point = int.from_bytes(sealed.ljust(length, b"\0"), "big")
-        # `lower` has no carry in it yet; the sealed point, less than a width above, tells the whole number
+        # `lower` has no carry in it yet; the sealed point, less than a width above, gives the whole number
         start = point - (point - lower) % (1 << STATE_BITS)
         for kept in range(length + 1):
             unit = 1 << 8 * kept
@@ -49,7 +49,7 @@ class RangeEncoder:
 
 
 class RangeDecoder:
-    """Reads what `RangeEncoder` wrote; most bytes that it did not write decode to some symbols or other."""
+    """Reads what `RangeEncoder` wrote; most other bytes decode to arbitrary symbols."""
 
     def __init__(self, data: bytes) -> None:
         # Zeros stand for the bytes that the encoder cut off.

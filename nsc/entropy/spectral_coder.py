@@ -1,7 +1,7 @@
 """Groups of lapped spectra to bytes and back: LSFs, gains and the indices of each codec, one message per codec.
 
-A group is coded for itself: no context reaches beyond it. A message is decodable from it and from those before it, so
-that the last codecs of a group may be left out.
+Groups are coded independently: no context reaches beyond one. A message is decodable given those before it, so
+that the last codecs of a group may be dropped.
 """
 
 from __future__ import annotations

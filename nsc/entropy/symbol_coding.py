@@ -13,10 +13,10 @@ from nsc.entropy.range_coding import RangeDecoder, RangeEncoder
 
 
 class SymbolCoder:
-    """Codes groups of frames, each for itself, and each part of a group as a stream of its own.
+    """Codes groups of frames independently, each part of a group as a separate message.
 
     A part's model looks at its own group and at the part before only, so that a lost group harms no other and the
-    last parts of a group may be left out.
+    last parts of a group may be dropped.
     """
 
     def __init__(self, models: Mapping[str, ContextModel], shapes: Mapping[str, tuple[int, int]]) -> None:

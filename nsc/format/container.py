@@ -22,7 +22,7 @@ class Gap(NamedTuple):
 
 
 class GroupReader:
-    """Finds the groups of a file given in blocks of any size, and tells where some are missing.
+    """Finds the groups of a file given in blocks of any size, and the gaps where some are missing.
 
     After damage it looks for the next place with the checksum of a group that can follow. What comes after a long gap
     is held back until enough groups have arrived to bear it out: a few bytes cannot ask for hours of made-up speech.
@@ -85,7 +85,7 @@ class GroupReader:
         del self._data[:start]
 
     def _take(self, group: Group) -> bool:
-        """Puts a group in its place; false if the length that it tells is not one that ends there."""
+        """Puts a group in its place; false if the length that it carries does not end there."""
         missing = self._missing_before(group.number)
         if missing is None:
             return False
@@ -128,7 +128,7 @@ class Contents(NamedTuple):
 
 
 def read_contents(data: bytes) -> Contents:
-    """Takes a file apart; needs no model.
+    """Splits a file into header and groups; needs no model.
 
     Raises:
         BitstreamError: the header cannot be read.
@@ -141,7 +141,7 @@ def read_contents(data: bytes) -> Contents:
 
 
 def truncate(data: bytes, layers: int) -> bytes:
-    """The same file with fewer layers: what encoding with so many layers gives, byte for byte.
+    """The same file with fewer layers: what encoding with that many layers gives, byte for byte.
 
     Raises:
         BitstreamError: the header cannot be read.
@@ -169,7 +169,7 @@ class Info(NamedTuple):
     bytes: dict[str, int]
 
     def kbps(self, name: str | None = None) -> float:
-        """1000 bits a second of a part, or of the whole file."""
+        """1000 bits per second of a part, or of the whole file."""
         size = sum(self.bytes.values()) if name is None else self.bytes[name]
         return 8 * size / 1000 / self.seconds if self.seconds else float("nan")
 

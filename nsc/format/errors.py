@@ -1,4 +1,4 @@
-"""Why a file cannot be decoded."""
+"""Errors of files that cannot be decoded."""
 
 from nsc.errors import UserError
 

@@ -1,4 +1,4 @@
-"""Groups of frames as they travel: each with its number, side information, parts and checksum."""
+"""Groups of frames in the bitstream: each with its number, side information, parts and checksum."""
 
 from __future__ import annotations
 

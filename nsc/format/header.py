@@ -1,4 +1,4 @@
-"""The first 16 bytes of a file, and what they promise; each format version has a header class of its own."""
+"""The first 16 bytes of a file; each format version has a header class of its own."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ HEADER_BYTES = _HEADER.size
 
 
 class Header(Protocol):
-    """What a file says of itself, in any version."""
+    """Header of a file, in any version."""
 
     @property
     def version(self) -> int:
@@ -70,7 +70,7 @@ class Header(Protocol):
 
     @property
     def delay_samples(self) -> int:
-        """Samples between a sample's arrival at an encoder and its way out of a decoder, at most."""
+        """Largest delay in samples from the encoder's input to the decoder's output."""
         ...
 
     def __hash__(self) -> int: ...

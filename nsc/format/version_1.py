@@ -34,7 +34,7 @@ _MOST_NUMBER_BYTES = 3
 
 
 class Header(NamedTuple):
-    """What a file says of itself.
+    """Header of a file in version 1.
 
     model: first eight hex digits of the model's hash.
     num_samples: length at 16 kHz; None if the stream began before its end was known.
@@ -129,7 +129,7 @@ def number_of_frames(num_samples: int) -> int:
 
 
 def delay_samples(spans: int = 1) -> int:
-    """Samples between a sample's arrival at an encoder and its way out of a decoder, at most.
+    """Largest delay in samples from the encoder's input to the decoder's output.
 
     The encoder waits for a whole group and the look-ahead of its last frame, the decoder for the next group to
     cross-fade with.

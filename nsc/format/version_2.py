@@ -25,7 +25,7 @@ _MOST_NUMBER_BYTES = 3
 
 
 class Header(NamedTuple):
-    """What a file says of itself.
+    """Header of a file in version 2.
 
     model: first eight hex digits of the model's hash.
     num_samples: length at 16 kHz; None if the stream began before its end was known.

@@ -12,11 +12,11 @@ from nsc.format.version_2 import GAIN_STEP_DB, SPECTRA_PER_FRAME, Header
 from nsc.spectral.levels import GroupSteps, StepTrack
 from nsc.spectral.network import SpectralNetwork, SpectralSettings, frames_between, joined, silence
 
-FADE_DB = 1.5  # by which a lost spectrum is softer than the one before; random signs would sound worse
+FADE_DB = 1.5  # by which a lost spectrum is softer than the preceding one; random signs would sound worse
 
 
 class SpectralSynthesis:
-    """Implements `interface.Synthesis`; what a lost group leaves is filled by repeating the last spectra, fading."""
+    """Implements `interface.Synthesis`; lost groups are concealed by repeating the last spectrum, fading."""
 
     def __init__(
         self,

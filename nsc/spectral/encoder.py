@@ -52,7 +52,7 @@ class SpectralAnalysis:
         self._filtered = np.concatenate([self._filtered, self._filter(samples)])
 
     def end(self) -> None:
-        """Lets the last frames see zeros after the signal, not what the filter makes of zeros."""
+        """Lets the last frames see zeros after the signal, not the filter's response to zeros."""
         silence = (0, 2 * self.header.group_samples + self.look_ahead)
         self._samples, self._filtered = np.pad(self._samples, silence), np.pad(self._filtered, silence)
 

@@ -1,4 +1,4 @@
-"""The level that counts as 1 in a group of frames, and the offset of its steps: format version 2."""
+"""Normalising level and step offset of a group of frames: format version 2."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A spectral cascade that can code: settings, symbol coder and a network, wherever that computes."""
+"""Spectral models that encode and decode: settings, symbol coder and network."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ MOST_HISTORY = 64  # frames
 
 @dataclass(frozen=True)
 class SpectralSettings:
-    """What encoder and decoder have to know of a spectral cascade.
+    """The settings of a spectral cascade that encoder and decoder need.
 
     depth: number of codecs.
     hop: new samples of a spectrum, and its bins.

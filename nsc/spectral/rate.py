@@ -1,4 +1,4 @@
-"""The step offset at which a file takes so many kbps, or that a quality from 0 to 10 stands for."""
+"""Search for the step offset of a target rate in kbps, or of a quality from 0 to 10."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ BEST_QUALITY: Final = 10.0
 
 
 def offset_for_quality(quality: float) -> int:
-    """Index of the offset that a quality from 0 (coarsest steps) to 10 (finest) stands for.
+    """Index of the offset for a quality from 0 (coarsest steps) to 10 (finest).
 
     Raises:
         UserError: another number.
@@ -30,7 +30,7 @@ def offset_for_rate(kbps: float, rate_at: Callable[[int], float]) -> int:
     """Index of the offset whose rate is nearest to `kbps` among those tried, from above where two are as near.
 
     Args:
-        kbps: 1000 bits a second, the whole file counted.
+        kbps: 1000 bits per second, the whole file counted.
         rate_at: what a file takes at an offset index, by coding it.
 
     Raises:

@@ -1,4 +1,4 @@
-"""What a model is on disk: its description, its graphs and its tables in one folder, checked by their hashes."""
+"""Models on disk: description, graphs and tables in one folder, checked by their hashes."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ SPECTRAL_BOUNDS = {
 
 @dataclass(frozen=True)
 class Description:
-    """What a model's folder says of it, read without loading the model.
+    """Description of a model, read without loading it.
 
     kind: "cascade" or "spectral".
-    name: the id by which it goes.
+    name: by which it is found.
     digest: first eight hex digits of its hash, which files carry.
     settings: of its kind.
     parameters, multiply_adds: of so many layers; multiply-adds per second of speech.
@@ -84,7 +84,7 @@ def read_description(folder: Path) -> Description:
             check_description(values)
         return Description(folder, **values)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise UserError(f"{folder} holds no readable model ({error}); copy or export it anew") from None
+        raise UserError(f"{folder} holds no readable model ({error}); copy or export it again") from None
 
 
 def write_description(description: Description) -> str:
@@ -110,7 +110,7 @@ def load(folder: Path, threads: int = 1) -> Model:
     try:
         return loaders[description.kind](description, threads)
     except (KeyError, TypeError, ValueError, IndexError) as error:
-        raise UserError(f"{folder} holds no readable model ({error!r}); copy or export it anew") from None
+        raise UserError(f"{folder} holds no readable model ({error!r}); copy or export it again") from None
 
 
 def _load_cascade(description: Description, threads: int) -> Model:
@@ -170,7 +170,7 @@ def read_tables(description: Description) -> dict[str, Any]:
         return read_arrays(io.BytesIO(data))
     except Exception as error:  # a damaged archive may raise anything
         path = description.folder / TABLES
-        raise UserError(f"{path} holds no readable tables ({error}); copy or export the model anew") from None
+        raise UserError(f"{path} holds no readable tables ({error}); copy or export the model again") from None
 
 
 def read_checked(description: Description, name: str) -> bytes:
@@ -183,16 +183,16 @@ def read_checked(description: Description, name: str) -> bytes:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise UserError(f"{path} cannot be read ({error.strerror}); copy the model anew") from None
+        raise UserError(f"{path} cannot be read ({error.strerror}); copy the model again") from None
     if hashlib.sha256(data).hexdigest() != description.files.get(name):
-        raise UserError(f"{path} does not have the hash that the model's description says; copy the model anew")
+        raise UserError(f"{path} does not have the hash that the model's description says; copy the model again")
     return data
 
 
 @contextmanager
 def _naming(folder: Path) -> Iterator[None]:
-    """What is refused inside is told with the model's folder."""
+    """Errors inside are reported with the model's folder."""
     try:
         yield
     except UserError as error:
-        raise UserError(f"{folder} holds no usable model: {error}; copy or export it anew") from None
+        raise UserError(f"{folder} holds no usable model: {error}; copy or export it again") from None

@@ -69,7 +69,7 @@ def _naming_misfits() -> Iterator[None]:
     try:
         yield
     except (KeyError, ValueError, RuntimeError, TypeError) as error:
-        raise UserError(f"the model's graph does not fit its description ({error}); copy or export it anew") from None
+        raise UserError(f"the model's graph does not fit its description ({error}); copy or export it again") from None
 
 
 def load_runner(graph: bytes, threads: int = 1) -> Runner:

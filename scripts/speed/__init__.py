@@ -1,1 +1,1 @@
-"""What `scripts/benchmark.py` measures, and how."""
+"""Work and timing of `scripts/benchmark.py`."""

@@ -1,4 +1,4 @@
-"""What a call of the command `nsc` costs, imports included: seconds on the clock and memory at its peak."""
+"""Cost of a call of the command `nsc`, imports included: wall-clock seconds and peak memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How much memory work takes at its peak, measured in a process of its own."""
+"""Peak memory of work, measured in a separate process."""
 
 from __future__ import annotations
 

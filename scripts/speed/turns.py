@@ -1,4 +1,4 @@
-"""Times parts that take turns, so that what else the machine does meets all of them alike."""
+"""Timing of parts in alternating turns, so that other load on the machine affects all of them alike."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ class Timing:
 
     @property
     def best_processor(self) -> float:
-        """Seconds of processor time of the most thrifty turn."""
+        """Least seconds of processor time of a turn."""
         return min(self.processor)
 
     @property
     def unrest(self) -> float:
-        """Median over best turn: how much the machine was at rest, 1 if wholly."""
+        """Median over best turn: 1 if the machine was idle."""
         return float(np.median(self.wall)) / self.best
 
     def over(self, seconds: float) -> Timing:

@@ -1,4 +1,4 @@
-"""The work that the benchmark times. Each is a function without arguments that ends when its results are there."""
+"""The work that the benchmark times. Each is a function without arguments that returns with complete results."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ STAGES = ("first", "follower_2", "finetune")
 
 
 def matrix_product(size: int, precision: str) -> Work:
-    """A product of large matrices: the most arithmetic that TensorFlow gets out of this machine."""
+    """A product of large matrices: the peak arithmetic rate of TensorFlow on this machine."""
     left, right = (tf.cast(tf.random.normal([size, size], seed=seed), precision) for seed in (1, 2))
     return lambda: wait(tf.matmul(left, right)[0, 0])
 
@@ -92,7 +92,7 @@ def step_from_corpus(trainer: StageTrainer) -> Work:
 def parts_of_step(trainer: StageTrainer) -> dict[str, Work]:
     """A step of the first stage in pieces, each with its share of the gradient.
 
-    Between the pieces lie only sums; in training the input pipeline works beside the others.
+    Between the pieces are only sums; in training the input pipeline works in parallel.
     """
     cascade, stage = trainer.cascade, trainer.stage
     front_end, network = cascade.front_end, cascade.codecs[0]

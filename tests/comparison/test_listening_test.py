@@ -133,7 +133,7 @@ def test_listeners_who_miss_the_hidden_reference_in_more_than_15_per_cent_of_tri
     assert report.main(["ratings", str(path), "--output", str(tmp_path)]) == 0
     printed = capsys.readouterr().out
     assert "2 listeners, 20 trials" in printed
-    assert "left out: carl rated the hidden reference under 90 in 20% of the trials" in printed
+    assert "excluded: carl rated the hidden reference under 90 in 20% of the trials" in printed
     half_width = scipy.stats.t.ppf(0.975, 1) * 5
     assert f"65.0 ±{half_width:.1f}" in (tmp_path / "ratings.md").read_text()
     assert (tmp_path / "plots" / "ratings.png").is_file() and (tmp_path / "plots" / "ratings.svg").is_file()
@@ -160,7 +160,7 @@ def test_a_test_taken_twice_under_one_name_counts_as_two_listeners(tmp_path: Pat
         ("a,b\n1,2\n", "found no trial_id"),
         ("session_test_id,trial_id,rating_stimulus,rating_score\nx,t,reference,many\n", "found 'many'"),
         ("session_test_id,trial_id,rating_stimulus,rating_score\n", "expected ratings, found none"),
-        ("session_test_id,trial_id,rating_stimulus,rating_score\nx,t,reference,10\n", "all of them were left out"),
+        ("session_test_id,trial_id,rating_stimulus,rating_score\nx,t,reference,10\n", "all of them were excluded"),
     ],
 )
 def test_bad_ratings_end_in_one_line(
