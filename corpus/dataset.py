@@ -667,8 +667,8 @@ def _unusable(signal: NDArray[np.float32]) -> str:
 
 
 def _pack_into(folder: Path, files: Sequence[SpeechFile], gain_mode: str) -> None:
-    """Write samples and index into a temporary folder next to `folder` and rename it."""
-    with folder_written_whole(folder) as unfinished:
+    """Write samples and index into a temporary folder next to `folder` and rename it; one that is there is used."""
+    with suppress(FileExistsError), folder_written_whole(folder) as unfinished:
         _write_packed(unfinished, files, gain_mode)
 
 

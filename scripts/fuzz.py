@@ -75,9 +75,9 @@ def fuzz(attempt: Try, count: int, seed: int) -> Summary:
 
 
 def streams(seed: int) -> Try:
-    """Files of every cascade that ships, through the decoder."""
+    """Files of every model that ships, through the decoder."""
+    from scripts.fuzzing.shipped import files_of, shipped_targets
     from scripts.fuzzing.streams import LONGEST_BLOCK, mutated, outcome
-    from scripts.fuzzing.targets import files_of, shipped_targets
 
     models = shipped_targets()
     files, by_hash = files_of(models, np.random.default_rng(seed)), {model.digest: model for model in models}

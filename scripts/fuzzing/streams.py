@@ -10,10 +10,12 @@ from nsc import format as bitstream
 from nsc.coding.decoder import Decoder
 from nsc.coding.interface import Signal
 from nsc.constants import SAMPLE_RATE
-from nsc.format import MOST_MISSING, BitstreamError, Info
-from nsc.format.version_1 import Header
+from nsc.format import MOST_MISSING, BitstreamError, Info, version_1, version_2
 from scripts.fuzzing.choice import Generator, one_of
+from scripts.fuzzing.spectral_targets import SpectralTarget
 from scripts.fuzzing.targets import BrokenPromiseError, Target
+
+AnyHeader = version_1.Header | version_2.Header
 
 EXTREMES = (0, 1, 2, 127, 128, 255, 256, 7679, 7680, 65_535, 1 << 24, 16_000 * 3600, 0xFFFFFFFE)
 MOST_EDITS = 4
@@ -26,12 +28,18 @@ class Stream:
 
     def __init__(self, data: bytes) -> None:
         header, groups, *_ = bitstream.read_contents(data)
-        assert isinstance(header, Header)
-        self.header, self.groups = header, list(groups)
+        assert isinstance(header, AnyHeader)
+        self.header: AnyHeader = header
+        self.groups = list(groups)
 
     def sealed(self) -> bytes:
         """The bytes, all checksums right."""
         return b"".join([bitstream.pack_header(self.header), *map(bitstream.pack_group, self.groups)])
+
+    def fitting(self, group: bitstream.Group) -> bitstream.Group:
+        """A group with as many side bytes and parts as the header says."""
+        side, parts = self.header.side_bytes, len(self.header.part_names)
+        return group._replace(side=(group.side * side)[:side], parts=(group.parts * parts)[:parts])
 
 
 def mutated(files: Sequence[bytes], generator: Generator) -> bytes:
@@ -78,10 +86,7 @@ def _splice(stream: Stream, files: Sequence[bytes], generator: Generator) -> Non
     """Groups of another file, perhaps of another model, in place of some."""
     others = Stream(one_of(files, generator)).groups
     start, end = sorted(int(each) for each in generator.integers(0, len(stream.groups) + 1, 2))
-    spans, parts = stream.header.spans, len(stream.header.part_names)
-    fitting = [
-        group._replace(side=(group.side * spans)[:spans], parts=(group.parts * parts)[:parts]) for group in others
-    ]
+    fitting = [stream.fitting(group) for group in others]
     stream.groups[start:end] = fitting[: int(generator.integers(0, len(fitting) + 1))]
 
 
@@ -106,11 +111,11 @@ def _renumber(stream: Stream, files: Sequence[bytes], generator: Generator) -> N
         stream.groups[place] = stream.groups[place]._replace(number=int(generator.integers(256)))
 
 
-def _regain(stream: Stream, files: Sequence[bytes], generator: Generator) -> None:
+def _change_side(stream: Stream, files: Sequence[bytes], generator: Generator) -> None:
     if stream.groups:
         place = int(generator.integers(len(stream.groups)))
-        gains = tuple(int(each) for each in generator.integers(0, 128, stream.header.spans))
-        stream.groups[place] = stream.groups[place]._replace(side=gains)
+        side = tuple(int(each) for each in generator.integers(0, 128, stream.header.side_bytes))
+        stream.groups[place] = stream.groups[place]._replace(side=side)
 
 
 def _claim_end(stream: Stream, files: Sequence[bytes], generator: Generator) -> None:
@@ -130,19 +135,27 @@ def _lie_in_header(stream: Stream, files: Sequence[bytes], generator: Generator)
     elif kind == 2:
         header = header._replace(layers=int(generator.integers(0, 128)))
     elif kind == 3:
-        header = header._replace(spans=int(generator.integers(0, 40)))
+        header = _with_other_groups(header, generator)
     elif kind == 4:
-        header = header._replace(has_lpc=not header.has_lpc)
+        header = _with_other_flag(header)
     else:
         header = header._replace(model=Stream(one_of(files, generator)).header.model)
-    # groups keep their own number of gains and parts: what the header says of them is the lie, or is made true
-    parts = len(header.part_names)
-    if generator.integers(2) and header.spans and parts:
-        stream.groups = [
-            group._replace(side=(group.side * header.spans)[: header.spans], parts=(group.parts * parts)[:parts])
-            for group in stream.groups
-        ]
     stream.header = header
+    # groups keep their own number of side bytes and parts: what the header says of them is the lie, or is made true
+    if generator.integers(2) and header.side_bytes and header.part_names:
+        stream.groups = [stream.fitting(group) for group in stream.groups]
+
+
+def _with_other_groups(header: AnyHeader, generator: Generator) -> AnyHeader:
+    if isinstance(header, version_1.Header):
+        return header._replace(spans=int(generator.integers(0, 40)))
+    return header._replace(frames=int(generator.integers(1, 17)), hop=32 * int(generator.integers(1, 17)))
+
+
+def _with_other_flag(header: AnyHeader) -> AnyHeader:
+    if isinstance(header, version_1.Header):
+        return header._replace(has_lpc=not header.has_lpc)
+    return header._replace(look_ahead=not header.look_ahead)
 
 
 def _length(generator: Generator) -> int:
@@ -178,13 +191,13 @@ EDITS: tuple[Callable[[Stream, Sequence[bytes], Generator], None], ...] = (
     _reorder,
     _repeat,
     _renumber,
-    _regain,
+    _change_side,
     _claim_end,
     _lie_in_header,
 )
 
 
-def outcome(data: bytes, targets: Mapping[str, Target], block: int) -> str:
+def outcome(data: bytes, targets: Mapping[str, Target | SpectralTarget], block: int) -> str:
     """Decodes a file given in blocks of these sizes, and checks the promises.
 
     Returns:
@@ -205,7 +218,7 @@ def outcome(data: bytes, targets: Mapping[str, Target], block: int) -> str:
         return type(error).__name__
 
 
-def _decoded(data: bytes, found: Info, model: Target, block: int) -> str:
+def _decoded(data: bytes, found: Info, model: Target | SpectralTarget, block: int) -> str:
     if sum(found.bytes.values()) != len(data):
         raise BrokenPromiseError("bytes that are neither groups nor damage")
     decoder, given, received = Decoder(model), 0, 0

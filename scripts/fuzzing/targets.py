@@ -15,7 +15,6 @@ from nsc.entropy.context_model import CodePhase, ContextModel, Integers, Phase, 
 from nsc.entropy.symbol_coding import SymbolCoder
 from nsc.format import Group, pack_group, pack_header
 from nsc.format.version_1 import FRAME_LENGTH, FRAMES_PER_GROUP, HOP, OVERLAP, Header
-from nsc.trained.find import all_models
 from nsc.trained.folder import Description, read_tables
 
 KEPT_GROUPS = 4096  # decoded ones: most groups of a mutated file are those of the original
@@ -122,22 +121,9 @@ def _drawing(model: ContextModel, matrix: Symbols, generator: np.random.Generato
     return code
 
 
-def shipped_targets() -> list[Target]:
-    """All cascades that ship."""
-    return [_target(each) for each in all_models() if each.kind == "cascade"]
-
-
-def _target(description: Description) -> Target:
+def cascade_target(description: Description) -> Target:
+    """A model that ships, with a silent network in place of its own."""
     settings = dict(description.settings)
     parts = tuple(Part(each["name"], tuple(each["shape"]), each["alphabet"]) for each in settings.pop("parts"))
     known = CascadeSettings(parts, **settings)
     return Target(description.digest, known, read_tables(description), SilentNetwork(parts))
-
-
-def files_of(targets: Sequence[Target], generator: np.random.Generator) -> list[bytes]:
-    """A few short files of every model: of known and unknown length, of one frame, with long groups."""
-    found = []
-    for target in targets:
-        found += [target.file(generator, 17), target.file(generator, 40, known=False)]
-        found += [target.file(generator, 1), target.file(generator, 50, 2)]
-    return found

@@ -46,7 +46,7 @@ def test_every_symbol_is_counted_in_its_bin(
 def test_dead_bins_are_named_with_their_places() -> None:
     lines = _bin_lines({"codec 1": np.array([0, 50, 50, 0])}, {"codec 1": np.array([-1, 0, 0.5, 2], np.float32)})
     assert lines == [
-        "codec 1: 2 of 4 bins used, 1.00 bits a symbol without context; never used: 0 (at -1.000), 3 (at 2.000)"
+        "codec 1: 2 of 4 bins used, 1.00 bits per symbol without context; never used: 0 (at -1.000), 3 (at 2.000)"
     ]
     (line,) = _bin_lines({"codec 1": np.r_[1, np.zeros(20, int)]}, {"codec 1": np.zeros((21, 2), np.float32)})
     assert line.endswith("and 8 more")

@@ -1,0 +1,98 @@
+"""Spectral models as a fuzzer sees them: real tables and decoders, and a silent network that checks its symbols."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+
+import numpy as np
+
+from nsc.entropy.coefficient_model import LARGEST_INDEX
+from nsc.entropy.spectral_coder import SpectralCoder, SpectralSymbols
+from nsc.format import Group, pack_group, pack_header
+from nsc.format.version_2 import GAIN_LEVELS, LEVELS, LSF_ORDER, OFFSETS, SPECTRA_PER_FRAME, Header, number_of_frames
+from nsc.spectral.model import SpectralModel
+from nsc.spectral.network import Floats
+from nsc.trained.folder import Description, load
+from scripts.fuzzing.choice import Generator
+from scripts.fuzzing.targets import KEPT_GROUPS, BrokenPromiseError
+
+LSF_LEVELS = 256
+USUAL_INDEX = 1.0  # mean magnitude of the codes that are drawn
+
+
+class SilentSpectra:
+    """Implements `spectral.network.SpectralNetwork`: gives silence for symbols that belong to their alphabets."""
+
+    def __init__(self, hop: int) -> None:
+        self._hop = hop
+
+    def symbols(self, samples: Floats, levels: Floats, offsets: Floats, layers: int) -> SpectralSymbols:
+        """See `SpectralNetwork`."""
+        raise NotImplementedError
+
+    def samples(self, symbols: SpectralSymbols, levels: Floats, offsets: Floats) -> Floats:
+        """See `SpectralNetwork`.
+
+        Raises:
+            BrokenPromiseError: symbols are not so many of their alphabets, or steps are not those of spectra.
+        """
+        spectra = SPECTRA_PER_FRAME * len(symbols.lsf)
+        codes = all(each.shape == (spectra, self._hop) and abs(each).max() <= LARGEST_INDEX for each in symbols.indices)
+        gains = symbols.gains.shape == (spectra,) and 0 <= symbols.gains.min() <= symbols.gains.max() < GAIN_LEVELS
+        lsf = symbols.lsf.shape[1:] == (LSF_ORDER,) and 0 <= symbols.lsf.min() <= symbols.lsf.max() < LSF_LEVELS
+        steps = len(levels) == len(offsets) == spectra and np.isfinite([levels, offsets]).all()
+        if not (codes and gains and lsf and steps):
+            raise BrokenPromiseError("symbols of a group are not those of its spectra")
+        return np.zeros((spectra + 1) * self._hop, np.float32)
+
+
+class RememberingSpectralCoder(SpectralCoder):
+    """A coder that decodes the same bytes once."""
+
+    @cached_property
+    def _remembered(self):  # type: ignore[no-untyped-def]
+        return lru_cache(KEPT_GROUPS)(super().decode)
+
+    def decode(self, messages: Sequence[bytes], frames: int, offset: int) -> SpectralSymbols:
+        """See `SpectralCoder.decode`."""
+        found: SpectralSymbols = self._remembered(tuple(messages), frames, offset)
+        return found
+
+
+@dataclass(frozen=True)
+class SpectralTarget(SpectralModel):
+    """A model whose files are attacked."""
+
+    def file(self, generator: Generator, frames: int, group: int = 4, *, known: bool = True) -> bytes:
+        """A file of about `frames` frames of drawn symbols, in groups of some frames; some spectra are silent."""
+        hop = self.settings.hop
+        num_samples = (SPECTRA_PER_FRAME * frames - 1) * hop
+        header = Header(self.digest, num_samples if known else None, self.depth, group, hop)
+        groups: list[Group] = []
+        for first in range(0, number_of_frames(num_samples, hop), group):
+            count = min(group, frames - first)
+            offset = int(generator.integers(OFFSETS))
+            symbols = self._drawn(generator, count)
+            end = None if known or first + count < frames else num_samples
+            side = (int(generator.integers(LEVELS)), offset)
+            groups.append(Group(len(groups) % 256, side, tuple(self.coder.encode(symbols, offset)), end))
+        return b"".join([pack_header(header), *map(pack_group, groups)])
+
+    def _drawn(self, generator: Generator, frames: int) -> SpectralSymbols:
+        spectra = SPECTRA_PER_FRAME * frames
+        gains = generator.integers(0, GAIN_LEVELS, spectra).astype(np.int32) * generator.integers(0, 2, spectra)
+        drawn = generator.laplace(0, USUAL_INDEX, (self.depth, spectra, self.settings.hop)).round()
+        codes = np.clip(drawn, -LARGEST_INDEX, LARGEST_INDEX).astype(np.int32) * (gains > 0)[:, None]
+        lsf = generator.integers(0, LSF_LEVELS, (frames, LSF_ORDER)).astype(np.int32)
+        return SpectralSymbols(lsf, gains.astype(np.int32), tuple(codes))
+
+
+def spectral_target(description: Description) -> SpectralTarget:
+    """A model that ships, with a silent network in place of its own."""
+    model = load(description.folder)
+    assert isinstance(model, SpectralModel)
+    own = model.coder
+    coder = RememberingSpectralCoder(own.lsf, own.cosines, own.gains, own.codecs, own.offsets)
+    return SpectralTarget(model.digest, model.settings, coder, SilentSpectra(model.settings.hop))
