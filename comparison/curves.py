@@ -58,7 +58,7 @@ class Point:
     @property
     def label(self) -> str:
         """For people."""
-        return f"{self.codec.label}, layer {self.layer}" if self.layer else self.codec.label
+        return f"{self.codec.label}, layer {self.layer}" if self.layer > 1 else self.codec.label
 
     @property
     def delay_ms(self) -> float:

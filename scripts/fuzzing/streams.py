@@ -37,8 +37,8 @@ class Stream:
         return b"".join([bitstream.pack_header(self.header), *map(bitstream.pack_group, self.groups)])
 
     def fitting(self, group: bitstream.Group) -> bitstream.Group:
-        """A group with as many side bytes and parts as the header says."""
-        side, parts = self.header.side_bytes, len(self.header.part_names)
+        """A group with as many side bytes and parts as the header says, one byte where it says none."""
+        side, parts = max(1, self.header.side_bytes), len(self.header.part_names)
         return group._replace(side=(group.side * side)[:side], parts=(group.parts * parts)[:parts])
 
 
@@ -114,7 +114,7 @@ def _renumber(stream: Stream, files: Sequence[bytes], generator: Generator) -> N
 def _change_side(stream: Stream, files: Sequence[bytes], generator: Generator) -> None:
     if stream.groups:
         place = int(generator.integers(len(stream.groups)))
-        side = tuple(int(each) for each in generator.integers(0, 128, stream.header.side_bytes))
+        side = tuple(int(each) for each in generator.integers(0, 128, max(1, stream.header.side_bytes)))
         stream.groups[place] = stream.groups[place]._replace(side=side)
 
 
