@@ -86,11 +86,12 @@ def streams(seed: int) -> Try:
 
 def models(seed: int) -> Try:
     """Saved models, to the loader."""
+    from scripts.fuzzing.choice import one_of
     from scripts.fuzzing.models import MutatedModels, outcome
 
-    folder = next(path.parent for path in sorted(SHIPPED.glob("*/stages/*/model.json")))
-    mutations = MutatedModels(folder, Path(tempfile.mkdtemp()) / "model")
-    return lambda generator: outcome(mutations.make(generator))
+    place = Path(tempfile.mkdtemp()) / "model"
+    mutations = [MutatedModels(path.parent, place) for path in sorted(SHIPPED.glob("*/stages/*/model.json"))]
+    return lambda generator: outcome(one_of(mutations, generator).make(generator))
 
 
 def sounds(seed: int) -> Try:
