@@ -241,7 +241,7 @@ def broken_files(folder: Path, write_sphere: Callable[..., None]) -> dict[str, s
         "empty.wav": "no samples",
         "bytes.wav": "cannot be read",
         "text.flac": "cannot be read",
-        "folder.wav": "found none",
+        "folder.wav": "found a folder",
         "absent.wav": "found none",
         "SX1.WAV": "shorten",
     }
