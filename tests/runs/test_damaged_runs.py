@@ -55,7 +55,7 @@ def test_a_run_whose_state_was_edited_is_named_and_passed_over(
     with caplog.at_level("INFO", "neural_speech_coding"):
         found = find_run("", check)
     assert found.folder != folder
-    assert "passed over: expected" in caplog.text and str(folder) in caplog.text
+    assert "skipped: expected" in caplog.text and str(folder) in caplog.text
     assert find_or_create_run({"a": 1}, [], check_dir=check, doc_dir=check.parent / "doc").id == found.id
 
 
