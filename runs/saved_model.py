@@ -48,7 +48,15 @@ class SavedModel:
 
     @functools.cached_property
     def codec(self) -> CascadeModel:
-        """A model of frames of samples as `nsc` codes with it, its network computed by Keras."""
+        """A model of frames of samples as `nsc` codes with it, its network computed by Keras.
+
+        Raises:
+            UserError: it is one of the lapped spectrum.
+        """
+        if isinstance(self.cascade, SpectralCascade):
+            raise UserError(
+                f"expected a model of networks on samples, found {self.digest}, a spectral one; name another"
+            )
         return CascadeModel(self.digest, settings_of(self.cascade), self.tables, KerasNetwork(self.cascade))
 
     @functools.cached_property

@@ -26,22 +26,27 @@ SPECTRA_PER_STEP = 512  # of which a step takes as many groups
 
 
 def fit_rates(
-    cascade: SpectralCascade, samples: Sequence[SampleGroups], offsets: Integers, steps: int = 400, seed: int = 0
+    cascade: SpectralCascade,
+    samples: Sequence[SampleGroups],
+    offsets: Integers,
+    modules: Sequence[int],
+    steps: int = 400,
+    seed: int = 0,
 ) -> list[float]:
-    """Fits the rate of every codec in place.
+    """Fits the rates of some codecs in place.
 
     Args:
         cascade: gives the rate networks and the envelope.
         samples: symbols of training speech in groups of several lengths; each step takes one length.
         offsets: what offset indices mean, see `offset_grid`.
+        modules: codecs (from 0) whose rates are fitted.
         steps: of Adam.
         seed: of the choice of groups.
 
     Returns:
         Bits of a spectrum's indices at each step, all codecs together.
     """
-    depth = len(samples[0].symbols.indices)
-    variables = [variable for rate in cascade.rates[:depth] for variable in rate.trainable_variables]
+    variables = [variable for module in modules for variable in cascade.rates[module].trainable_variables]
     schedule = keras.optimizers.schedules.CosineDecay(LEARNING_RATE, steps, alpha=LAST_SHARE)
     optimizer = keras.optimizers.Adam(schedule, beta_2=0.99)
     optimizer.build(variables)

@@ -66,9 +66,11 @@ def training_symbols(
     return [_joined(each) for each in found.values()]
 
 
-def fitted_rates(cascade: SpectralCascade, samples: Sequence[SampleGroups], steps: int, seed: int) -> None:
-    """Fits the rate networks to the symbols of the trained networks, see `fit_rates`."""
-    fit_rates(cascade, samples, offsets_of_format(), steps, seed)
+def fitted_rates(
+    cascade: SpectralCascade, samples: Sequence[SampleGroups], modules: Sequence[int], steps: int, seed: int
+) -> None:
+    """Fits the rate networks of some codecs to the symbols of the trained networks, see `fit_rates`."""
+    fit_rates(cascade, samples, offsets_of_format(), modules, steps, seed)
 
 
 def coder_of(cascade: SpectralCascade, depth: int, samples: Sequence[SampleGroups]) -> SpectralCoder:

@@ -197,8 +197,8 @@ def symbols_and_back(cascade: Cascade, signal: NDArray[np.float32]) -> Work:
 
 def file_coding(model: SavedModel, signal: NDArray[np.float32]) -> tuple[Work, Work]:
     """A signal to the bytes of an .nsc file, and these bytes to a signal."""
-    data = nsc.encode(signal, model.codec)
-    return lambda: nsc.encode(signal, model.codec), lambda: nsc.decode(data, model.codec)
+    data = nsc.encode(signal, model.coding)
+    return lambda: nsc.encode(signal, model.coding), lambda: nsc.decode(data, model.coding)
 
 
 def evaluation_of(model: SavedModel, files: Sequence[SpeechFile], folder: Path) -> Work:

@@ -150,9 +150,9 @@ def test_less_than_timit_is_refused() -> None:
 
 
 def test_the_manifest_of_timit_can_be_trained_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("timit_split.TRAINED", 2)
-    monkeypatch.setattr("timit_split.VALIDATED", 1)
-    monkeypatch.setattr("timit_split.TESTED", 1)
+    monkeypatch.setattr("scripts.timit_split.TRAINED", 2)
+    monkeypatch.setattr("scripts.timit_split.VALIDATED", 1)
+    monkeypatch.setattr("scripts.timit_split.TESTED", 1)
     for file in timit_files(4, 2):
         path = tmp_path / "timit" / file.path.relative_to("/t")
         path.parent.mkdir(parents=True, exist_ok=True)

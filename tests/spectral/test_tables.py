@@ -164,7 +164,7 @@ def test_fitting_the_rate_alone_saves_bits(coded: Coded, coder: SpectralCoder, m
     monkeypatch.setattr(rate_fit, "SPECTRA_PER_STEP", 64)
     variables = [variable for each in coded.cascade.rates for variable in each.weights]
     before = [np.asarray(variable) for variable in variables]
-    bits = rate_fit.fit_rates(coded.cascade, coded.samples[-1:], OFFSETS, steps=40)
+    bits = rate_fit.fit_rates(coded.cascade, coded.samples[-1:], OFFSETS, (0, 1), steps=40)
     fitted = build_coder(coded.cascade, 2, coded.samples, OFFSETS)
     for variable, value in zip(variables, before, strict=True):
         variable.assign(value)

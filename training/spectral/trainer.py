@@ -51,9 +51,9 @@ class SpectralStageTrainer(StageTrainer):
         return coder_of(self.cascade, self.stage.depth, self._symbols(minutes)).arrays()
 
     def prepare_export(self, minutes: float) -> None:
-        """Fits the rate networks once more: they lag while everything else is trained."""
+        """Fits the rate networks of the codecs that were trained once more: they lag while everything else moves."""
         steps = min(RATE_FIT_STEPS, self.total_steps)
-        fitted_rates(self.cascade, self._symbols(minutes), steps, self.config.seed)
+        fitted_rates(self.cascade, self._symbols(minutes), self.stage.trained, steps, self.config.seed)
 
     def _symbols(self, minutes: float) -> list[SampleGroups]:
         paths = [file.path for file in self.corpus.files("train")]
