@@ -217,7 +217,7 @@ def test_files_sort_by_a_codec_s_score_and_codecs_by_any_column(page: Any) -> No
 def test_the_figure_has_a_band_per_codec_and_leaves_out_what_the_legend_does(page: Any) -> None:
     bands = page.locator("#chart polygon")
     assert bands.count() == 2
-    assert page.locator("#chart circle title").first.text_content().startswith(("ours, layer 1: ", "<b>loud"))
+    assert page.locator("#chart circle title").first.text_content().startswith(("ours: ", "<b>loud"))
     page.locator("#legend .family", has_text="ours").click()
     assert bands.count() == 1
     page.locator("#legend .family", has_text="ours").click()
