@@ -232,6 +232,9 @@ class Config:
         heading="Losses and rate",
     )
     loudness_weight: float = option(0.0, "weight of the loss on loudness in Bark bands; 0: none, as the original")
+    disturbance_weight: float = option(
+        0.0, "weight of the loss on the disturbance of P.862 over the stretch; 0: none (spectral)"
+    )
     level_weight: float = option(
         0.0, "weight of the loss on the levels of octave bands, squared decibels; 0: none (spectral)"
     )

@@ -194,7 +194,7 @@ class Watch:
         return Reading(self._values(losses))
 
     def _values(self, losses: Losses) -> dict[str, float]:
-        named = {name: float(getattr(losses, name)) for name in ("time", "mel", "loudness", "penalty")}
+        named = {name: float(getattr(losses, name)) for name in ("time", "mel", "loudness", "disturbance", "penalty")}
         soft_bits = float(losses.entropies[self.trainer.stage.trained[-1]])
         return {"loss": float(losses.total), **named, "soft_bits_per_symbol": soft_bits, **self.trainer.readings()}
 

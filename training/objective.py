@@ -19,13 +19,14 @@ from training.loudness import loudness_loss
 class Losses(NamedTuple):
     """The terms of the objective, unweighted scalars, and entropies [depth] in bits per symbol.
 
-    Loudness is 0 where it has no weight.
+    Loudness and disturbance are 0 where they have no weight.
     """
 
     total: tf.Tensor
     time: tf.Tensor
     mel: tf.Tensor
     loudness: tf.Tensor
+    disturbance: tf.Tensor
     penalty: tf.Tensor
     entropies: tf.Tensor
 
@@ -53,7 +54,7 @@ def objective(output: CascadeOutput, cascade: Cascade, stage: Stage, tau: tf.Ten
     total = time_weight * time + mel_weight * mel + config.loudness_weight * loudness
     if not warm_up:
         total += penalty_weight * penalty + tf.reduce_sum(tau[: stage.depth] * entropy)
-    return Losses(total, time, mel, loudness, penalty, entropy)
+    return Losses(total, time, mel, loudness, tf.zeros([]), penalty, entropy)
 
 
 def _distortion(output: CascadeOutput, cascade: Cascade, *, layer_loss: float) -> list[tf.Tensor]:

@@ -18,6 +18,7 @@ from spectral.envelope import SPECTRA_PER_FRAME
 from spectral.framing import warm_mask
 from spectral.training_symbols import GROUP_FRAMES, GROUP_SHARES
 from spectral.transform import mdct
+from training.disturbance import disturbance_losses
 from training.loudness import loudness_losses
 from training.objective import Losses
 
@@ -104,15 +105,16 @@ def spectral_objective(
     offset = batch.offsets[:, 0]
     weight = tf.exp(LOSS_SLOPE * offset)
     layer_loss = config.layer_loss if stage.name == "finetune" else 0.0
-    time, loudness, level = tf.unstack(_distortion(output, batch, config, weight, layer_loss))
+    distortions = _distortion(output, batch, config, weight, layer_loss)
     bits = module_bits(output, stage.depth)
     symbols = cascade.symbols_per_frame(stage.depth)
     paid = tf.reduce_mean(weight * tf.exp(RATE_SLOPE * offset) * bits, 1) / sum(symbols)
-    total = config.coefficients[0] * time + config.loudness_weight * loudness + config.level_weight * level
+    total = tf.reduce_sum(_weights(config) * distortions)
     if not warm_up:
         total += tf.reduce_sum(tf.gather(tau * tf.pad(paid, [[0, config.num_modules - stage.depth]]), stage.trained))
     entropies = tf.reduce_mean(bits, 1) / tf.constant(symbols, tf.float32)
-    return Losses(total, time, tf.zeros([]), loudness, tf.zeros([]), entropies)
+    time, loudness, disturbance, _ = tf.unstack(distortions)
+    return Losses(total, time, tf.zeros([]), loudness, disturbance, tf.zeros([]), entropies)
 
 
 def module_bits(output: SpectralOutput, depth: int) -> tf.Tensor:
@@ -122,20 +124,30 @@ def module_bits(output: SpectralOutput, depth: int) -> tf.Tensor:
     return tf.stack([lsf + gain + codes[0], *codes[1:depth]]) / frames
 
 
+def _weights(config: Config) -> tuple[float, ...]:
+    """Of the time loss and of those on loudness, disturbance and levels of bands."""
+    return config.coefficients[0], config.loudness_weight, config.disturbance_weight, config.level_weight
+
+
 def _distortion(
     output: SpectralOutput, batch: SpectralBatch, config: Config, weight: tf.Tensor, layer_loss: float
 ) -> tf.Tensor:
-    """Time, loudness and level loss [3] at full depth, plus `layer_loss` times the mean over the shallower depths."""
+    """What `_weights` weighs [4], at full depth, plus `layer_loss` times the mean over the shallower depths."""
     inner = slice(config.hop, -config.hop)  # at both ends the overlap is missing
     target = batch.signals[:, inner]
     heard = as_heard(target, config)
+    measures = (
+        lambda decoded: _time_losses(target, decoded, config.hop),
+        lambda decoded: loudness_losses(heard, as_heard(decoded, config)),
+        lambda decoded: disturbance_losses(heard, as_heard(decoded, config)),
+        lambda decoded: _level_losses(target, decoded, config),
+    )
     losses = []
     for signals in output.signals if layer_loss else output.signals[-1:]:
         decoded = signals[:, inner]
         terms = [
-            _time_losses(target, decoded, config.hop),
-            loudness_losses(heard, as_heard(decoded, config)),
-            _level_losses(target, decoded, config) if config.level_weight else tf.zeros_like(weight),
+            measure(decoded) if of else tf.zeros_like(weight)
+            for of, measure in zip(_weights(config), measures, strict=True)
         ]
         losses.append(tf.reduce_mean(weight * tf.stack(terms), 1))
     if len(losses) == 1:
