@@ -13,7 +13,7 @@ from scripts.fuzzing import models, streams
 from scripts.fuzzing.shipped import files_of, shipped_targets
 
 SEED = 20
-STREAMS, SOUNDS, MODELS = 2000, 1000, 60
+STREAMS, SOUNDS, MODELS = 10_000, 1000, 60
 
 
 @pytest.mark.parametrize(("kind", "count"), [("streams", STREAMS), ("sounds", SOUNDS)])
