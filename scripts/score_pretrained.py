@@ -196,12 +196,19 @@ Scores through written .nsc files, all bytes counted, means over speakers with 9
 `python -m scripts.score_pretrained {run.id} --data_dir SPEECH` measures them again. The conditions after the
 first row take fewer files of the same speakers; reference of every measure is what the codec was given.
 
-Limits: {limits} The model was trained on clean English speech and with a loss that follows
-the hearing model of PESQ, so PESQ may favour it over codecs that were not; STOI and SI-SDR are given as well.
+Limits: {limits} The model was trained on clean English speech and with a loss that
+{_teacher(config)} than other codecs; STOI and SI-SDR are given as well.
 
 Licence: MIT, as the code's. The training speech is CC BY 4.0, CMU AN4 (free for any use) and Apache-2.0; it is no part
 of the model.
 """
+
+
+def _teacher(config: dict[str, Any]) -> str:
+    """What the loss has to do with PESQ, and what follows."""
+    if config.get("disturbance_weight"):
+        return "computes the disturbances of PESQ (ITU-T P.862) itself, so PESQ favours it more"
+    return "follows the hearing model of PESQ, so PESQ may favour it more"
 
 
 def _command(config: dict[str, Any]) -> str:
