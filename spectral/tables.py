@@ -20,7 +20,7 @@ from nsc.entropy.coefficient_model import (
     RoundArrays,
     in_coding_order,
 )
-from nsc.entropy.lsf_model import ANGLE_ONE, MOST_TABLES, ORDER, LsfModel
+from nsc.entropy.lsf_model import ANGLE_ONE, LARGEST_ANGLE, MOST_TABLES, ORDER, LsfModel
 from nsc.entropy.lsf_model import LARGEST_WEIGHT as LARGEST_LSF_WEIGHT
 from nsc.entropy.lsf_model import WEIGHT_ONE as LSF_WEIGHT_ONE
 from nsc.entropy.model_arrays import TABLE_TOTAL
@@ -175,7 +175,8 @@ def fit_lsf_model(codebook: Floats, groups: Sequence[NDArray[np.int32]]) -> LsfM
         codebook: levels in radians, [256].
         groups: symbols [groups, frames, 16], any number of lengths.
     """
-    angles = np.rint(codebook * ANGLE_ONE).astype(np.int64)
+    # training may move the outermost levels past the ends of the circle; predictions need not follow
+    angles = np.clip(np.rint(codebook * ANGLE_ONE), 0, LARGEST_ANGLE).astype(np.int64)
     first_frames = np.concatenate([each[:, 0] for each in groups])
     later = np.concatenate([each[:, 1:].reshape(-1, ORDER) for each in groups])
     preceding = np.concatenate([each[:, :-1].reshape(-1, ORDER) for each in groups])

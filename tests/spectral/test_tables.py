@@ -141,6 +141,14 @@ def test_lsf_tables_learn_how_lsfs_follow_each_other() -> None:
     assert LsfModel.read(ModelArrays(model.arrays())).counts.sum() == len(model.tables)
 
 
+def test_levels_that_training_moved_below_zero_make_a_sound_model() -> None:
+    codebook = np.linspace(-0.01, 3.2, 256).astype(np.float32)
+    symbols = np.sort(np.random.default_rng(4).integers(0, 256, (9, 8, 16)), -1).astype(np.int32)
+    model = fit_lsf_model(codebook, [symbols])
+    assert model.angles.min() == 0
+    LsfModel.read(ModelArrays(model.arrays()))
+
+
 def test_groups_are_cut_in_order_and_a_rest_is_left_out() -> None:
     lsf = np.arange(2 * 5 * 16).reshape(2, 5, 16).astype(np.int32)
     gains = np.arange(20).reshape(2, 10).astype(np.int32)
