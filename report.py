@@ -118,8 +118,14 @@ def _add_measure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--files_per_speaker", type=int, default=0, help="largest number of files of each speaker (default 0: all)"
     )
-    parser.add_argument("--losses", type=float, nargs="+", default=[0.0], help="per cent of lost groups (default 0)")
-    parser.add_argument("--burst", type=float, default=1.0, help="mean number of groups lost in a row (default 1)")
+    parser.add_argument(
+        "--losses",
+        type=float,
+        nargs="+",
+        default=[0.0],
+        help="per cent of lost groups or packets, where a codec conceals them (default 0)",
+    )
+    parser.add_argument("--burst", type=float, default=1.0, help="mean number lost in a row (default 1)")
     parser.add_argument(
         "--spans", type=int, nargs="*", default=[], help="further group lengths, in units of the model's shortest"
     )
@@ -138,12 +144,12 @@ def _measure(options: argparse.Namespace) -> None:
         console.log.info("ViSQOL takes 9 times as long without numba: pip install 'neural-speech-coding[visqol]'")
     if options.lyra_dir:
         use_folder(options.lyra_dir)
-    peers = _peers(options.peers)
+    losses = tuple(sorted({0.0, *(percent / 100 for percent in options.losses)}))
+    peers = _peers(options.peers, losses, options.burst)
     import_tensorflow()
     from comparison.coders import model_coder, with_groups_of
     from comparison.speech import recordings_of, refuse_overlap, speech_to_test
 
-    losses = tuple(sorted({0.0, *(percent / 100 for percent in options.losses)}))
     models = [model_coder(name, options.check_dir, losses, options.burst) for name in options.models]
     models += [with_groups_of(spans, model) for model in models for spans in options.spans]
     if not models and not peers:
@@ -214,7 +220,7 @@ def _spectrum(options: argparse.Namespace) -> None:
         console.log.info("%s", path)
 
 
-def _peers(patterns: Sequence[str]) -> list[PeerCoder]:
+def _peers(patterns: Sequence[str], losses: tuple[float, ...], burst: float) -> list[PeerCoder]:
     """Those that can be used here; the others are named with the command that installs them."""
     from comparison import baselines
     from comparison.coders import PeerCoder
@@ -222,7 +228,7 @@ def _peers(patterns: Sequence[str]) -> list[PeerCoder]:
     able, lacking = baselines.usable(baselines.find_peers(patterns))
     for need, names in lacking.items():
         console.log.info("without %s: needs %s", ", ".join(names), need)
-    return [PeerCoder(peer.name) for peer in able]
+    return [PeerCoder(peer.name, losses, burst) if peer.conceals else PeerCoder(peer.name) for peer in able]
 
 
 def main(arguments: Sequence[str]) -> int:

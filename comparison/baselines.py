@@ -19,10 +19,12 @@ from comparison.peers import ffmpeg, lc3, lyra, opus_library
 from comparison.peers.peer import Peer, PeerError, PlainPcm, find_delay, shifted
 from constants import SAMPLE_RATE
 from nsc.errors import UserError
+from nsc.format.channel import Channel
 from utilities import INT16_SCALE, atomic_write, to_int16
 
 __all__ = ["PEERS", "Coded", "PeerError", "code", "code_cached", "find_peers", "missing", "usable", "write_flac"]
 
+LOSSLESS = Channel(0.0)
 PEERS: dict[str, Peer] = {
     peer.name: peer
     for peer in (
@@ -79,8 +81,8 @@ def usable(peers: Sequence[Peer]) -> tuple[list[Peer], dict[str, list[str]]]:
     return able, dict(lacking)
 
 
-def code(peer: Peer, samples: NDArray[np.int16]) -> Coded:
-    """A signal [n] of 16 kHz through a codec.
+def code(peer: Peer, samples: NDArray[np.int16], channel: Channel = LOSSLESS) -> Coded:
+    """A signal [n] of 16 kHz through a codec and a channel.
 
     Raises:
         PeerError: the codec is not installed, or it failed.
@@ -90,23 +92,29 @@ def code(peer: Peer, samples: NDArray[np.int16]) -> Coded:
     reason = missing(peer)
     if reason:
         raise PeerError(reason)
-    decoded, bits = peer.through(samples)
-    delay = find_delay(samples / INT16_SCALE, decoded, peer.delay - peer.margin, peer.delay + peer.margin)
+    whole = peer.through_channel(samples, LOSSLESS) if channel.loss else peer.through(samples)
+    # the delay is that of the codec: what was concealed would lead astray
+    delay = find_delay(samples / INT16_SCALE, whole.decoded, peer.delay - peer.margin, peer.delay + peer.margin)
+    decoded, bits = peer.through_channel(samples, channel) if channel.loss else whole
     return Coded(to_int16(shifted(decoded, delay, len(samples))), bits, delay)
 
 
-def code_cached(peer: Peer, samples: NDArray[np.int16], cache_dir: Path) -> tuple[Coded, Path]:
-    """As `code`, remembered as a FLAC file by content, command lines and versions.
+def code_cached(
+    peer: Peer, samples: NDArray[np.int16], cache_dir: Path, channel: Channel = LOSSLESS
+) -> tuple[Coded, Path]:
+    """As `code`, remembered as a FLAC file by content, channel, command lines and versions.
 
     Returns:
         What the codec made, and the decoded file.
     """
-    rule = json.dumps([peer.name, peer.commands(), peer.versions(), peer.delay, peer.margin])
+    rule = json.dumps(
+        [peer.name, peer.commands(), peer.versions(), peer.delay, peer.margin, *([channel] if channel.loss else [])]
+    )
     key = hashlib.sha256(rule.encode() + samples.astype("<i2").tobytes()).hexdigest()[:24]
     path = cache_dir / peer.name / f"{key}.flac"
     remembered = _remembered(path)
     if remembered is None:
-        remembered = code(peer, samples)
+        remembered = code(peer, samples, channel)
         write_flac(path, remembered.decoded, json.dumps({"bits": remembered.bits, "delay": remembered.delay}))
     return remembered, path
 

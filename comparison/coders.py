@@ -19,7 +19,7 @@ from comparison.results import Codec
 from constants import SAMPLE_RATE
 from nsc import format as bitstream
 from nsc.errors import UserError
-from nsc.format.channel import lose_groups
+from nsc.format.channel import Channel, lose_groups
 from utilities import INT16_SCALE, atomic_write, to_int16
 
 if TYPE_CHECKING:
@@ -65,10 +65,11 @@ class Coder(Protocol):
 
 @dataclass(frozen=True)
 class PeerCoder:
-    """Another codec by name."""
+    """Another codec by name, with the losses of a Gilbert channel where it conceals them."""
 
     name: str
     losses: tuple[float, ...] = (0.0,)
+    burst: float = 1.0
 
     @property
     def codec(self) -> Codec:
@@ -88,8 +89,12 @@ class PeerCoder:
     def code(self, samples: Samples, cache_dir: Path) -> list[Version]:
         """See Coder."""
         peer = baselines.PEERS[self.name]
-        coded, path = baselines.code_cached(peer, samples, cache_dir)
-        return [Version(0, 0.0, coded.bits, coded.delay, path, peer.delay_ms)]
+        versions = []
+        for loss in self.losses:
+            channel = Channel(loss, self.burst, _seed(samples)) if loss else baselines.LOSSLESS
+            coded, path = baselines.code_cached(peer, samples, cache_dir, channel)
+            versions.append(Version(0, loss, coded.bits, coded.delay, path, peer.delay_ms))
+        return versions
 
 
 @dataclass(frozen=True)
@@ -114,7 +119,7 @@ class ModelCoder:
 
     def code(self, samples: Samples, cache_dir: Path) -> list[Version]:
         """See Coder."""
-        content = hashlib.sha256(samples.astype("<i2").tobytes()).hexdigest()[:24]
+        content = _content(samples)
         folder = cache_dir / self.codec.name
         whole = self._whole_file(folder / f"{content}.nsc", samples)
         versions = []
@@ -126,7 +131,7 @@ class ModelCoder:
             for loss in self.losses:
                 decoded = cut.with_suffix(f".{loss:g}.{self.burst:g}.flac" if loss else ".flac")
                 if not _is_intact(decoded, len(samples)):
-                    baselines.write_flac(decoded, self._decoded(cut.read_bytes(), loss, content))
+                    baselines.write_flac(decoded, self._decoded(cut.read_bytes(), loss, _seed(samples)))
                 versions.append(Version(layer, loss, 8 * cut.stat().st_size, 0, decoded, delay_ms))
         return versions
 
@@ -136,10 +141,19 @@ class ModelCoder:
             atomic_write(path, nsc.encode(signal, load_alone(self.folder).coding, kbps=self.kbps, spans=self.spans))
         return path.read_bytes()
 
-    def _decoded(self, data: bytes, loss: float, content: str) -> Samples:
+    def _decoded(self, data: bytes, loss: float, seed: int) -> Samples:
         if loss:
-            data = lose_groups(data, loss, self.burst, seed=int(content[:8], 16))
+            data = lose_groups(data, loss, self.burst, seed)
         return to_int16(nsc.decode(data, load_alone(self.folder).coding).signal)
+
+
+def _content(samples: Samples) -> str:
+    return hashlib.sha256(samples.astype("<i2").tobytes()).hexdigest()[:24]
+
+
+def _seed(samples: Samples) -> int:
+    """Of the channel: the same for all codecs."""
+    return int(_content(samples)[:8], 16)
 
 
 def _is_intact(path: Path, length: int) -> bool:

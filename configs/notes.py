@@ -105,7 +105,11 @@ RULES = (
     _Idle(
         ("tau_epoch_steps",), lambda config: config.tau_controller != "original", "it is for --tau_controller original"
     ),
-    _Idle(("consecutive_frames",), lambda config: config.block != SPECTRAL and not config.loudness_weight, "--loudness_weight is 0"),
+    _Idle(
+        ("consecutive_frames",),
+        lambda config: config.block != SPECTRAL and not config.loudness_weight,
+        "--loudness_weight is 0",
+    ),
     _Idle(
         ("loss_after_de_emphasis",),
         lambda config: not config.pre_emphasis or config.loss_domain == "residual",

@@ -14,26 +14,30 @@ import tensorflow as tf
 from numpy.typing import NDArray
 from scipy import signal
 
+
+def _numbers(text: str) -> NDArray[np.float64]:
+    return np.array(text.split(), np.float64)
+
+
 WINDOW: Final = 512  # samples of a piece, 32 ms
 # The 48 bands from 16 Hz: bins of the spectrum, power relative to that of a bin, width in Bark, threshold in dB SPL.
-BINS: Final = np.array(
-    [1, 1, 1, 1, 1, 1, 1, 2, 1, 1, 1, 1, 1, 2, 1, 1, 2, 2, 2, 2, 2, 2, 2, 2]
-    + [3, 3, 3, 3, 4, 3, 4, 5, 4, 5, 6, 6, 7, 8, 9, 9, 12, 12, 15, 16, 18, 21, 25, 20]
+BINS: Final = _numbers(
+    "1 1 1 1 1 1 1 2 1 1 1 1 1 2 1 1 2 2 2 2 2 2 2 2 3 3 3 3 4 3 4 5 4 5 6 6 7 8 9 9 12 12 15 16 18 21 25 20"
+).astype(int)
+POWER: Final = _numbers(
+    "1.000 1.000 1.000 1.000 1.000 1.000 1.000 0.500 1.000 1.000 1.000 1.000 1.000 0.530 1.100 1.180 "
+    "0.650 0.688 0.700 0.714 0.750 0.768 0.810 0.886 0.639 0.682 0.725 0.756 0.584 0.810 0.641 0.544 "
+    "0.738 0.644 0.592 0.655 0.614 0.581 0.570 0.641 0.543 0.611 0.551 0.568 0.556 0.531 0.550 0.795"
 )
-POWER: Final = np.array(
-    [1.000, 1.000, 1.000, 1.000, 1.000, 1.000, 1.000, 0.500, 1.000, 1.000, 1.000, 1.000, 1.000, 0.530, 1.100, 1.180]
-    + [0.650, 0.688, 0.700, 0.714, 0.750, 0.768, 0.810, 0.886, 0.639, 0.682, 0.725, 0.756, 0.584, 0.810, 0.641, 0.544]
-    + [0.738, 0.644, 0.592, 0.655, 0.614, 0.581, 0.570, 0.641, 0.543, 0.611, 0.551, 0.568, 0.556, 0.531, 0.550, 0.795]
+WIDTHS: Final = _numbers(
+    "0.318 0.322 0.327 0.331 0.336 0.341 0.345 0.350 0.355 0.360 0.365 0.370 0.375 0.380 0.385 0.390 "
+    "0.395 0.400 0.406 0.411 0.416 0.422 0.427 0.433 0.439 0.444 0.450 0.456 0.462 0.468 0.474 0.480 "
+    "0.486 0.492 0.498 0.504 0.511 0.517 0.524 0.530 0.537 0.544 0.550 0.557 0.564 0.571 0.578 0.585"
 )
-WIDTHS: Final = np.array(
-    [0.318, 0.322, 0.327, 0.331, 0.336, 0.341, 0.345, 0.350, 0.355, 0.360, 0.365, 0.370, 0.375, 0.380, 0.385, 0.390]
-    + [0.395, 0.400, 0.406, 0.411, 0.416, 0.422, 0.427, 0.433, 0.439, 0.444, 0.450, 0.456, 0.462, 0.468, 0.474, 0.480]
-    + [0.486, 0.492, 0.498, 0.504, 0.511, 0.517, 0.524, 0.530, 0.537, 0.544, 0.550, 0.557, 0.564, 0.571, 0.578, 0.585]
-)
-THRESHOLDS: Final = np.array(
-    [63.9, 48.5, 36.9, 30.7, 25.9, 20.2, 16.6, 12.5, 9.9, 6.9, 4.9, 2.8, 1.0, -0.1, -1.4, -2.5]
-    + [-3.4, -4.1, -4.8, -5.3, -5.7, -5.9, -6.0, -6.0, -6.0, -6.0, -5.8, -5.4, -5.1, -4.7, -4.3, -4.0]
-    + [-3.6, -3.3, -3.1, -3.0, -3.0, -2.9, -2.8, -2.8, -2.8, -2.9, -3.2, -3.7, -4.3, -4.4, -3.8, -2.7]
+THRESHOLDS: Final = _numbers(
+    "63.9 48.5 36.9 30.7 25.9 20.2 16.6 12.5 9.9 6.9 4.9 2.8 1.0 -0.1 -1.4 -2.5 "
+    "-3.4 -4.1 -4.8 -5.3 -5.7 -5.9 -6.0 -6.0 -6.0 -6.0 -5.8 -5.4 -5.1 -4.7 -4.3 -4.0 "
+    "-3.6 -3.3 -3.1 -3.0 -3.0 -2.9 -2.8 -2.8 -2.8 -2.9 -3.2 -3.7 -4.3 -4.4 -3.8 -2.7"
 )
 LOWEST_WIDTH: Final = 0.157  # Bark, of the band at 0 Hz, which nobody hears
 AMPLITUDE: Final = 6000.0  # of unit RMS, which the loudest 0.32 s of a stretch have about, in P.862's samples
@@ -129,7 +133,7 @@ def _weight_of_added(wanted: tf.Tensor, found: tf.Tensor) -> tf.Tensor:
 
 
 def _over_time(disturbance: tf.Tensor) -> tf.Tensor:
-    """[batch, pieces] -> [batch]: mean of the sixth power in syllables that overlap by half, root mean square of all."""
+    """[batch, pieces] -> [batch]: sixth power's mean in syllables that overlap by half, root mean square of these."""
     length = min(SYLLABLE, disturbance.shape[-1])
     syllables = tf.signal.frame(tf.minimum(disturbance, LARGEST) + FLOOR, length, SYLLABLE // 2)
     worst = tf.reduce_mean(syllables**SYLLABLE_POWER, -1) ** (1 / SYLLABLE_POWER)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from nsc.coding.interface import Signal
 from nsc.errors import UserError
+from nsc.format.channel import Channel
 
 SECONDS_TO_WAIT = 600  # for a program, before it counts as stuck
 
@@ -46,6 +47,7 @@ class Peer(ABC):
         delay_ms: algorithmic delay of the codec in a conversation, frame and look-ahead, by its specification.
         high_pass: the encoder removes low frequencies, so that waveform measures cannot be compared.
         waveform: the decoder follows the waveform; False for one that generates another waveform of the same sound.
+        conceals: losses can be tried, by `through_channel`.
     """
 
     name: str
@@ -55,6 +57,7 @@ class Peer(ABC):
     delay_ms: float = 0.0
     high_pass: bool = False
     waveform: bool = True
+    conceals: bool = False
 
     @abstractmethod
     def missing(self) -> str:
@@ -75,6 +78,14 @@ class Peer(ABC):
         Raises:
             PeerError: the codec failed.
         """
+
+    def through_channel(self, samples: Samples, channel: Channel) -> Packed:
+        """As `through`, with packets that the channel loses and the decoder conceals.
+
+        Raises:
+            PeerError: the codec failed, or it does not conceal.
+        """
+        raise PeerError(f"{self.name} conceals no losses here; choose opus-av-*, or no losses")
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 
@@ -10,6 +11,23 @@ from nsc.errors import UserError
 from nsc.format.container import read_contents
 from nsc.format.group import pack_group
 from nsc.format.header import pack_header
+
+
+class Channel(NamedTuple):
+    """A Gilbert channel.
+
+    loss: share of groups or packets lost on average, 0 to below 1.
+    burst: mean number of them lost in a row, at least 1.
+    seed: of its chance.
+    """
+
+    loss: float
+    burst: float = 1.0
+    seed: int = 0
+
+    def losses(self, count: int) -> list[bool]:
+        """Which of `count` groups or packets are lost."""
+        return gilbert_losses(count, self.loss, self.burst, np.random.default_rng(self.seed))
 
 
 def lose_groups(data: bytes, loss: float, burst: float, seed: int) -> bytes:
@@ -33,7 +51,7 @@ def lose_groups(data: bytes, loss: float, burst: float, seed: int) -> bytes:
     if seed < 0:
         raise UserError(f"expected a seed of at least 0, found {seed}; choose another")
     header, groups, *_ = read_contents(data)
-    lost = gilbert_losses(len(groups), loss, burst, np.random.default_rng(seed))
+    lost = Channel(loss, burst, seed).losses(len(groups))
     kept = [pack_group(group) for group, gone in zip(groups, lost, strict=True) if not gone]
     return b"".join([pack_header(header), *kept])
 

@@ -14,8 +14,9 @@ from comparison.peers import ffmpeg as ffmpeg_peers
 from comparison.peers import lc3, lyra
 from comparison.peers.ffmpeg import amr_wb_bits, ogg_packet_bits
 from comparison.peers.peer import Peer, find_delay
-from measures.measures import pesq_wb, stoi
+from measures.measures import pesq_wb, snr, stoi
 from nsc.errors import UserError
+from nsc.format.channel import Channel
 
 Samples = NDArray[np.int16]
 
@@ -71,6 +72,27 @@ def test_a_current_opus_costs_its_rate_too(samples: Samples) -> None:
     coded = code(installed("opus-av-audio-cbr-16"), samples)
     assert coded.bits % 320 == 0
     assert 0 <= coded.bits / 320 - frames_of(samples) <= 2
+
+
+def test_opus_called_directly_decodes_as_it_does_through_pyav(samples: Samples) -> None:
+    peer = installed("opus-av-audio-vbr-16")
+    through_pyav, directly = code(peer, samples), code(peer, samples, Channel(1e-12))
+    assert directly.bits == through_pyav.bits
+    assert abs(directly.delay) <= 1
+    assert snr(through_pyav.decoded / 32768, directly.decoded / 32768) > 15  # resampled from 48 kHz, and not
+
+
+def test_lost_packets_are_concealed_and_cost_quality_by_their_number(samples: Samples) -> None:
+    peer = installed("opus-av-audio-vbr-16")
+    scores = [
+        pesq_wb(samples / 32768, code(peer, samples, Channel(loss)).decoded / 32768) for loss in (1e-12, 0.1, 0.3)
+    ]
+    assert scores[0] > scores[1] + 0.3 > scores[2] + 0.3
+
+
+def test_a_codec_that_conceals_nothing_says_so(samples: Samples) -> None:
+    with pytest.raises(PeerError, match="conceals no losses"):
+        code(installed("lc3-16"), samples, Channel(0.1))
 
 
 def test_lc3_costs_its_rate_in_frames_of_10_ms(samples: Samples) -> None:

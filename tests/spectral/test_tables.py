@@ -142,7 +142,7 @@ def test_lsf_tables_learn_how_lsfs_follow_each_other() -> None:
 
 
 def test_levels_that_training_moved_below_zero_make_a_sound_model() -> None:
-    codebook = np.linspace(-0.01, 3.2, 256).astype(np.float32)
+    codebook = np.linspace(-0.01, 3.2, 256)
     symbols = np.sort(np.random.default_rng(4).integers(0, 256, (9, 8, 16)), -1).astype(np.int32)
     model = fit_lsf_model(codebook, [symbols])
     assert model.angles.min() == 0
