@@ -41,6 +41,7 @@ VALUE_FLAGS = (
     "--burst",
     "--seed",
 )
+RATE_MISSED = 0.03  # of the rate asked for, from which on a message says so
 SHOWS_PROGRESS = 60.0  # seconds of speech, from which on a terminal shows how far coding is
 
 Block = TypeVar("Block", bound=Sized)
@@ -159,6 +160,8 @@ def _encode(options: argparse.Namespace) -> None:
             size += file.write(data)
     kbps = 8 * size / 1000 / seconds
     log.info("%s: %.2f s, %d bytes, %.2f kbps, model %s", target, seconds, size, kbps, model.digest)
+    if options.kbps and not options.cbr and abs(kbps / options.kbps - 1) > RATE_MISSED:
+        log.info("%s: asked for %g kbps, which no step size of this model gives this speech", target, options.kbps)
 
 
 def _group_length(options: argparse.Namespace, model: Model) -> int | None:

@@ -116,6 +116,14 @@ def test_info_tells_where_every_byte_goes_and_what_the_model_costs(
     assert found.kbps() == pytest.approx(8 * size / 1000 / seconds)
 
 
+@pytest.mark.parametrize(("kbps", "reached"), [("12", True), ("2", False), ("60", False)])
+def test_a_rate_that_no_step_size_gives_is_named(
+    run: RunCommand, kbps: str, reached: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("speech.wav", "--model", "cq", "--kbps", kbps) == 0
+    assert (f"asked for {kbps} kbps, which no step size" in capsys.readouterr().err) is not reached
+
+
 def test_models_are_listed(run: RunCommand, capsys: pytest.CaptureFixture[str], coding_model: SavedModel) -> None:
     assert run("models") == 0
     shown = capsys.readouterr().out
