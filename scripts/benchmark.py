@@ -26,7 +26,7 @@ from tabulate import tabulate
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 import tensorflow as tf
 
-from configs.config import from_dict, read_experiment
+from configs.config import SPECTRAL, from_dict, read_experiment
 from constants import SAMPLE_RATE
 from corpus.dataset import PackedCorpus, SpeechFile, find_speech
 from network.feed_forward import SIGNAL_BATCH
@@ -40,7 +40,7 @@ from scripts.speed import work
 from scripts.speed.command import calls_of
 from scripts.speed.memory import peak_of_training
 from scripts.speed.turns import Timing, take_turns
-from training.loop import StageTrainer
+from training.stage_trainer import StageTrainer
 from utilities import atomic_write, load_speech
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -55,19 +55,22 @@ EVALUATED_FILES = 4
 TURN_SECONDS = 0.3  # at least
 
 STEP_SHARES = {"float32": 0.50, "bfloat16": 0.35}  # of the matrix rate
+SPECTRAL_SHARE = 0.45  # in float32: two-dimensional convolutions with few channels, and a rate for every coefficient
 LPC_RATIO = 500.0
 PIPELINE_RATIO = 1.05
 REAL_TIME_RATIO = 5.0
 COMMAND_LIMITS = {"encode": (0.6, 200.0), "decode": (0.6, 200.0), "info": (0.15, 200.0)}  # seconds, megabytes
 
-GATED, FOLDED, FOLDED_SMALL, SHIPPED = "gln, batch 128", "folded, batch 128", "folded, batch 32", "folded_16k, batch 32"
+GATED, FOLDED, FOLDED_SMALL = "gln, batch 128", "folded, batch 128", "folded, batch 32"
+FOLDED_16K, ANY_RATE = "folded_16k, batch 32", "cq_any, batch 192"
 
 # options, or the experiment that has them, and the stages that are measured
 NETWORKS: dict[str, tuple[dict[str, Any] | str, tuple[str, ...]]] = {
     GATED: ({"batch_size": 128}, work.STAGES),
     FOLDED: ({"block": "folded", "batch_size": 128}, work.STAGES),
     FOLDED_SMALL: ({"block": "folded", "batch_size": 32}, ("first",)),
-    SHIPPED: ("folded_16k", ("first",)),
+    FOLDED_16K: ("folded_16k", ("first",)),
+    ANY_RATE: ("cq_any", ("first", "finetune")),
 }
 SET_BY_BENCHMARK = (
     *("training_mode", "num_modules", "precision", "epochs", "steps_per_epoch"),
@@ -166,7 +169,9 @@ def step_rows(timings: Mapping[str, Timing], steps: Mapping[str, StageTrainer]) 
         yield Row(table, f"matrix product, {precision}", _giga(MATRIX_FLOPS / matrix.best), matrix.best)
     for name, trainer in steps.items():
         timing, config = timings[name], trainer.config
-        wanted, matrix = STEP_SHARES[config.precision], timings[config.precision]
+        matrix, wanted = timings[config.precision], STEP_SHARES[config.precision]
+        if config.block == SPECTRAL:
+            wanted = min(wanted, SPECTRAL_SHARE)
         flops, frames = work.step_flops(trainer), config.batch_size / timing.best
         ratio = flops / timing.best / (MATRIX_FLOPS / matrix.best)
         yield Row(

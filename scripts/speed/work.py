@@ -15,16 +15,19 @@ from numpy.typing import NDArray
 import lpc_utilities as lpc
 import nsc
 from cmrl import Cascade, Stage, multiply_adds, stages_of
-from configs.config import Config
+from configs.config import SPECTRAL, Config
 from constants import LPC_CONTEXT, SAMPLE_RATE
 from corpus.dataset import PackedCorpus, SpeechFile
 from evaluation.evaluate import evaluate
 from network import feed_forward
+from network.cascades import cascade_of
 from nn_core_operator import networks_compute_in
 from runs.saved_model import SavedModel
 from scripts.speed.turns import Work
-from training.loop import StageTrainer
+from spectral.cascade import SpectralCascade
 from training.objective import objective
+from training.spectral.trainer import SpectralStageTrainer
+from training.stage_trainer import StageTrainer
 from utilities import load_speech
 
 STAGES = ("first", "follower_2", "finetune")
@@ -46,8 +49,9 @@ def config_of(**options: Any) -> Config:
 def trainers_of(corpus: PackedCorpus, folder: Path, stages: Sequence[str], **options: Any) -> dict[str, StageTrainer]:
     """Trainers of one cascade, one for each of the named stages."""
     config = config_of(**options)
-    cascade = Cascade(config)
-    return {name: StageTrainer(cascade, _stage(config, name), corpus, folder) for name in stages}
+    cascade = cascade_of(config)
+    kind = SpectralStageTrainer if config.block == SPECTRAL else StageTrainer
+    return {name: kind(cascade, _stage(config, name), corpus, folder) for name in stages}
 
 
 def _stage(config: Config, name: str) -> Stage:
@@ -65,11 +69,18 @@ def step_flops(trainer: StageTrainer) -> int:
 
     A multiply-add is two operations.
     """
-    total = 0
+    total = 0.0
     for module in range(trainer.stage.depth):
-        own = multiply_adds(trainer.cascade, module + 1) - multiply_adds(trainer.cascade, module)
+        own = _multiply_adds(trainer.cascade, module + 1) - _multiply_adds(trainer.cascade, module)
         total += own * (3 if module in trainer.stage.trained else 1)
-    return 2 * total * trainer.config.batch_size
+    return round(2 * total * trainer.config.batch_size)
+
+
+def _multiply_adds(cascade: Cascade | SpectralCascade, depth: int) -> float:
+    """For each frame."""
+    if isinstance(cascade, SpectralCascade):
+        return cascade.multiply_adds(depth) / cascade.frames_per_second if depth else 0.0
+    return multiply_adds(cascade, depth)
 
 
 def training_step(trainer: StageTrainer) -> Work:

@@ -25,6 +25,7 @@ NETWORK: dict[str, Any] = {
     "consecutive_frames": 8,
     "coefficients": (16.0, 0.0, 0.0, 5.0),
     "loudness_weight": 4.0,
+    "disturbance_weight": 4.0,
     "target_kbps": 16.0,
 }
 

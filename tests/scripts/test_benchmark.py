@@ -11,8 +11,10 @@ import pytest
 
 from scripts.speed.memory import peak_of_process
 from scripts.speed.turns import Work, take_turns
+from tests.helpers.spectral_cascade import NETWORK
 
 TINY = {"block": "folded", "fold": 32, "folded_width": 16, "folded_narrow": 8, "folded_blocks": 1, "batch_size": 4}
+SPECTRAL = {name: value for name, value in NETWORK.items() if name != "num_modules"}  # which the benchmark sets
 
 
 @pytest.fixture(scope="module")
@@ -31,6 +33,7 @@ def benchmark(script: ModuleType, monkeypatch: pytest.MonkeyPatch) -> ModuleType
         "NETWORKS": {
             module.GATED: (TINY | {"film_units": 4}, ("first", "finetune")),
             module.FOLDED_SMALL: (TINY, ("first",)),
+            module.ANY_RATE: (SPECTRAL, ("first",)),
         },
         "IN_PARTS": (module.GATED,),
         "STEP_SHARES": {"float32": 0.5},
@@ -59,6 +62,7 @@ def test_every_part_is_measured_and_written_down(
     names = [row["name"] for row in written["rows"]]
     for stage in ("first", "finetune"):
         assert f"{benchmark.GATED}, float32, {stage}" in names
+    assert f"{benchmark.ANY_RATE}, float32, first" in names
     for part in (
         "input",
         "LPC",

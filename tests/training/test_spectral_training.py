@@ -11,10 +11,12 @@ from runs.stages import stage_folders
 from spectral.framing import file_batch
 from tests.helpers.spectral_cascade import NETWORK, cascade_of, tiny
 from tests.helpers.tiny import Workplace
+from training.disturbance import disturbance_losses
 from training.loop import Training
 from training.spectral.objective import (
     GROUP_FRAMES,
     Draw,
+    as_heard,
     module_bits,
     spectral_objective,
     stretch_samples,
@@ -139,14 +141,26 @@ def test_rates_at_all_offsets_tell_the_one_in_the_middle() -> None:
     np.testing.assert_allclose(controller.measured_bits(), [10, 1, 100], rtol=1e-4)
 
 
-def test_the_loss_on_levels_is_the_squared_decibels_of_a_wrong_gain() -> None:
-    config = tiny(**spectral(level_weight=1.0, loudness_weight=0.0, coefficients=(0.0, 0.0, 0.0, 1.0)))
+def distortion_of_half(**weights: float) -> tuple[float, tf.Tensor, tf.Tensor]:
+    """The objective without rate where the decoded signal is half of the speech, and the two as they are heard."""
+    none = {"loudness_weight": 0.0, "disturbance_weight": 0.0, "coefficients": (0.0, 0.0, 0.0, 1.0)}
+    config = tiny(**spectral(**(none | weights)))
     cascade = cascade_of(**spectral())
     batch = training_batch(tf.random.stateless_normal([2, stretch_samples(config)], [3, 4]), config, draw(2))
     batch = batch._replace(offsets=tf.zeros_like(batch.offsets))
-    output = cascade.call(batch, ["hard"], "hard")
-    soft = output._replace(signals=[batch.signals / 2])
+    soft = cascade.call(batch, ["hard"], "hard")._replace(signals=[batch.signals / 2])
     cascade.config = config
     stage = stages_of(tiny(**spectral(training_mode=1)))[0]
-    loss = spectral_objective(soft, batch, cascade, stage, tf.zeros([2]), warm_up=True).total
-    assert float(loss) == pytest.approx(6.0206**2, rel=1e-3)
+    heard = as_heard(batch.signals[:, config.hop : -config.hop], config)
+    total = spectral_objective(soft, batch, cascade, stage, tf.zeros([2]), warm_up=True).total
+    return float(total), heard, heard / 2
+
+
+def test_the_loss_on_levels_is_the_squared_decibels_of_a_wrong_gain() -> None:
+    loss, _, _ = distortion_of_half(level_weight=1.0)
+    assert loss == pytest.approx(6.0206**2, rel=1e-3)
+
+
+def test_the_loss_on_disturbance_is_of_speech_as_it_is_heard_and_counts_by_its_weight() -> None:
+    loss, heard, half = distortion_of_half(disturbance_weight=3.0)
+    assert loss == pytest.approx(3 * float(tf.reduce_mean(disturbance_losses(heard, half))), rel=1e-4)
