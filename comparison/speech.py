@@ -10,7 +10,9 @@ from pathlib import Path
 
 from comparison.coders import ModelCoder
 from comparison.results import Recording
-from corpus.dataset import MANIFEST, SpeechFile, find_test_speech
+from corpus.find import find_test_speech
+from corpus.manifest import MANIFEST
+from corpus.speech_file import SpeechFile
 from nsc.console import log
 from nsc.errors import UserError
 from runs.heard import SPLITS, heard_among
@@ -23,7 +25,7 @@ def speech_to_test(data_dir: Path, files_per_speaker: int = 0) -> list[SpeechFil
     """Recordings of the test speakers, evenly spread over each speaker's, sorted by path.
 
     Args:
-        data_dir: as `dataset.find_test_speech` takes it.
+        data_dir: as `corpus.find.find_test_speech` takes it.
         files_per_speaker: at most so many; 0 for all.
 
     Raises:

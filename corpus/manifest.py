@@ -1,4 +1,4 @@
-"""CSV tables as spreadsheets and people write them: UTF-8 with or without a BOM, UTF-16, latin-1."""
+"""Manifests of speech: CSV tables as people write them, UTF-8 with or without a BOM, UTF-16 or latin-1."""
 
 from __future__ import annotations
 
@@ -7,10 +7,39 @@ import csv
 import io
 from pathlib import Path
 
+from corpus.speech_file import SPLITS, SpeechFile
 from nsc.console import log
 from nsc.errors import UserError
 
+MANIFEST = "manifest.csv"
+MANIFEST_COLUMNS = ("path", "speaker", "split")
 MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
+
+
+def speech_of_manifest(manifest: Path) -> list[SpeechFile]:
+    """The recordings that a manifest lists.
+
+    Raises:
+        UserError: a line has a fault, a file does not exist, or there is none.
+    """
+    files = [_manifest_file(manifest, line, row) for line, row in read_rows(manifest, MANIFEST_COLUMNS)]
+    if not files:
+        raise UserError(f"{manifest}: expected one line per recording, found none; list the recordings")
+    absent = [file.path for file in files if not file.path.is_file()]
+    if absent:
+        raise UserError(
+            f"{manifest}: {len(absent)} of {len(files)} files do not exist, first {absent[0]}; fix the paths"
+        )
+    return files
+
+
+def _manifest_file(manifest: Path, line: int, row: dict[str, str]) -> SpeechFile:
+    path, speaker, split = (row[column] for column in MANIFEST_COLUMNS)
+    if not path or not speaker:
+        raise UserError(f"{manifest}, line {line}: expected a path and a speaker, found an empty field; fill it in")
+    if split not in SPLITS:
+        raise UserError(f"{manifest}, line {line}: expected split train, val or test, found '{split}'; change it")
+    return SpeechFile(manifest.parent / path, speaker, split)
 
 
 def read_rows(path: Path, columns: tuple[str, ...]) -> list[tuple[int, dict[str, str]]]:

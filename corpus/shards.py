@@ -21,21 +21,13 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from constants import FRAMES_PER_GROUP, LPC_WINDOW_LENGTH, SAMPLE_RATE
-from corpus.dataset import (
-    PACK_AGAIN,
-    PACKING_FORMAT,
-    SHARDS,
-    SPLITS,
-    Corpus,
-    PackedCorpus,
-    Shuffle,
-    SpeechFile,
-    checked_file,
-    find_speech,
-    generator_of,
-    is_packed,
-    read_shards,
-)
+from corpus.decode import checked_file
+from corpus.find import find_speech
+from corpus.interface import Corpus
+from corpus.packed import PackedCorpus, Shuffle
+from corpus.seeds import generator_of
+from corpus.shard_manifest import PACK_AGAIN, PACKING_FORMAT, SHARDS, is_packed, read_shards
+from corpus.speech_file import SPLITS, SpeechFile
 from nsc.errors import UserError
 from utilities import atomic_write, load_speech
 
@@ -137,7 +129,7 @@ class WindowedShuffle:
     def contexts(
         self, places: NDArray[np.integer], *, pre_emphasis: bool, high_pass: bool, length: int = LPC_WINDOW_LENGTH
     ) -> NDArray[np.float32]:
-        """Samples [batch, length] of the frames at these places [batch], see `dataset.Order`."""
+        """Samples [batch, length] of the frames at these places [batch], see `interface.Order`."""
         places = places % self.num_frames
         windows = np.searchsorted(self._ends, places, side="right")
         contexts = np.empty((len(places), length), np.float32)
@@ -173,7 +165,7 @@ def _check_sizes(folder: Path, sizes: Iterable[int]) -> None:
 class Packing:
     """How a corpus is packed.
 
-    data_dir: folder of speech, as `dataset.find_speech` takes it.
+    data_dir: folder of speech, as `find.find_speech` takes it.
     gain: "group" or "utterance".
     shard_hours: hours of speech a shard, about.
     seed: of the speakers held out, where the corpus does not say, and of the order in which files fill the shards.

@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 import nsc
 from constants import SAMPLE_RATE
-from corpus.dataset import SpeechFile
+from corpus.speech_file import SpeechFile
 from evaluation.file_coders import CodedFile, file_coder
 from evaluation.honesty import gap, honesty_line, training_estimate
 from measures.measures import MEASURES, mean_with_interval, score_files

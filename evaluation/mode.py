@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from configs.config import Config
-from corpus.dataset import SpeechFile, find_test_speech
+from corpus.find import find_test_speech
+from corpus.speech_file import SpeechFile
 from evaluation.evaluate import FileResult, evaluate, honesty, table
 from nsc.console import log
 from nsc.errors import UserError

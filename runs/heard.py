@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from corpus.dataset import SpeechFile, recordings_of
+from corpus.packed import recordings_of
+from corpus.speech_file import SpeechFile
 from nsc.errors import UserError
 from runs.runs import Run
 

@@ -28,7 +28,9 @@ import tensorflow as tf
 
 from configs.config import SPECTRAL, from_dict, read_experiment
 from constants import SAMPLE_RATE
-from corpus.dataset import PackedCorpus, SpeechFile, find_speech
+from corpus.find import find_speech
+from corpus.packed import PackedCorpus
+from corpus.speech_file import SpeechFile
 from network.feed_forward import SIGNAL_BATCH
 from network.machine import prepare_machine
 from nsc.console import exit_status

@@ -24,7 +24,7 @@ import tensorflow as tf
 from tabulate import tabulate
 
 from constants import SAMPLE_RATE
-from corpus.dataset import find_test_speech
+from corpus.find import find_test_speech
 from export.device import export_model
 from export.exported import Exported
 from measures.measures import pesq_wb

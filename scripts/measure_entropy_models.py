@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from tabulate import tabulate
 
 from constants import FRAMES_PER_GROUP, HOP, SAMPLE_RATE
-from corpus.dataset import find_speech
+from corpus.find import find_speech
 from nsc.console import exit_status
 from nsc.entropy.context_model import Symbols, code_lengths
 from nsc.entropy.symbol_coding import SymbolCoder

@@ -24,7 +24,10 @@ import numpy as np
 from tabulate import tabulate
 
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
-from corpus.dataset import PREFETCHED_BATCHES, SHARDS, Corpus, find_speech, steps_in_epoch, training_batches
+from corpus.batches import PREFETCHED_BATCHES, steps_in_epoch, training_batches
+from corpus.find import find_speech
+from corpus.interface import Corpus
+from corpus.shard_manifest import SHARDS
 from corpus.shards import Packing, open_corpus, pack_shards
 from nsc.console import exit_status
 from utilities import atomic_write

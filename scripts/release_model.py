@@ -16,7 +16,7 @@ from typing import Any
 
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 from configs.config import from_dict
-from corpus.dataset import is_packed
+from corpus.shard_manifest import is_packed
 from export.codec_folder import write_codec
 from nsc.console import exit_status
 from nsc.errors import UserError

@@ -199,7 +199,8 @@ def measured_speed(seconds: float = 0.5) -> float:
 
 def training_frames(data_dir: Path) -> int:
     """Frames of a corpus's training speech; 0 of a packed one, whose steps per epoch a flag has to give."""
-    from corpus.dataset import find_speech, is_packed
+    from corpus.find import find_speech
+    from corpus.shard_manifest import is_packed
 
     seconds = 0.0
     for file in [] if is_packed(data_dir) else find_speech(data_dir):
@@ -284,7 +285,9 @@ def _best(rows: Sequence[Row], measure: str) -> list[tuple[float, float]]:
 
 def corpus_of(data_dir: Path, output: Path) -> Path:
     """The folder to train on: a TIMIT tree's own manifest of 300 and 50 speakers, or the folder itself."""
-    from corpus.dataset import TIMIT_FILE, find_speech, is_packed
+    from corpus.find import find_speech
+    from corpus.shard_manifest import is_packed
+    from corpus.splits import TIMIT_FILE
     from scripts.timit_split import write_manifest
 
     if is_packed(data_dir) or (data_dir / "manifest.csv").is_file():

@@ -29,7 +29,8 @@ os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 from comparison import baselines
 from configs.config import Config, shown
 from constants import SAMPLE_RATE
-from corpus.dataset import SpeechFile, find_test_speech
+from corpus.find import find_test_speech
+from corpus.speech_file import SpeechFile
 from evaluation.evaluate import evaluate, summary
 from measures.measures import mean_with_interval, score_files
 from nsc.console import exit_status

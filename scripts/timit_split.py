@@ -17,7 +17,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from corpus.dataset import MANIFEST, MANIFEST_COLUMNS, SpeechFile, find_speech
+from corpus.find import find_speech
+from corpus.manifest import MANIFEST, MANIFEST_COLUMNS
+from corpus.speech_file import SpeechFile
 from nsc.console import exit_status
 from nsc.errors import UserError
 from utilities import atomic_write

@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from cmrl import Cascade, Stage, stages_of
 from configs.config import SPECTRAL, Config
-from corpus.dataset import Corpus
+from corpus.interface import Corpus
 from network.cascades import cascade_of
 from nsc.errors import UserError
 from runs.runs import Journal, Run

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from configs.config import Config, from_dict, shown
-from corpus.dataset import Corpus, SpeechFile, find_speech
+from corpus.find import find_speech
+from corpus.interface import Corpus
 from corpus.shards import open_corpus
+from corpus.speech_file import SpeechFile
 from nsc.console import log
 from nsc.errors import UserError
 from runs.choice import FINETUNE, FINETUNED, GREEDY, saved_stage

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from corpus.dataset import Corpus
+from corpus.interface import Corpus
 from nsc.errors import UserError
 from runs.runs import Run
 

@@ -12,7 +12,8 @@ import tensorflow as tf
 
 from cmrl import Cascade, Stage
 from configs.config import Config
-from corpus.dataset import Corpus, naming_faults, steps_in_epoch, training_batches
+from corpus.batches import naming_faults, steps_in_epoch, training_batches
+from corpus.interface import Corpus
 from network.entropy_model import Tables, count_symbols, integer_tables, kilobits_per_second
 from network.keras_network import symbols_by_part
 from network.replicas import sum_over_replicas

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from cmrl import Cascade
 from configs.config import Config
 from constants import SAMPLE_RATE
-from corpus.dataset import SpeechFile
+from corpus.speech_file import SpeechFile
 from measures.measures import score
 from network import feed_forward
 from network.entropy_model import GAIN_BITS_PER_FRAME, Tables, kilobits_per_second

@@ -29,7 +29,7 @@ def peak_of_training(packed: Path, scratch: Path, options: dict[str, Any]) -> fl
 def _train(packed: Path, scratch: Path, options: dict[str, Any]) -> float:
     import tensorflow as tf
 
-    from corpus.dataset import PackedCorpus
+    from corpus.packed import PackedCorpus
     from network.machine import prepare_machine
     from scripts.speed.work import trainers_of, training_step
 

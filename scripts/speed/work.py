@@ -17,7 +17,8 @@ import nsc
 from cmrl import Cascade, Stage, multiply_adds, stages_of
 from configs.config import SPECTRAL, Config
 from constants import LPC_CONTEXT, SAMPLE_RATE
-from corpus.dataset import PackedCorpus, SpeechFile
+from corpus.packed import PackedCorpus
+from corpus.speech_file import SpeechFile
 from evaluation.evaluate import evaluate
 from network import feed_forward
 from network.cascades import cascade_of

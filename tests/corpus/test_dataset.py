@@ -14,16 +14,13 @@ import soundfile
 from numpy.typing import NDArray
 
 from constants import HOP
-from corpus import dataset
-from corpus.dataset import (
-    PackedCorpus,
-    SpeechFile,
-    find_speech,
-    find_test_speech,
-    split_summary,
-    steps_in_epoch,
-    training_batches,
-)
+from corpus import decode
+from corpus.batches import steps_in_epoch, training_batches
+from corpus.find import find_speech, find_test_speech
+from corpus.interface import Order
+from corpus.packed import PackedCorpus
+from corpus.packing import pack_into
+from corpus.speech_file import SPLITS, SpeechFile, split_summary
 from nsc.errors import UserError
 from tests.helpers.places import ROOT
 from utilities import cut_frames, frame_gains, group_levels, high_pass, load_speech, pre_emphasise
@@ -133,7 +130,7 @@ def test_every_timit_file_is_packed_whatever_its_container(timit: Path, tmp_path
     files = find_speech(timit)
     corpus = PackedCorpus.pack(files, tmp_path / "cache")
     assert corpus.left_out == []
-    assert sum(len(corpus.files(split)) for split in dataset.SPLITS) == len(files)
+    assert sum(len(corpus.files(split)) for split in SPLITS) == len(files)
 
 
 def test_one_part_of_timit_is_split_by_its_speakers(timit: Path) -> None:
@@ -282,7 +279,7 @@ def test_packed_contexts_equal_whole_file_processing(
     speech_folder: Path, tmp_path: Path, gain_mode: str, pre_emphasis: bool, high_passed: bool
 ) -> None:
     corpus = PackedCorpus.pack(find_speech(speech_folder), tmp_path, gain_mode)
-    for split in dataset.SPLITS:
+    for split in SPLITS:
         numbers = corpus.frame_indices(split)
         assert len(numbers) == corpus.num_frames(split)
         expected = []
@@ -317,7 +314,7 @@ def test_packing_is_done_once_for_the_same_files_and_gain(
 ) -> None:
     files = find_speech(speech_folder)
     first = PackedCorpus.pack(files, tmp_path)
-    monkeypatch.setattr(dataset, "load_speech", lambda path: pytest.fail(f"{path} was decoded again"))
+    monkeypatch.setattr(decode, "load_speech", lambda path: pytest.fail(f"{path} was decoded again"))
     again = PackedCorpus.pack(files, tmp_path)
     assert again.files("train") == first.files("train") and len(list(tmp_path.iterdir())) == 1
 
@@ -349,7 +346,7 @@ def test_a_folder_that_another_process_packed_meanwhile_is_used(speech_folder: P
     files = find_speech(speech_folder)
     seconds = PackedCorpus.pack(files, tmp_path).seconds("train")
     (folder,) = tmp_path.iterdir()
-    dataset._pack_into(folder, files, "group")
+    pack_into(folder, files, "group")
     assert list(tmp_path.iterdir()) == [folder] and PackedCorpus(folder).seconds("train") == seconds
 
 
@@ -389,7 +386,7 @@ def test_unusable_files_are_left_out_and_named_with_their_reason(
         PackedCorpus.pack(files, tmp_path / "cache"),
         PackedCorpus.pack(files, tmp_path / "cache"),
     ):
-        kept = [file.path.name for split in dataset.SPLITS for file in corpus.files(split)]
+        kept = [file.path.name for split in SPLITS for file in corpus.files(split)]
         told = {name: [line for line in corpus.left_out if str(faulty / f"{name}.wav") in line] for name in reasons}
         assert all(len(lines) == 1 and reasons[name] in lines[0] for name, lines in told.items()), told
         assert kept == ["first.wav"] * 3 and len(corpus.left_out) == len(reasons)
@@ -504,7 +501,7 @@ def test_an_order_is_forgotten_after_its_epoch(corpus: PackedCorpus, monkeypatch
     orders: list[weakref.ref] = []
     make = PackedCorpus.order
 
-    def order(*arguments: Any) -> dataset.Order:
+    def order(*arguments: Any) -> Order:
         made = make(*arguments)
         orders.append(weakref.ref(made))
         return made
@@ -527,7 +524,10 @@ def test_a_corpus_without_training_speech_is_an_error(tmp_path: Path, speech_cli
 
 MEMORY_SCRIPT = """
 import sys
-from corpus import dataset
+from corpus.batches import training_batches
+from corpus.find import find_speech
+from corpus.packed import PackedCorpus
+from corpus.speech_file import SPLITS
 
 def anonymous_megabytes():
     with open("/proc/self/status") as status:
@@ -535,16 +535,16 @@ def anonymous_megabytes():
 
 def batches(steps):
     options = dict(batch_size=128, seed=0, epoch=0, first_step=0, pre_emphasis=True, high_pass=False)
-    for batch in dataset.training_batches(corpus, num_steps=steps, **options):
+    for batch in training_batches(corpus, num_steps=steps, **options):
         pass
 
-tiny = dataset.PackedCorpus.pack(dataset.find_speech(sys.argv[1]), sys.argv[3])
+tiny = PackedCorpus.pack(find_speech(sys.argv[1]), sys.argv[3])
 corpus = tiny
 batches(3)
 before = anonymous_megabytes()
-corpus = dataset.PackedCorpus.pack(dataset.find_speech(sys.argv[2]), sys.argv[3])
+corpus = PackedCorpus.pack(find_speech(sys.argv[2]), sys.argv[3])
 batches(200)
-print(sum(map(corpus.seconds, dataset.SPLITS)) / 60, anonymous_megabytes() - before)
+print(sum(map(corpus.seconds, SPLITS)) / 60, anonymous_megabytes() - before)
 """
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from corpus.dataset import PackedCorpus, find_speech
+from corpus.find import find_speech
+from corpus.packed import PackedCorpus
 from nsc.errors import UserError
 
 SAMPLES, INDEX = "samples.int16", "index.npz"

@@ -9,8 +9,9 @@ import soundfile
 from numpy.typing import NDArray
 
 from configs.config import read_experiment
-from corpus.dataset import PackedCorpus, find_speech, find_test_speech
+from corpus.find import find_speech, find_test_speech
 from corpus.manifest import read_rows
+from corpus.packed import PackedCorpus
 from corpus.shards import Packing, pack_shards
 from corpus.walk import audio_paths
 from nsc.errors import UserError

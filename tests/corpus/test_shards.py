@@ -9,8 +9,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from corpus import dataset, shards
-from corpus.dataset import PackedCorpus, find_speech, find_test_speech, read_shards, steps_in_epoch, training_batches
+from corpus import shards
+from corpus.batches import steps_in_epoch, training_batches
+from corpus.find import find_speech, find_test_speech
+from corpus.interface import Corpus
+from corpus.packed import PackedCorpus
+from corpus.shard_manifest import SHARDS, read_shards
 from corpus.shards import Packing, ShardedCorpus, open_corpus, pack_shards
 from nsc.errors import UserError
 from runs.heard import heard_among
@@ -41,7 +45,7 @@ def few_open(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shards, "OPEN_SHARDS", 3)
 
 
-def batches(corpus: dataset.Corpus, **changes: Any) -> NDArray[np.float32]:
+def batches(corpus: Corpus, **changes: Any) -> NDArray[np.float32]:
     options: dict[str, Any] = {"batch_size": BATCH, "seed": 3, "epoch": 2, "first_step": 0, "consecutive": 1}
     options |= {"num_steps": steps_in_epoch(corpus, BATCH), "pre_emphasis": True, "high_pass": False}
     return np.stack(list(training_batches(corpus, **(options | changes)).as_numpy_iterator()))
@@ -223,9 +227,9 @@ def test_unusable_recordings_are_left_out_and_named(tmp_path: Path, capsys: pyte
 
 
 def rewrite(folder: Path, without: str = "", **changes: Any) -> None:
-    manifest = json.loads((folder / dataset.SHARDS).read_text()) | changes
+    manifest = json.loads((folder / SHARDS).read_text()) | changes
     manifest.pop(without, None)
-    (folder / dataset.SHARDS).write_text(json.dumps(manifest))
+    (folder / SHARDS).write_text(json.dumps(manifest))
 
 
 def cut_short(folder: Path) -> None:

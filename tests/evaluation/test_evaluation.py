@@ -11,7 +11,7 @@ import scipy.stats
 import soundfile
 
 import nsc
-from corpus.dataset import SpeechFile
+from corpus.speech_file import SpeechFile
 from evaluation.evaluate import FileResult, evaluate, honesty, output_names, summary, table
 from loss_terms_and_measures import assignment_entropy
 from measures import measures

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import nsc
-from corpus.dataset import SpeechFile
+from corpus.speech_file import SpeechFile
 from evaluation.evaluate import evaluate, honesty, summary, table
 from nsc.errors import UserError
 from runs.saved_model import SavedModel

@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 import nsc
-from corpus.dataset import SpeechFile
+from corpus.speech_file import SpeechFile
 from measures.measures import pesq_wb, stoi
 from nsc.errors import UserError
 from nsc.format.channel import lose_groups

@@ -13,7 +13,8 @@ import pytest
 
 from comparison.peers.published import PESQ_ON_TIMIT
 from configs.config import parse_flags
-from corpus.dataset import SpeechFile, find_speech
+from corpus.find import find_speech
+from corpus.speech_file import SpeechFile
 from nsc.errors import UserError
 from scripts import reproduce_paper
 from scripts.reproduce_paper import Experiment, Reproduction, document, draw, estimated_hours, experiments

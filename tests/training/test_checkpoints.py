@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from corpus.dataset import PackedCorpus, find_speech
+from corpus.find import find_speech
+from corpus.packed import PackedCorpus
 from nsc.errors import UserError
 from training.checkpoints import Checkpoints
 

@@ -19,7 +19,9 @@ from numpy.typing import NDArray
 import lpc_utilities
 import main
 from cmrl import Cascade, stages_of
-from corpus.dataset import PackedCorpus, find_speech, training_batches
+from corpus.batches import training_batches
+from corpus.find import find_speech
+from corpus.packed import PackedCorpus
 from network import replicas
 from nsc.errors import UserError
 from runs.saved_model import saved_weights

@@ -16,7 +16,9 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorflow.python.framework import config as framework_config
 
 from cmrl import Cascade, Stage, stages_of
-from corpus.dataset import PackedCorpus, SpeechFile, find_speech
+from corpus.find import find_speech
+from corpus.packed import PackedCorpus
+from corpus.speech_file import SpeechFile
 from nsc.entropy.context_model import read_models
 from nsc.errors import UserError
 from runs import runs

@@ -1,0 +1,117 @@
+"""Batches of training frames, from any step of an epoch on."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from constants import LPC_WINDOW_LENGTH
+from corpus.interface import Corpus
+from corpus.seeds import generator_of
+from nsc.errors import UserError
+
+PREFETCHED_BATCHES = 4
+
+
+def steps_in_epoch(corpus: Corpus, batch_size: int) -> int:
+    """Whole batches of audible training frames in one pass over the corpus, at least one."""
+    return max(1, corpus.num_training_frames() // batch_size)
+
+
+def training_batches(
+    corpus: Corpus,
+    *,
+    batch_size: int,
+    seed: int,
+    epoch: int,
+    first_step: int,
+    num_steps: int,
+    pre_emphasis: bool,
+    high_pass: bool,
+    gain_augmentation_db: float = 0.0,
+    consecutive: int = 1,
+    length: int = LPC_WINDOW_LENGTH,
+    share: tuple[int, int] = (0, 1),
+) -> tf.data.Dataset:
+    """Steps `first_step` to `num_steps` - 1 of an epoch: to resume is to start at a later step.
+
+    The order is drawn from (seed, epoch) alone; step s takes its places s * batch_size and on, wrapping round when
+    the split has fewer frames than the epoch asks for. Digital silence is skipped.
+
+    Args:
+        corpus: packed speech; its split 'train' is used.
+        batch_size: frames in a batch.
+        seed: seed of the order and of the gains.
+        epoch: number of the epoch, from 0.
+        first_step: first step to give, from 0.
+        num_steps: steps of the whole epoch, `steps_in_epoch` for one pass over the corpus.
+        pre_emphasis: see `PackedCorpus.contexts`.
+        high_pass: see `PackedCorpus.contexts`.
+        gain_augmentation_db: frames are scaled by random gains within +- this many dB.
+        consecutive: a batch consists of runs of so many neighbouring frames, which divides 16: each has one gain.
+        length: samples centred on each frame: with long ones, frames only say where stretches of speech lie.
+        share: number of this reader, from 0, and number of readers that divide each batch among them; all shares
+            together are the batch that one reader would get.
+
+    Returns:
+        Dataset of float32 [batch_size / readers, length].
+
+    Raises:
+        UserError: the training split holds no audible frame.
+    """
+    _check_audible(corpus, consecutive)
+    reader, readers = share
+    size = batch_size // readers
+    own = slice(reader * size, (reader + 1) * size)
+
+    def batches() -> Iterator[NDArray[np.float32]]:
+        # made here, since TensorFlow keeps what it calls for ever, and what that holds
+        order = corpus.order((seed, epoch), consecutive)
+        for step in range(first_step, num_steps):
+            places = np.arange(step * batch_size, (step + 1) * batch_size)[own]
+            contexts = order.contexts(places, pre_emphasis=pre_emphasis, high_pass=high_pass, length=length)
+            levels = _levels((seed, epoch), step, batch_size // consecutive, gain_augmentation_db)
+            yield contexts * _amplitudes(levels.repeat(consecutive)[own])
+
+    return _prefetched(batches, (size, length))
+
+
+def _check_audible(corpus: Corpus, consecutive: int) -> None:
+    if not corpus.num_training_frames(consecutive):
+        raise UserError("expected training speech, found no audible frame in split train; give more training speech")
+
+
+def _levels(seed_and_epoch: tuple[int, int], step: int, number: int, most: float) -> NDArray[np.float64]:
+    """Random levels [number] of a step within +- `most` dB."""
+    return generator_of(seed_and_epoch, step).uniform(-most, most, number)
+
+
+def _amplitudes(levels: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Factors [batch, 1] of levels [batch] in dB."""
+    return (10 ** (levels[:, None] / 20)).astype(np.float32)
+
+
+def _prefetched(batches: Callable[[], Iterator[NDArray[np.float32]]], shape: tuple[int, int]) -> tf.data.Dataset:
+    dataset = tf.data.Dataset.from_generator(batches, output_signature=tf.TensorSpec(shape, tf.float32))
+    return dataset.prefetch(PREFETCHED_BATCHES)
+
+
+@contextmanager
+def naming_faults() -> Iterator[None]:
+    """Turn errors of batches, which TensorFlow wraps in its own, back into UserErrors with their message.
+
+    Raises:
+        UserError: packed speech is damaged.
+    """
+    try:
+        yield
+    except tf.errors.UnknownError as error:
+        words = re.search(r"UserError: (.*)", error.message)
+        if not words:
+            raise
+        raise UserError(words[1]) from None

@@ -1,0 +1,95 @@
+"""Search for the recordings of a corpus, whatever kind of folder holds them."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from corpus.manifest import MANIFEST, speech_of_manifest
+from corpus.shard_manifest import is_packed, read_shards
+from corpus.speech_file import SpeechFile
+from corpus.splits import check_disjoint, own_splits, speaker_of, split_speech
+from corpus.walk import audio_paths
+from nsc.errors import UserError
+
+TIMIT_SA_FILE = re.compile(r"(?:^|/)dr[1-8]/[^/]+/sa[12]\.[^/]+$", re.IGNORECASE)
+
+
+def find_speech(
+    data_dir: str | Path, *, sa_sentences: bool = True, seed: int = 0, validation_speakers: int | None = None
+) -> list[SpeechFile]:
+    """List the recordings of a corpus with splits that share no speaker, sorted by path.
+
+    Args:
+        data_dir: a folder with manifest.csv (path, speaker, split), a TIMIT tree, folders train, test and perhaps
+            val, or a folder of audio files with a folder per speaker (LibriSpeech and VCTK as they are). Of a packed
+            corpus, whose splits were chosen when it was packed, the recordings held out, and for the training speech
+            its shards.
+        sa_sentences: TIMIT only: keep SA1 and SA2, which all speakers read.
+        seed: chooses the speakers of each split, where the corpus does not.
+        validation_speakers: number of validation speakers; by default 8 % of the speakers, at least one.
+            A manifest decides for itself.
+
+    Raises:
+        UserError: no speech, too few speakers, a manifest with faults, or a speaker in two splits.
+    """
+    data_dir = _existing_folder(data_dir)
+    if is_packed(data_dir):
+        files = _packed_files(data_dir)
+    elif (data_dir / MANIFEST).is_file():
+        files = speech_of_manifest(data_dir / MANIFEST)
+    else:
+        paths = _wanted_paths(data_dir, sa_sentences)
+        files = split_speech(paths, data_dir, seed=seed, validation_speakers=validation_speakers)
+    check_disjoint(files)
+    return sorted(files, key=lambda file: file.path)
+
+
+def find_test_speech(data_dir: str | Path, *, sa_sentences: bool = True) -> list[SpeechFile]:
+    """List what a corpus offers for testing: its own test part, or every recording where it has no splits of its own.
+
+    Args:
+        data_dir: as in `find_speech`; recordings in no speaker's folder count as one speaker's.
+        sa_sentences: TIMIT only: keep SA1 and SA2.
+
+    Raises:
+        UserError: no speech, no test part, or a manifest with faults.
+    """
+    data_dir = _existing_folder(data_dir)
+    has_manifest = is_packed(data_dir) or (data_dir / MANIFEST).is_file()
+    paths = [] if has_manifest else _wanted_paths(data_dir, sa_sentences)
+    if not has_manifest and not own_splits(paths, data_dir):
+        return [SpeechFile(path, speaker_of(path, data_dir) or data_dir.resolve().name, "test") for path in paths]
+    files = [file for file in find_speech(data_dir, sa_sentences=sa_sentences) if file.split == "test"]
+    if not files:
+        raise UserError(
+            f"{data_dir}: expected recordings to test on, found none; set split to test for some speakers in {MANIFEST}"
+        )
+    return files
+
+
+def _existing_folder(data_dir: str | Path) -> Path:
+    if not Path(data_dir).is_dir():
+        raise UserError(f"{data_dir}: expected a folder of speech, found none; give --data_dir an existing folder")
+    return Path(data_dir)
+
+
+def _packed_files(data_dir: Path) -> list[SpeechFile]:
+    manifest = read_shards(data_dir)
+    held_out = [SpeechFile(Path(path), speaker, split) for path, speaker, split in manifest["held_out"]]
+    return held_out + [SpeechFile(data_dir / shard["name"], "", "train") for shard in manifest["shards"]]
+
+
+def _wanted_paths(data_dir: Path, sa_sentences: bool) -> list[Path]:
+    paths = _audio_paths(data_dir)
+    return [path for path in paths if sa_sentences or not TIMIT_SA_FILE.search(path.absolute().as_posix())]
+
+
+def _audio_paths(data_dir: Path) -> list[Path]:
+    found = audio_paths(data_dir)
+    if not found:
+        raise UserError(
+            f"{data_dir}: expected wav, flac or ogg files, found none, nor others that can be read; give --data_dir a"
+            " folder of speech"
+        )
+    return found
