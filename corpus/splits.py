@@ -109,8 +109,8 @@ def _validation_speakers(speakers: set[str], data_dir: Path, seed: int, wanted: 
     count = _validation_count(len(speakers), wanted)
     if count >= len(speakers):
         raise UserError(
-            f"{data_dir}: expected more than {count} speakers in train, found {len(speakers)}; add a folder val, or"
-            " a folder per speaker"
+            f"{data_dir}: expected more than {count} speakers in train, found {len(speakers)}; add speakers, each"
+            " in a folder of their own, or a folder val"
         )
     return set(_shuffled(speakers, seed)[:count])
 
