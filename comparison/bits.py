@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from comparison import plots
-from comparison.listening_page import PICTURE_HOP, picture_top, spectrogram
+from comparison.spectrograms import PICTURE_HOP, picture_top, spectrogram
 from constants import HOP, SAMPLE_RATE
 from nsc.coding.interface import Signal
 from nsc.entropy.coefficient_model import LARGEST_INDEX

@@ -8,20 +8,16 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
-from fnmatch import fnmatch
-from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
-
-import numpy as np
-import scipy.signal
-from numpy.typing import NDArray
+from typing import Any
 
 from comparison import plots, tables
-from comparison.curves import MEASURES, Curves, Point, curves_of, points_of, shown_measures
+from comparison.chart import chart_of
+from comparison.choice import Column, choose_columns, choose_files
+from comparison.curves import MEASURES, Point, points_of, shown_measures
 from comparison.drawing import PLOTS, draw_all
 from comparison.results import Codec, Result, Store, faults
-from comparison.rows import SEXES, row_of
+from comparison.spectrograms import picture_top, save_picture, spectrogram
 from comparison.spectrum import draw_points, picture_name
 from constants import SAMPLE_RATE
 from nsc.coding.interface import Signal
@@ -29,26 +25,7 @@ from nsc.errors import UserError
 from utilities import atomic_write, load_speech
 
 PARTS = Path(__file__).parent / "page"
-PICTURE_WINDOW = 400  # samples, 25 ms
-PICTURE_HOP = 160  # samples, 10 ms: 100 columns a second
-PICTURE_BANDS = 128
-PICTURE_RANGE_DB = 80.0  # below the reference's loudest bin
-PICTURE_QUALITY = 70
-MOST_COLUMNS = 12  # unless the user names more
 MOST_SPECTRA = 2  # of other codecs, where there is no model of ours
-DEFAULT_COLUMNS = (
-    *(f"opus-{application}-cbr-{kbps}" for kbps in (12, 16, 24) for application in ("audio", "voip")),
-    "amr-wb-12.65",
-    "amr-wb-23.85",
-)
-
-
-class Column(NamedTuple):
-    """One column of the page: the reference, or a codec at a layer."""
-
-    label: str
-    kind: str
-    point: Point | None
 
 
 def write_page(store: Store, patterns: Sequence[str] = (), num_files: int = 8, title: str = "Speech codecs") -> Path:
@@ -115,50 +92,6 @@ def _templates() -> Any:
     return jinja2.Environment(loader=jinja2.FileSystemLoader(PARTS), autoescape=True, undefined=jinja2.StrictUndefined)
 
 
-def choose_columns(points: Sequence[Point], patterns: Sequence[str]) -> list[Column]:
-    """The reference, then the codecs that match; without patterns ours, and others at rates near ours.
-
-    Raises:
-        UserError: a pattern matches none.
-    """
-    for pattern in patterns:
-        if not any(_matches(point, [pattern]) for point in points):
-            labels = ", ".join(point.label for point in points)
-            raise UserError(f"expected a measured codec, found '{pattern}'; there are {labels}")
-    ours = [point for point in points if point.codec.kind == "model"]
-    peers = [point for point in points if point.codec.kind == "peer"]
-    wanted = [point for point in points if _matches(point, patterns)]
-    chosen = wanted or (ours + [point for point in peers if point.codec.name in DEFAULT_COLUMNS])[:MOST_COLUMNS]
-    columns = [Column(point.label, point.codec.kind, point) for point in chosen]
-    return [Column("reference", "reference", None), *columns]
-
-
-def _matches(point: Point, patterns: Sequence[str]) -> bool:
-    return any(fnmatch(text, pattern) for pattern in patterns for text in (point.label, point.codec.name))
-
-
-def choose_files(columns: Sequence[Column], count: int) -> list[str]:
-    """Names of files that every column has, one per speaker as long as there are speakers.
-
-    Raises:
-        UserError: no file was coded by all.
-    """
-    coded = [{result.file: result for result in column.point.results} for column in columns if column.point]
-    common = sorted(set.intersection(*(set(each) for each in coded))) if coded else []
-    if not common:
-        raise UserError("expected a file that all codecs of the page have coded, found none; measure them on the same")
-    turns: dict[str, int] = {}
-    order = []
-    for name in common:
-        speaker = coded[0][name].speaker
-        turns[speaker] = turns.get(speaker, -1) + 1
-        order.append((turns[speaker], name))
-    firsts = [name for turn, name in order if turn == 0]
-    names = firsts if count <= len(firsts) else [name for _, name in sorted(order)]
-    count = min(count, len(names))
-    return [names[place * len(names) // count] for place in range(count)]
-
-
 def _listed_file(
     output: Path, number: int, name: str, columns: Sequence[Column], measures: Sequence[str]
 ) -> dict[str, Any]:
@@ -187,7 +120,7 @@ def _cell(
     top = picture_top(reference)
     stem = f"pictures/{number}-{re.sub(r'[^A-Za-z0-9.]+', '-', column.label)}"
     shown = spectrogram(signal, top)
-    _save_picture(output / f"{stem}.webp", shown)
+    save_picture(output / f"{stem}.webp", shown)
     cell: dict[str, Any] = {
         "kbps": f"{result.kbps:.1f} kbps" if result else "uncompressed",
         "scores": _scores(column.point, result, measures) if result else {},
@@ -197,7 +130,7 @@ def _cell(
         "height": shown.shape[0],
     }
     if result and len(signal) == len(reference):
-        _save_picture(output / f"{stem}-residual.webp", spectrogram(signal - reference, top))
+        save_picture(output / f"{stem}-residual.webp", spectrogram(signal - reference, top))
         cell["residual"] = f"{stem}-residual.webp"
     return cell
 
@@ -226,36 +159,6 @@ def _flac(signal: Signal) -> str:
     return base64.b64encode(buffer.getvalue()).decode()
 
 
-def _decibels(signal: Signal) -> NDArray[np.float64]:
-    """Log power [201, frames] of 25 ms every 10 ms."""
-    signal = np.pad(signal, (0, max(0, PICTURE_WINDOW - len(signal))))  # the shortest file is one window
-    _, _, spectrum = scipy.signal.stft(signal, nperseg=PICTURE_WINDOW, noverlap=PICTURE_WINDOW - PICTURE_HOP)
-    return 20 * np.log10(np.abs(spectrum) + 1e-9)
-
-
-def picture_top(reference: Signal) -> float:
-    """The level at which pictures of a file are brightest, in dB."""
-    return float(_decibels(reference).max())
-
-
-def spectrogram(signal: Signal, top: float) -> NDArray[np.uint8]:
-    """Spectrogram in colours [128, frames, 3], high frequencies at the top, from `top` dB down."""
-    import matplotlib
-
-    decibels = _decibels(signal)
-    bands = np.linspace(len(decibels) - 1, 0, PICTURE_BANDS).round().astype(int)
-    shade = np.clip(1 + (decibels[bands] - top) / PICTURE_RANGE_DB, 0, 1)
-    return (255 * matplotlib.colormaps["magma"](shade)[..., :3]).round().astype(np.uint8)
-
-
-def _save_picture(path: Path, pixels: NDArray[np.uint8]) -> None:
-    from PIL import Image
-
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "WEBP", quality=PICTURE_QUALITY)
-    atomic_write(path, buffer.getvalue())
-
-
 def _inline_plots(store: Store, measures: Sequence[str]) -> list[dict[str, str]]:
     titles = {f"loss_{name}": f"{MEASURES[name].title} over lost groups" for name in measures}
     return _inline(store, titles)
@@ -277,78 +180,6 @@ def _inline(store: Store, titles: Mapping[str, str]) -> list[dict[str, str]]:
 def _with_own_names(svg: str, stem: str) -> str:
     """Names within the picture made its own: several pictures in one page share theirs."""
     return re.sub(r'(id="|href="#|url\(#)', rf"\g<1>{stem}-", svg)
-
-
-def chart_of(points: Sequence[Point], measures: Sequence[str]) -> dict[str, Any]:
-    """Data of the page's figure and table: every codec's scores over all files, and over each group of them.
-
-    A group is a sex and a part of the corpus, `sex|part`, either of which may be empty for all.
-    """
-    curves = curves_of(points)
-    families = {id(point): name for name, curve in curves.items() for point in curve}
-    colours = plots.colours_of(curves)
-    parts = ["", *sorted({result.collection for point in points for result in point.results})]
-    sexes = [sex for sex in SEXES if any(result.sex == sex for point in points for result in point.results)]
-    groups = {
-        f"{sex}|{part}": [_group_row(point.part(partial(_belongs, sex, part)), measures) for point in points]
-        for sex in ["", *sexes]
-        for part in (parts if len(parts) > 2 else [""])
-    }
-    codecs = [
-        {"label": point.label, "family": families[id(point)], "kind": point.codec.kind, "delay": point.delay_ms}
-        | {"fair": [name for name in measures if point.comparable(name)]}
-        for point in points
-    ]
-    return {
-        "measures": {name: {"title": MEASURES[name].title, "digits": MEASURES[name].digits} for name in measures},
-        "codecs": codecs,
-        "groups": groups,
-        "families": [
-            {"name": name, "colour": colours[name], "quiet": _has_better_twin(name, curves)} for name in curves
-        ],
-        "sexes": [{"value": sex, "name": SEXES[sex]} for sex in sexes],
-        "parts": parts[1:] if len(parts) > 2 else [],
-        "headings": ["codec", "kbps", "delay ms", *(MEASURES[name].title for name in measures), "worst", "flagged"],
-    }
-
-
-def _has_better_twin(family: str, curves: Curves) -> bool:
-    """Whether a curve is not shown at first: a constant rate where the variable one is there."""
-    return family.endswith(" CBR") and f"{family.removesuffix('CBR')}VBR" in curves
-
-
-def _belongs(sex: str, part: str, result: Result) -> bool:
-    return sex in ("", result.sex) and part in ("", result.collection)
-
-
-def _group_row(point: Point | None, measures: Sequence[str]) -> dict[str, Any] | None:
-    """Rate, scores and the table's cells of a codec over a group of files."""
-    if not point:
-        return None
-    row = row_of(point)
-    first = measures[0] if measures else ""
-    intervals = {name: row.scores[name] for name in measures if name in row.scores}
-    worst = row.worst.get(first, math.nan)
-    cells = [
-        (row.label, row.label),
-        (f"{row.kbps:.2f}", row.kbps),
-        (tables.delay_text(row), row.delay_ms or ""),
-        *((tables.value_text(row, name), intervals[name].mean if name in intervals else "") for name in measures),
-        (f"{worst:.{MEASURES[first].digits}f}" if math.isfinite(worst) else tables.NOTHING, worst),
-        (str(row.flagged), row.flagged),
-    ]
-    return {
-        "kbps": row.kbps,
-        "scores": {
-            name: [each.mean, each.half_width if math.isfinite(each.half_width) else 0]
-            for name, each in intervals.items()
-            if math.isfinite(each.mean)
-        },
-        "cells": [
-            {"text": text, "value": value if not isinstance(value, float) or math.isfinite(value) else ""}
-            for text, value in cells
-        ],
-    }
 
 
 def _summary(points: Sequence[Point]) -> str:

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from tabulate import tabulate
 
 from comparison import plots
+from comparison.choice import Column, choose_columns, choose_files
 from comparison.curves import points_of
-from comparison.listening_page import Column, choose_columns, choose_files
 from comparison.results import Store
 from comparison.tables import interval_text
 from constants import SAMPLE_RATE

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 import report
 from comparison.baselines import write_flac
-from comparison.listening_page import spectrogram
 from comparison.results import Codec, Result, Store
+from comparison.spectrograms import spectrogram
 from tests.helpers.places import CORPUS
 from utilities import load_speech, to_int16
 
