@@ -173,14 +173,14 @@ def _measure(options: argparse.Namespace) -> None:
 
 
 def _draw(options: argparse.Namespace) -> None:
-    from comparison.drawing import draw_all
+    from comparison.figures.drawing import draw_all
 
     for path in draw_all(Store(options.output)):
         console.log.info("%s", path)
 
 
 def _page(options: argparse.Namespace) -> None:
-    from comparison.listening_page import write_page
+    from comparison.page.listening_page import write_page
 
     if options.files < 1:
         raise UserError(f"expected --files of at least 1, found {options.files}; give more")
@@ -188,7 +188,7 @@ def _page(options: argparse.Namespace) -> None:
 
 
 def _export(options: argparse.Namespace) -> None:
-    from comparison.listening_test import export
+    from comparison.page.listening_test import export
 
     if options.trials < 1:
         raise UserError(f"expected --trials of at least 1, found {options.trials}; give more")
@@ -197,14 +197,14 @@ def _export(options: argparse.Namespace) -> None:
 
 
 def _ratings(options: argparse.Namespace) -> None:
-    from comparison.listening_test import report_ratings
+    from comparison.page.listening_test import report_ratings
 
     print("\n".join(report_ratings(options.files, options.output)))
 
 
 def _bits(options: argparse.Namespace) -> None:
     import_tensorflow()
-    from comparison.bits import draw_bits
+    from comparison.figures.bits import draw_bits
     from runs.saved_model import load_model
     from runs.stages import find_model
 
@@ -214,7 +214,7 @@ def _bits(options: argparse.Namespace) -> None:
 
 
 def _spectrum(options: argparse.Namespace) -> None:
-    from comparison.spectrum import draw_spectra
+    from comparison.figures.spectrum import draw_spectra
 
     for path in draw_spectra(Store(options.output), options.codecs, options.beside):
         console.log.info("%s", path)
@@ -222,8 +222,8 @@ def _spectrum(options: argparse.Namespace) -> None:
 
 def _peers(patterns: Sequence[str], losses: tuple[float, ...], burst: float) -> list[PeerCoder]:
     """Those that can be used here; the others are named with the command that installs them."""
-    from comparison import baselines
     from comparison.coders import PeerCoder
+    from comparison.peers import baselines
 
     able, lacking = baselines.usable(baselines.find_peers(patterns))
     for need, names in lacking.items():

@@ -14,7 +14,7 @@ import soundfile
 from numpy.typing import NDArray
 
 import nsc
-from comparison import baselines
+from comparison.peers import baselines
 from comparison.results import Codec
 from constants import SAMPLE_RATE
 from nsc import format as bitstream

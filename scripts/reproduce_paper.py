@@ -248,7 +248,7 @@ def document(rows: Sequence[Row]) -> str:
 
 def draw(rows: Sequence[Row], path: Path) -> None:
     """PESQ-WB and SNR over kbps, one line per method and stride, best stage of each model; published PESQ in grey."""
-    from comparison.plots import matplotlib_figure
+    from comparison.figures.plots import matplotlib_figure
 
     figure, (pesq, snr) = matplotlib_figure(11, 4.6, ncols=2)
     for axes, measure in ((pesq, "pesq_wb"), (snr, "snr")):

@@ -26,7 +26,7 @@ from nsc.coding.interface import Signal
 
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 
-from comparison import baselines
+from comparison.peers import baselines
 from configs.config import Config, shown
 from constants import SAMPLE_RATE
 from corpus.find import find_test_speech

@@ -14,10 +14,10 @@ from collections.abc import Sequence
 from fnmatch import fnmatch
 from pathlib import Path
 
-from comparison import tables
+from comparison.numbers import tables
+from comparison.numbers.rows import Row
+from comparison.numbers.summary import Summary, summary_of
 from comparison.results import Store
-from comparison.rows import Row
-from comparison.summary import Summary, summary_of
 from nsc.errors import UserError
 from utilities import atomic_write
 
@@ -107,7 +107,7 @@ def _write_figure(drawn: Path) -> None:
 
 
 def _write_numbers(store: Store) -> None:
-    from comparison.drawing import PLOTS, draw_all
+    from comparison.figures.drawing import PLOTS, draw_all
 
     atomic_write(NUMBERS, summary_of(store).text())
     draw_all(store)

@@ -8,10 +8,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from comparison import baselines
-from comparison.baselines import PEERS, PeerError, code, code_cached, find_peers
+from comparison.peers import baselines, lc3, lyra
 from comparison.peers import ffmpeg as ffmpeg_peers
-from comparison.peers import lc3, lyra
+from comparison.peers.baselines import PEERS, PeerError, code, code_cached, find_peers
 from comparison.peers.ffmpeg import amr_wb_bits, ogg_packet_bits
 from comparison.peers.peer import Peer, find_delay
 from measures.measures import pesq_wb, snr, stoi

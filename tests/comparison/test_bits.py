@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 import nsc
 import report
-from comparison.bits import _bin_lines, allocate, codebooks
+from comparison.figures.bits import _bin_lines, allocate, codebooks
 from runs.saved_model import SavedModel, save_model
 from tests.helpers.places import CORPUS
 

@@ -14,12 +14,12 @@ import scipy.stats
 from PIL import Image
 
 import report
-from comparison import plots
-from comparison.curves import Point, bd_rate, curves_of, difference_at_equal_rate, points_of
+from comparison.figures import plots
+from comparison.numbers.curves import Point, bd_rate, curves_of, difference_at_equal_rate, points_of
+from comparison.numbers.rows import Row, row_of
+from comparison.numbers.summary import Summary, summary_of
+from comparison.numbers.tables import document, interval_text
 from comparison.results import Codec, Result, Store
-from comparison.rows import Row, row_of
-from comparison.summary import Summary, summary_of
-from comparison.tables import document, interval_text
 from measures.measures import Interval
 
 SPEAKERS = ("anna", "bert", "cleo")

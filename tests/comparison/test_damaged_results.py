@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from comparison.figures.spectrograms import picture_top, spectrogram
 from comparison.results import Codec, Result, Store
-from comparison.spectrograms import picture_top, spectrogram
 
 CODEC = Codec("opus", "Opus", "opus", "peer")
 RESULT = Result("opus", 0, 0.0, "/speech", "a.wav", "anna", 1.0, 9000, measures={"pesq_wb": 3.0})

@@ -14,9 +14,9 @@ import pytest
 from numpy.typing import NDArray
 
 import report
-from comparison.baselines import write_flac
+from comparison.figures.spectrograms import spectrogram
+from comparison.peers.baselines import write_flac
 from comparison.results import Codec, Result, Store
-from comparison.spectrograms import spectrogram
 from tests.helpers.places import CORPUS
 from utilities import load_speech, to_int16
 

@@ -11,8 +11,7 @@ import scipy.stats
 import soundfile
 
 import report
-from comparison.baselines import write_flac
-from comparison.listening_test import (
+from comparison.page.listening_test import (
     REFERENCE,
     Rating,
     level_matched,
@@ -21,6 +20,7 @@ from comparison.listening_test import (
     read_ratings,
     unreliable_listeners,
 )
+from comparison.peers.baselines import write_flac
 from comparison.results import Codec, Result, Store
 from tests.helpers.places import CORPUS
 from utilities import load_speech, to_int16

@@ -7,8 +7,8 @@ import pytest
 from numpy.typing import NDArray
 
 import nsc
-from comparison.bits import allocate, codebooks, draw_bits
 from comparison.coders import model_coder
+from comparison.figures.bits import allocate, codebooks, draw_bits
 from nsc.errors import UserError
 from runs.saved_model import load_model
 from tests.helpers.places import CORPUS

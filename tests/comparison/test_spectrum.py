@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import report
-from comparison.baselines import write_flac
+from comparison.figures.spectrum import CENTRES, band_of_bins, spectra
+from comparison.peers.baselines import write_flac
 from comparison.results import Codec, Result, Store
-from comparison.spectrum import CENTRES, band_of_bins, spectra
 from tests.helpers.places import CORPUS
 from utilities import load_speech, to_int16
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from comparison import baselines
 from comparison.coders import Version
+from comparison.peers import baselines
 from comparison.results import Codec
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from comparison.numbers.summary import Summary
 from comparison.results import Codec, Result, Store
-from comparison.summary import Summary
 from scripts import write_results
 
 

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from comparison import plots, tables
-from comparison.curves import MEASURES, Curves, Point, curves_of
+from comparison.figures import plots
+from comparison.numbers import tables
+from comparison.numbers.curves import MEASURES, Curves, Point, curves_of
+from comparison.numbers.rows import SEXES, row_of
 from comparison.results import Result
-from comparison.rows import SEXES, row_of
 
 
 def chart_of(points: Sequence[Point], measures: Sequence[str]) -> dict[str, Any]:

@@ -17,11 +17,11 @@ import soundfile
 from numpy.typing import NDArray
 from tabulate import tabulate
 
-from comparison import plots
-from comparison.choice import Column, choose_columns, choose_files
-from comparison.curves import points_of
+from comparison.figures import plots
+from comparison.numbers.curves import points_of
+from comparison.numbers.tables import interval_text
+from comparison.page.choice import Column, choose_columns, choose_files
 from comparison.results import Store
-from comparison.tables import interval_text
 from constants import SAMPLE_RATE
 from measures.measures import Interval, mean_with_interval
 from nsc.errors import UserError

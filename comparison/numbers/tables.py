@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 from tabulate import tabulate
 
-from comparison.curves import MEASURES
-from comparison.rows import SEXES, Row, Versus
-from comparison.summary import BdRate, Summary
+from comparison.numbers.curves import MEASURES
+from comparison.numbers.rows import SEXES, Row, Versus
+from comparison.numbers.summary import BdRate, Summary
 from measures.measures import Interval
 
 NOTES = (

@@ -11,20 +11,21 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from comparison import plots, tables
-from comparison.chart import chart_of
-from comparison.choice import Column, choose_columns, choose_files
-from comparison.curves import MEASURES, Point, points_of, shown_measures
-from comparison.drawing import PLOTS, draw_all
+from comparison.figures import plots
+from comparison.figures.drawing import PLOTS, draw_all
+from comparison.figures.spectrograms import picture_top, save_picture, spectrogram
+from comparison.figures.spectrum import draw_points, picture_name
+from comparison.numbers import tables
+from comparison.numbers.curves import MEASURES, Point, points_of, shown_measures
+from comparison.page.chart import chart_of
+from comparison.page.choice import Column, choose_columns, choose_files
 from comparison.results import Codec, Result, Store, faults
-from comparison.spectrograms import picture_top, save_picture, spectrogram
-from comparison.spectrum import draw_points, picture_name
 from constants import SAMPLE_RATE
 from nsc.coding.interface import Signal
 from nsc.errors import UserError
 from utilities import atomic_write, load_speech
 
-PARTS = Path(__file__).parent / "page"
+PARTS = Path(__file__).parent
 MOST_SPECTRA = 2  # of other codecs, where there is no model of ours
 
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from comparison import plots
-from comparison.spectrograms import PICTURE_HOP, picture_top, spectrogram
+from comparison.figures import plots
+from comparison.figures.spectrograms import PICTURE_HOP, picture_top, spectrogram
 from constants import HOP, SAMPLE_RATE
 from nsc.coding.interface import Signal
 from nsc.entropy.coefficient_model import LARGEST_INDEX

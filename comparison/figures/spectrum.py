@@ -12,10 +12,10 @@ import numpy as np
 import scipy.signal
 from numpy.typing import NDArray
 
-from comparison import plots
-from comparison.curves import Point, points_of
+from comparison.figures import plots
+from comparison.numbers.curves import Point, points_of
+from comparison.numbers.rows import MEN, SEXES, WOMEN
 from comparison.results import Result, Store
-from comparison.rows import MEN, SEXES, WOMEN
 from constants import SAMPLE_RATE
 from measures.measures import Interval, mean_with_interval
 from nsc.errors import UserError

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any, Self
 
-from comparison.curves import MEASURES, Curves, Difference, Point, difference_at_equal_rate, shown_measures
+from comparison.numbers.curves import MEASURES, Curves, Difference, Point, difference_at_equal_rate, shown_measures
 from comparison.results import Result
 from measures.measures import Interval
 

@@ -8,9 +8,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
-from comparison.curves import Curves, Point, bd_rate, curves_of, points_of, shown_measures
+from comparison.numbers.curves import Curves, Point, bd_rate, curves_of, points_of, shown_measures
+from comparison.numbers.rows import Row, Versus, differences_of, row_of
 from comparison.results import Codec, Store
-from comparison.rows import Row, Versus, differences_of, row_of
 
 
 class BdRate(NamedTuple):

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from comparison import plots, tables
-from comparison.curves import Point, curves_of, losses_of, points_of, shown_measures
+from comparison.figures import plots
+from comparison.numbers import tables
+from comparison.numbers.curves import Point, curves_of, losses_of, points_of, shown_measures
+from comparison.numbers.summary import summary_of
 from comparison.results import Store
-from comparison.summary import summary_of
 from utilities import atomic_write
 
 PLOTS, TABLE = "plots", "tables.md"

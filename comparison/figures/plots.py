@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from comparison.curves import MEASURES, Curves, Point
+from comparison.numbers.curves import MEASURES, Curves, Point
 from measures.measures import Interval
 from nsc.errors import UserError
 from utilities import atomic_write

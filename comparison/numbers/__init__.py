@@ -1,0 +1,1 @@
+"""Numbers of a comparison: curves, rows, tables, and the summary that is kept with the code."""
