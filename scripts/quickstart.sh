@@ -3,7 +3,7 @@
 # nothing twice.
 source "$(dirname "${BASH_SOURCE[0]}")/setup.sh"
 
-bash scripts/get_sample_speech.sh
+bash scripts/speech/get_sample_speech.sh
 
 # a file of a voice that no model was trained on, with the best of the models that ship
 sample="data/sample_speech/$(awk -F, '$3 == "test" { print $1; exit }' data/sample_speech/manifest.csv)"

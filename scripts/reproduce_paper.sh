@@ -14,4 +14,4 @@ if [[ -z "${REPRODUCE_PYTHON:-}" ]]; then
     cd "$here"
     REPRODUCE_PYTHON=python
 fi
-PYTHONPATH="$root${PYTHONPATH:+:$PYTHONPATH}" exec "$REPRODUCE_PYTHON" -m scripts.reproduce_paper "$@"
+PYTHONPATH="$root${PYTHONPATH:+:$PYTHONPATH}" exec "$REPRODUCE_PYTHON" -m scripts.paper.reproduce_paper "$@"

@@ -1,1 +1,1 @@
-"""Work and timing of `scripts/benchmark.py`."""
+"""Work and timing of the benchmarks."""

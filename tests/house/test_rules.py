@@ -24,7 +24,7 @@ FLOORS = [
     {"main", "report", "scripts"},
 ]
 APART = {"training", "evaluation", "export"}  # which do not import each other
-MOST_FILES = 17  # 14 is the aim
+MOST_FILES = 16  # 14 is the aim
 CODEC_NEEDS = {"numpy", "soundfile", "soxr", "constriction", "ai_edge_litert"}
 
 FLOOR_OF = {name: height for height, floor in enumerate(FLOORS) for name in floor}

@@ -16,9 +16,9 @@ from configs.config import parse_flags
 from corpus.find import find_speech
 from corpus.speech_file import SpeechFile
 from nsc.errors import UserError
-from scripts import reproduce_paper
-from scripts.reproduce_paper import Experiment, Reproduction, document, draw, estimated_hours, experiments
-from scripts.timit_split import split_timit
+from scripts.paper import reproduce_paper
+from scripts.paper.reproduce_paper import Experiment, Reproduction, document, draw, estimated_hours, experiments
+from scripts.speech.timit_split import split_timit
 from tests.helpers.places import CORPUS, ROOT
 
 TINY = [f"--{flag}" for flag in ("resnet_type=folded", "fold=32", "folded_width=16", "folded_narrow=8")]
@@ -118,7 +118,7 @@ def test_hours_grow_with_steps_and_with_what_is_trained() -> None:
 
 
 def test_a_dry_run_prints_each_training_with_its_hours_and_trains_nothing(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "scripts.reproduce_paper", str(CORPUS), "--dry_run", "--output"]
+    command = [sys.executable, "-m", "scripts.paper.reproduce_paper", str(CORPUS), "--dry_run", "--output"]
     only = ["--methods", "cq", "--strides", "2", "--kbps", "9", "24", "--", *TINY]
     finished = subprocess.run([*command, str(tmp_path / "out"), *only], capture_output=True, text=True)
     assert finished.returncode == 0, finished.stderr
@@ -151,9 +151,9 @@ def test_less_than_timit_is_refused() -> None:
 
 
 def test_the_manifest_of_timit_can_be_trained_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("scripts.timit_split.TRAINED", 2)
-    monkeypatch.setattr("scripts.timit_split.VALIDATED", 1)
-    monkeypatch.setattr("scripts.timit_split.TESTED", 1)
+    monkeypatch.setattr("scripts.speech.timit_split.TRAINED", 2)
+    monkeypatch.setattr("scripts.speech.timit_split.VALIDATED", 1)
+    monkeypatch.setattr("scripts.speech.timit_split.TESTED", 1)
     for file in timit_files(4, 2):
         path = tmp_path / "timit" / file.path.relative_to("/t")
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -3,7 +3,7 @@
 set -euo pipefail
 
 packages=(asterisk-core-sounds-{en,es,fr,it,ru}-g722)
-root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
+root="$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)"
 output="$root/data/sample_speech"
 splits="train: en, es (Allison), fr (June); val: it (Carlo); test: ru (ivrvoice.ru)"
 
@@ -34,5 +34,5 @@ for package in *.deb; do
     dpkg-deb -x "$package" unpacked
 done
 cd "$root"
-python -m scripts.decode_sample_speech "$work/unpacked/usr/share/asterisk/sounds" "$output"
+python -m scripts.speech.decode_sample_speech "$work/unpacked/usr/share/asterisk/sounds" "$output"
 echo "sample speech: $(($(wc -l <"$output/manifest.csv") - 1)) files in $output; speakers are in one split each: $splits"

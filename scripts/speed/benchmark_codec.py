@@ -1,7 +1,7 @@
 """Benchmark of coding a 10 s file, part by part, as a share of its duration (real-time factor).
 
-python -m scripts.benchmark_codec --threads 1
-python -m scripts.benchmark_codec --threads 2 --model check/RUN/stages/finetune
+python -m scripts.speed.benchmark_codec --threads 1
+python -m scripts.speed.benchmark_codec --threads 2 --model check/RUN/stages/finetune
 
 Without a model: two untrained codecs of each kind, with tables for their own symbols. The best of some turns counts,
 on the clock and in processor time; on a busy machine the clock says little.
@@ -37,7 +37,7 @@ from scripts.speed.turns import Work, take_turns
 from training.context_fit import fit_models
 from utilities import load_speech
 
-CLIPS = Path(__file__).resolve().parent.parent / "tests" / "data"
+CLIPS = Path(__file__).resolve().parents[2] / "tests" / "data"
 SECONDS = 10
 HEADER = ("codec", "part", "encode, clock", "encode, processor", "decode, clock", "decode, processor")
 

@@ -1,7 +1,7 @@
 """Cost of reading training speech: processor time, memory, and the time to resume in mid-epoch.
 
-python -m scripts.measure_input --data_dir SPEECH
-python -m scripts.measure_input --data_dir SPEECH --hours 60000
+python -m scripts.measure.reading --data_dir SPEECH
+python -m scripts.measure.reading --data_dir SPEECH --hours 60000
 
 Rates are frames per second of processor time, all threads together, so that other load on the machine counts little.
 With `--hours` the manifest lists the packed shards over and over, until there is so much speech in name: what such a
@@ -127,7 +127,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--batch_size", type=int, default=128, help="frames per batch (default 128)")
     parser.add_argument("--steps", type=int, default=1000, help="batches a measurement (default 1000)")
     options = parser.parse_args(arguments)
-    return exit_status("measure_input.py", lambda: print(measure(**vars(options))))
+    return exit_status("reading.py", lambda: print(measure(**vars(options))))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Writes a manifest of TIMIT with 300 speakers for training, 20 for validation and 50 for testing.
 
-python -m scripts.timit_split /path/to/TIMIT timit_300_50
+python -m scripts.speech.timit_split /path/to/TIMIT timit_300_50
 
 Training and validation speakers come from TRAIN, test speakers from TEST, in the order of the SHA-256 of their names,
 which is the same on every machine; all ten sentences of each are taken. The papers name the numbers, 300 and 50, and

@@ -1,6 +1,6 @@
 """Cost of a minimum LSF spacing in prediction gain, and its benefit in stability.
 
-python -m scripts.measure_lsf_spacing SPEECH --files 300
+python -m scripts.measure.lsf_spacing SPEECH --files 300
 """
 
 import argparse
@@ -99,7 +99,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0, help="of the choice of files (default 0)")
     parser.add_argument("--spacings", type=float, nargs="+", default=SPACINGS, help="radians")
     arguments = parser.parse_args()
-    return exit_status("measure_lsf_spacing.py", lambda: _print_table(arguments))
+    return exit_status("lsf_spacing.py", lambda: _print_table(arguments))
 
 
 def _print_table(arguments: argparse.Namespace) -> None:

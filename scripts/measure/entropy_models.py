@@ -1,6 +1,6 @@
 """Savings of better probability models of the symbols: bits per frame of a saved model on test speech.
 
-python -m scripts.measure_entropy_models check/RUN/stages/first --data_dir SPEECH
+python -m scripts.measure.entropy_models check/RUN/stages/first --data_dir SPEECH
 
 static        one table per channel
 position      one table per channel and position
@@ -125,7 +125,7 @@ def main() -> int:
     parser.add_argument("--train_minutes", type=float, default=10.0, help="of training speech (default 10)")
     parser.add_argument("--test_minutes", type=float, default=4.0, help="of test speech (default 4)")
     arguments = parser.parse_args()
-    return exit_status("measure_entropy_models.py", lambda: _measure_all(arguments))
+    return exit_status("entropy_models.py", lambda: _measure_all(arguments))
 
 
 def _measure_all(arguments: argparse.Namespace) -> None:

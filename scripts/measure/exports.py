@@ -1,6 +1,6 @@
 """Comparison of exported graphs with the library on speech: size, speed on one core, quality, differing symbols.
 
-python -m scripts.compare_exports --model ID --data_dir /path/to/speech --files 10
+python -m scripts.measure.exports --model ID --data_dir /path/to/speech --files 10
 
 Files are the first of each test speaker, scored through all symbols that an .nsc file would carry. Times are the
 processor's, for encoding and decoding without the entropy coder, as shares of the speech's duration.
@@ -148,7 +148,7 @@ def main() -> int:
     console.show_own_lines()
     prepare_machine(1)
     tf.config.threading.set_inter_op_parallelism_threads(1)
-    return console.exit_status("compare_exports.py", lambda: _compare(arguments))
+    return console.exit_status("exports.py", lambda: _compare(arguments))
 
 
 def _compare(arguments: argparse.Namespace) -> None:

@@ -6,7 +6,7 @@ scripts/reproduce_paper.sh DATA_DIR --output reproduction -- --config cq --epoch
 Trains each model, finetunes cascades, scores both through written files of test speakers, and leaves `results.md` and
 `results.png` in the output folder: PESQ-WB and SNR over kbps of whole files, alongside the numbers that the papers
 published. What follows `--` goes to main.py. A TIMIT tree is split into 300 training and 50 test speakers
-(scripts/timit_split.py). Stopped, the same command continues; processes with one output folder share the work.
+(scripts/speech/timit_split.py). Stopped, the same command continues; processes with one output folder share the work.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from nsc import console
 from nsc.errors import UserError
 from utilities import atomic_write
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 METHODS: dict[str, tuple[str, list[str]]] = {
     "time_domain": ("no LPC", ["--is_pure_time_domain", "1"]),
     "fixed_lpc": ("LPC, fixed codebook", ["--is_cq", "0"]),
@@ -288,7 +288,7 @@ def corpus_of(data_dir: Path, output: Path) -> Path:
     from corpus.find import find_speech
     from corpus.shard_manifest import is_packed
     from corpus.splits import TIMIT_FILE
-    from scripts.timit_split import write_manifest
+    from scripts.speech.timit_split import write_manifest
 
     if is_packed(data_dir) or (data_dir / "manifest.csv").is_file():
         return data_dir

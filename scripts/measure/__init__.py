@@ -1,0 +1,1 @@
+"""Measurements behind choices: probability models, reading of speech, LSF spacing, exported graphs."""

@@ -1,0 +1,1 @@
+"""The papers' experiment, see scripts/reproduce_paper.sh."""

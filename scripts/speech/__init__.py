@@ -1,0 +1,1 @@
+"""Speech made ready: sample speech, splits of TIMIT."""
