@@ -16,7 +16,6 @@ from nsc.spectral.levels import LARGEST_OFFSET, MIDDLE_OFFSET, OFFSET_STEP, offs
 from spectral.cascade import SpectralBatch, SpectralCascade
 from spectral.cascade import SpectralSymbols as Tensors
 from spectral.framing import file_batch
-from spectral.rate_fit import fit_rates
 from spectral.tables import SampleGroups, build_coder, cut_groups, offset_grid
 from utilities import load_speech
 
@@ -64,13 +63,6 @@ def training_symbols(
     if not found:
         raise UserError("expected training speech for the probability tables, found none; give other files")
     return [_joined(each) for each in found.values()]
-
-
-def fitted_rates(
-    cascade: SpectralCascade, samples: Sequence[SampleGroups], modules: Sequence[int], steps: int, seed: int
-) -> None:
-    """Fits the rate networks of some codecs to the symbols of the trained networks, see `fit_rates`."""
-    fit_rates(cascade, samples, offsets_of_format(), modules, steps, seed)
 
 
 def coder_of(cascade: SpectralCascade, depth: int, samples: Sequence[SampleGroups]) -> SpectralCoder:

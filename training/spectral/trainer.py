@@ -17,9 +17,10 @@ from nsc.entropy.spectral_coder import SpectralCoder
 from nsc.format import truncate
 from nsc.spectral.file import file_code_lengths
 from spectral.cascade import SpectralCascade
+from spectral.rate_fit import fit_rates
 from spectral.serving import coding_model
 from spectral.tables import SampleGroups
-from spectral.training_symbols import TRAINED_OFFSET, coder_of, fitted_rates, training_symbols
+from spectral.training_symbols import TRAINED_OFFSET, coder_of, offsets_of_format, training_symbols
 from training.objective import Losses
 from training.spectral.objective import (
     WIDENING_STEPS,
@@ -53,7 +54,8 @@ class SpectralStageTrainer(StageTrainer):
     def prepare_export(self, minutes: float) -> None:
         """Fits the rate networks of the codecs that were trained once more: they lag while everything else moves."""
         steps = min(RATE_FIT_STEPS, self.total_steps)
-        fitted_rates(self.cascade, self._symbols(minutes), self.stage.trained, steps, self.config.seed)
+        symbols, trained = self._symbols(minutes), self.stage.trained
+        fit_rates(self.cascade, symbols, offsets_of_format(), trained, steps, self.config.seed)
 
     def _symbols(self, minutes: float) -> list[SampleGroups]:
         paths = [file.path for file in self.corpus.files("train")]
