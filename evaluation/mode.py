@@ -40,9 +40,11 @@ def _test_files(run: Run, config: Config, named: dict[str, Any]) -> list[SpeechF
     """Files to evaluate on, none of them a file or a speaker that the model was trained on."""
     trained_on = own_corpus(run)
     corpus = Path(config.data_dir) if "data_dir" in named else trained_on
-    if corpus.resolve() == trained_on.resolve():
-        files = [file for file in recorded_files(run) if file.split == "test"]
-    else:
+    same = corpus.resolve() == trained_on.resolve()
+    # a run that ships says what its corpus held, and not always where that lay
+    recorded = recorded_files(run, corpus) if same or run.ships else []
+    files = [file for file in recorded if file.split == "test"]
+    if not same and not files:
         files = find_test_speech(corpus, sa_sentences=config.sa_sentences)
     if not files:
         raise UserError(

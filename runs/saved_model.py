@@ -108,7 +108,7 @@ def release_model(stage_folder: Path, run_folder: Path, data_dir: str) -> str:
     Args:
         stage_folder: the stage.
         run_folder: the other run's folder.
-        data_dir: what the configuration shall say of where the speech lay.
+        data_dir: what the configuration shall say of where the speech lay, without places of a machine.
 
     Returns:
         The first eight hex digits of its hash.

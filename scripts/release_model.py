@@ -1,4 +1,4 @@
-"""Turns a finished run into a model that ships: nsc/pretrained/NAME, without checkpoints and absolute paths.
+"""Turns a finished run into a model that ships: nsc/pretrained/NAME, without checkpoints and places of a machine.
 
 python -m scripts.release_model RUN_ID --name cq-16k
 python -m scripts.score_pretrained cq-16k --data_dir SPEECH --write    then writes its card
@@ -44,7 +44,7 @@ def release(run: Run, name: str, check_dir: Path, doc_dir: Path) -> Path:
     data_dir = Path(saved_config(stage).data_dir)
     if is_packed(data_dir):
         raise UserError(f"expected a run on plain speech, found the packed corpus {data_dir}; train on plain speech")
-    corpus = os.path.relpath(data_dir, ROOT)
+    corpus = place_of(data_dir)
     digest = release_model(stage, target, corpus)
     released = Run(name, target, "finished", run.fingerprint, run.created)
     released.write_record(CONFIG, saved_config(target / stage.relative_to(run.folder)).identity())
@@ -62,6 +62,12 @@ def release(run: Run, name: str, check_dir: Path, doc_dir: Path) -> Path:
     released.finish()
     print(f"{target}: stage {stage.name}, model {digest}, {_megabytes(target):.2f} MB")
     return target
+
+
+def place_of(data_dir: Path) -> str:
+    """What a released model says of where its speech lay: the path in the project, or else the folder's name alone."""
+    inside = os.path.relpath(data_dir, ROOT)
+    return Path(os.path.abspath(data_dir)).name if inside.split(os.sep)[0] == os.pardir else inside
 
 
 def runs_before(run: Run, check_dir: Path) -> list[Run]:

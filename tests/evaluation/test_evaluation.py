@@ -13,11 +13,15 @@ import soundfile
 import nsc
 from corpus.speech_file import SpeechFile
 from evaluation.evaluate import FileResult, evaluate, honesty, output_names, summary, table
+from evaluation.mode import _test_files
 from loss_terms_and_measures import assignment_entropy
 from measures import measures
 from network import feed_forward
 from nsc.coding.cascade import file_symbols
 from nsc.errors import UserError
+from runs import runs
+from runs.heard import CONFIG, SPLITS
+from runs.runs import Run
 from runs.saved_model import SavedModel, load_model
 from runs.stages import stage_folders
 from tests.helpers import tiny
@@ -288,3 +292,20 @@ def test_decoded_files_never_overwrite_each_other_or_leave_their_folder() -> Non
     assert len(set(names)) == 4
     assert ".." not in Path(names[3]).parts
     assert len(Path(names[3]).parts) == 2
+
+
+def test_a_model_that_ships_is_tested_on_the_speakers_it_recorded_wherever_its_corpus_lies(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runs, "SHIPPED", tmp_path / "pretrained")
+    run = Run("tiny", tmp_path / "pretrained" / "tiny", "finished", "", 0.0)
+    corpus = tmp_path / "elsewhere" / "vctk"  # without splits of its own: all speakers would be tested on
+    rows = [{"path": f"{split} speaker/1.wav", "speaker": split, "split": split} for split in ("train", "val", "test")]
+    for row in rows:
+        (corpus / row["path"]).parent.mkdir(parents=True)
+        (corpus / row["path"]).touch()
+    run.folder.mkdir(parents=True)
+    run.write_record(CONFIG, {"data_dir": "vctk"})
+    run.write_record(SPLITS, rows)
+    named = {"data_dir": str(corpus)}
+    assert [file.path for file in _test_files(run, tiny.config(**named), named)] == [corpus / "test speaker" / "1.wav"]

@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,6 +25,7 @@ from runs.runs import SHIPPED, Run, find_run
 from runs.saved_model import SavedModel, load_model
 from runs.stages import find_model, stage_folders
 from scripts import release_model, score_pretrained
+from tests.helpers.places import ROOT
 from tests.helpers.tiny import Workplace
 
 IDS = sorted(path.parent.name for path in SHIPPED.glob("*/state.json"))
@@ -146,6 +148,38 @@ def test_its_training_speech_is_refused_wherever_the_corpus_lies(tmp_path: Path)
     assert heard_among([elsewhere], run, tmp_path / "other") == []
 
 
+def strings_of(value: Any) -> list[str]:
+    """Every text in a JSON value."""
+    if isinstance(value, dict | list):
+        return [text for each in (value.values() if isinstance(value, dict) else value) for text in strings_of(each)]
+    return [value] if isinstance(value, str) else []
+
+
+def places_in(file: Path, root: Path) -> list[str]:
+    """What a released file says of places outside of the project: of its folders, or of a path to anywhere."""
+    named = [str(place) for place in (root, ROOT) if str(place).encode() in file.read_bytes()]
+    if file.suffix not in (".json", ".jsonl"):
+        return named
+    texts = [text for line in json_of(file) for text in strings_of(line)]
+    return named + [text for text in texts if Path(text).is_absolute() or ".." in Path(text).parts]
+
+
+def json_of(file: Path) -> list[Any]:
+    text = file.read_text()
+    return [json.loads(each) for each in (text.splitlines() if file.suffix == ".jsonl" else [text])]
+
+
+@pytest.mark.parametrize(
+    ("data_dir", "said"), [("data/speech", "data/speech"), ("../shared/speech", "speech"), ("/corpora/vctk/", "vctk")]
+)
+def test_a_release_says_where_speech_lay_within_the_project_alone(
+    data_dir: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(release_model, "ROOT", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    assert release_model.place_of(Path(data_dir)) == said
+
+
 def test_a_released_run_codes_alike_and_leaves_places_behind(
     place: Workplace, monkeypatch: pytest.MonkeyPatch, speech_signals: list[NDArray[np.float32]]
 ) -> None:
@@ -159,8 +193,7 @@ def test_a_released_run_codes_alike_and_leaves_places_behind(
     assert before.digest != after.digest
     signal = speech_signals[0]
     assert len(nsc.encode(signal, after.codec)) == pytest.approx(len(nsc.encode(signal, before.codec)), rel=0.02)
-    for file in folder.rglob("*.json*"):
-        assert str(place.root) not in file.read_text()
+    assert [file for file in folder.rglob("*") if file.is_file() and places_in(file, place.root)] == []
     found = Run(**json.loads((folder / "state.json").read_text()), folder=folder)
     assert found.ships and find_run("tiny", place.check).id == "tiny"
     with pytest.raises(UserError, match="expected a new name"):
