@@ -111,9 +111,21 @@ def _spread(files: Sequence[SpeechFile], count: int) -> list[SpeechFile]:
     return [files[place * len(files) // count] for place in range(min(count, len(files)))] if count else list(files)
 
 
-def model_scores(model: SavedModel, files: Sequence[SpeechFile], folder: Path) -> dict[str, Any]:
-    """Rate and measures of the deepest layer through written files."""
-    return {name: value for name, value in summary(evaluate(model, files, folder))[-1].items() if name in KEPT}
+def depth_scores(model: SavedModel, files: Sequence[SpeechFile], folder: Path) -> list[dict[str, Any]]:
+    """Rate and measures of every depth through written files."""
+    depths = summary(evaluate(model, files, folder))
+    return [{name: value for name, value in depth.items() if name in KEPT} for depth in depths]
+
+
+def condition_scores(model: SavedModel, every: dict[str, list[SpeechFile]], folder: Path) -> Scores:
+    """Scores of the deepest layer in every condition, and of the others on the plain test files."""
+    found: Scores = {}
+    for place, (condition, files) in enumerate(every.items()):
+        *shallower, deepest = depth_scores(model, files, folder / f"out{place}")
+        if condition == TEST:
+            found |= {f"{TEST}, depth {depth}": scores for depth, scores in enumerate(shallower, 1)}
+        found[condition] = deepest | least_scores(files)
+    return found
 
 
 def least_scores(files: Sequence[SpeechFile]) -> dict[str, Any]:
@@ -248,10 +260,7 @@ def _score_all(options: argparse.Namespace) -> int:
         with tempfile.TemporaryDirectory() as work:
             few = _spread(files, options.few)
             every = {TEST: files} | conditions(options.data_dir, few, options.other_dir, Path(work))
-            scores = {
-                condition: model_scores(model, chosen, Path(work) / f"out{place}") | least_scores(chosen)
-                for place, (condition, chosen) in enumerate(every.items())
-            }
+            scores = condition_scores(model, every, Path(work))
         print(f"{name}, model {model.digest}\n{score_table(scores)}")
         if options.write:
             atomic_write(run.folder / SCORES, json.dumps({"model": model.digest, "scores": scores}, indent=2) + "\n")

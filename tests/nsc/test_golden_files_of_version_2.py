@@ -1,0 +1,48 @@
+"""Files of format version 2 decode to the same symbols for ever; these goldens are never made anew."""
+
+import hashlib
+import json
+
+import numpy as np
+import pytest
+
+from nsc import format as bitstream
+from nsc.entropy.spectral_coder import SpectralCoder
+from nsc.spectral.file import file_groups
+from tests.helpers.places import GOLDEN
+
+FOLDER = GOLDEN / "nsc" / "version_2"
+RECORD = json.loads((FOLDER / "golden.json").read_text())
+NAMES = sorted(RECORD)
+
+
+@pytest.fixture(scope="module")
+def coder() -> SpectralCoder:
+    with np.load(FOLDER / "tables.npz") as file:
+        return SpectralCoder.read({key: file[key] for key in file.files})
+
+
+def symbols_hash(data: bytes, coder: SpectralCoder) -> str:
+    digest = hashlib.sha256()
+    for symbols, steps in file_groups(data, coder):
+        for array in (np.array(steps), symbols.lsf, symbols.gains, *symbols.indices):
+            digest.update(array.astype("<i4").tobytes())
+    return digest.hexdigest()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_golden_file_decodes_to_its_symbols(name: str, coder: SpectralCoder) -> None:
+    data = (FOLDER / f"{name}.nsc").read_bytes()
+    assert hashlib.sha256(data).hexdigest() == RECORD[name]["file_sha256"]
+    assert symbols_hash(data, coder) == RECORD[name]["symbols_sha256"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_symbols_of_a_golden_file_are_coded_to_its_bytes(name: str, coder: SpectralCoder) -> None:
+    data = (FOLDER / f"{name}.nsc").read_bytes()
+    header, groups, *_ = bitstream.read_contents(data)
+    coded = [
+        bitstream.pack_group(group._replace(parts=tuple(coder.encode(found.symbols, found.steps.offset))))
+        for group, found in zip(groups, file_groups(data, coder), strict=True)
+    ]
+    assert bitstream.pack_header(header) + b"".join(coded) == data
