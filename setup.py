@@ -36,7 +36,7 @@ setup(
     ],
     python_requires=">=3.10",
     packages=find_packages(include=["nsc", "nsc.*"]),
-    package_data={"nsc": ["py.typed", *(f"pretrained/*/{name}" for name in MODEL_FILES)]},
+    package_data={"nsc": ["py.typed", "demo/page/*", *(f"pretrained/*/{name}" for name in MODEL_FILES)]},
     entry_points={"console_scripts": ["nsc = nsc.cli:main"]},
     install_requires=[
         "numpy>=2.0",

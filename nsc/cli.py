@@ -40,7 +40,9 @@ VALUE_FLAGS = (
     "--loss",
     "--burst",
     "--seed",
+    "--port",
 )
+DEMO_PORT = 8765
 RATE_MISSED = 0.03  # of the rate asked for, from which on a message says so
 SHOWS_PROGRESS = 60.0  # seconds of speech, from which on a terminal shows how far coding is
 
@@ -76,6 +78,7 @@ def _parsers() -> tuple[Parser, dict[str, Parser]]:
         "info": (_info, "what an .nsc file holds"),
         "truncate": (_truncate, "cut an .nsc file to fewer layers"),
         "models": (_models, "list the models that can be found by name"),
+        "demo": (_demo, "a page on this machine that codes speech while one listens"),
     }
     commands = {}
     for name, (run, text) in helps.items():
@@ -86,6 +89,8 @@ def _parsers() -> tuple[Parser, dict[str, Parser]]:
     commands["info"].add_argument("input", help=".nsc file; - is standard input")
     _add_files(commands["truncate"], ".nsc file", "default: INPUT-LAYERS.nsc")
     commands["truncate"].add_argument("--layers", type=int, required=True, help="layers to keep")
+    commands["demo"].add_argument("--port", type=int, default=DEMO_PORT, help="0: any (default: %(default)s)")
+    commands["demo"].add_argument("--no_browser", action="store_true", help="only say where the page is")
     return parser, commands
 
 
@@ -280,6 +285,12 @@ def _truncate(options: argparse.Namespace) -> None:
     with output(target) as file:
         file.write(data)
     log.info("%s: %d bytes", target, len(data))
+
+
+def _demo(options: argparse.Namespace) -> None:
+    from nsc.demo.server import serve
+
+    serve(options.port, opens_browser=not options.no_browser)
 
 
 def _models(options: argparse.Namespace) -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,13 +15,13 @@ import report
 from comparison.figures.spectrograms import spectrogram
 from comparison.peers.baselines import write_flac
 from comparison.results import Codec, Result, Store
+from tests.helpers.browser import PATIENCE, chromium
 from tests.helpers.places import CORPUS
 from utilities import load_speech, to_int16
 
 pytest.importorskip("matplotlib", reason="matplotlib is an optional extra")
 pytest.importorskip("jinja2", reason="jinja2 is an optional extra")
 
-PATIENCE = 120_000  # milliseconds: a machine may be busy
 OWN = ("file:", "data:")
 CLIPS = sorted(CORPUS.rglob("*.flac"))[:3]
 NOISE = {("ours", 1): 0.03, ("ours", 2): 0.01, ("loud", 0): 0.1}  # of full scale
@@ -107,15 +105,8 @@ def test_bad_flags_end_in_one_line(
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is an optional extra")
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if not chromium:
-        pytest.skip("no browser: apt-get install chromium")
-    sandbox = ["--no-sandbox"] if os.geteuid() == 0 else []
-    with playwright.sync_playwright() as running:
-        opened = running.chromium.launch(executable_path=chromium, args=sandbox, timeout=PATIENCE)
+    with chromium() as opened:
         yield opened
-        opened.close()
 
 
 @pytest.fixture

@@ -1,0 +1,127 @@
+"""One trial of the demo: a recording through a model and a lossy channel, and all that the page shows of it."""
+
+from __future__ import annotations
+
+import base64
+import io
+import threading
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import soundfile
+
+from nsc import format as bitstream
+from nsc.audio import open_speech, to_int16
+from nsc.coding import whole
+from nsc.coding.interface import Model, Signal
+from nsc.coding.whole import Rate
+from nsc.constants import SAMPLE_RATE
+from nsc.errors import UserError
+from nsc.format.channel import lose_groups
+from nsc.format.version_2 import SPECTRA_PER_FRAME
+from nsc.spectral.file import frame_code_lengths
+from nsc.spectral.model import SpectralModel
+from nsc.trained.find import find_model
+from nsc.trained.folder import load
+
+LONGEST_SECONDS = 60  # of a recording; what comes after is left out
+
+
+class Choice(NamedTuple):
+    """What the page asks for.
+
+    model: name, hash or folder.
+    kbps: of the whole file; None for the model's own.
+    spans: length of a group; None for the model's own.
+    loss: share of groups lost.
+    """
+
+    model: str
+    kbps: float | None = None
+    spans: int | None = None
+    loss: float = 0.0
+
+    @staticmethod
+    def read(query: Mapping[str, str]) -> Choice:
+        """The choice of an address's query.
+
+        Raises:
+            UserError: a value is no number.
+        """
+        try:
+            kbps, spans = query.get("kbps"), query.get("spans")
+            loss = float(query.get("loss") or 0)
+            return Choice(query.get("model", ""), float(kbps) if kbps else None, int(spans) if spans else None, loss)
+        except ValueError as error:
+            raise UserError(f"expected numbers for kbps, spans and loss, found others ({error})") from None
+
+
+class Trials:
+    """Codes recordings, one at a time, with models that stay loaded."""
+
+    def __init__(self) -> None:
+        self._models: dict[str, Model] = {}
+        self._turn = threading.Lock()  # of a model that threads must not share
+
+    def run(self, recording: bytes, name: str, choice: Choice) -> dict[str, Any]:
+        """The page's answer to a recording, ready for JSON.
+
+        Raises:
+            UserError: the recording cannot be read, or the model does not code so.
+        """
+        speech = open_speech(recording, name)
+        signal = _beginning(speech.blocks)
+        with self._turn:
+            model = self._model(choice.model)
+            data = whole.encode(signal, model, spans=choice.spans, rate=Rate(choice.kbps))
+            arrived = lose_groups(data, choice.loss, 1.0, seed=0) if choice.loss else data
+            decoded = whole.decode(arrived, model)
+            bits, seconds = _bits(data, model)
+        header = bitstream.unpack_header(data)
+        cut = speech.num_samples > len(signal)
+        return {
+            "original": _wav(signal),
+            "decoded": _wav(decoded.signal),
+            "file": base64.b64encode(data).decode(),
+            "bytes": len(data),
+            "seconds": len(signal) / SAMPLE_RATE,
+            "delay_ms": 1000 * header.delay_samples / SAMPLE_RATE,
+            "bits": bits,
+            "unit_seconds": seconds,
+            "group_seconds": header.group_samples / SAMPLE_RATE,
+            "lost": list(decoded.damage.lost),
+            "notes": [*speech.notes, *([f"the first {LONGEST_SECONDS} s of it"] if cut else [])],
+        }
+
+    def _model(self, name: str) -> Model:
+        if name not in self._models:
+            self._models[name] = load(find_model(name))
+        return self._models[name]
+
+
+def _beginning(blocks: Any) -> Signal:
+    most, found = LONGEST_SECONDS * SAMPLE_RATE, [np.zeros(0, np.float32)]
+    for block in blocks:
+        found.append(block)
+        if sum(map(len, found)) >= most:
+            break
+    return np.concatenate(found)[:most]
+
+
+def _bits(data: bytes, model: Model) -> tuple[dict[str, list[float]], float]:
+    """Bits by part of every frame, or of every group where frames have no bits of their own, and its seconds."""
+    header, groups, *_ = bitstream.read_contents(data)
+    if isinstance(model, SpectralModel):
+        lengths = frame_code_lengths(data, model.coder)
+        frame = model.settings.hop * SPECTRA_PER_FRAME / SAMPLE_RATE
+        return {part: np.round(bits, 1).tolist() for part, bits in lengths.items()}, frame
+    names = header.part_names
+    parts = {name: [8.0 * len(group.parts[place]) for group in groups] for place, name in enumerate(names)}
+    return parts, header.group_samples / SAMPLE_RATE
+
+
+def _wav(signal: Signal) -> str:
+    buffer = io.BytesIO()
+    soundfile.write(buffer, to_int16(signal), SAMPLE_RATE, format="WAV", subtype="PCM_16")
+    return base64.b64encode(buffer.getvalue()).decode()

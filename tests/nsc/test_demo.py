@@ -1,0 +1,186 @@
+"""The demo: what its server answers, whom it refuses, and that a browser plays, switches and loses packets."""
+
+from __future__ import annotations
+
+import base64
+import http.client
+import io
+import json
+import re
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import numpy as np
+import pytest
+import soundfile
+
+import nsc
+from nsc import cli
+from nsc.demo import server as demo
+from nsc.demo import trial
+from nsc.demo.server import DemoServer
+from tests.helpers.browser import PATIENCE, chromium
+from tests.helpers.places import CORPUS
+
+CLIP = CORPUS / "allison" / "en-tt-weasels.flac"
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[DemoServer]:
+    with DemoServer(0) as running:
+        thread = threading.Thread(target=running.serve_forever, daemon=True)
+        thread.start()
+        yield running
+        running.shutdown()
+        thread.join()
+
+
+def ask(
+    server: DemoServer, path: str, body: bytes | None = None, headers: dict[str, str] | None = None
+) -> tuple[int, bytes]:
+    connection = http.client.HTTPConnection(*server.server_address[:2])
+    connection.request("GET" if body is None else "POST", path, body, headers or {})
+    response = connection.getresponse()
+    return response.status, response.read()
+
+
+def code(server: DemoServer, body: bytes = CLIP.read_bytes(), **query: Any) -> tuple[int, dict[str, Any]]:
+    status, answer = ask(server, f"/code?{urlencode({'model': 'cq'} | query)}", body)
+    return status, json.loads(answer)
+
+
+def samples_of(text: str) -> np.ndarray:
+    return soundfile.read(io.BytesIO(base64.b64decode(text)), dtype="float32")[0]
+
+
+def test_the_page_and_all_it_needs_come_from_this_machine(server: DemoServer) -> None:
+    page = ask(server, "/")[1].decode()
+    for part in ("style.css", "page.js"):
+        assert part in page and ask(server, f"/{part}")[0] == 200
+    assert "http" not in page
+    listed = json.loads(ask(server, "/models")[1])
+    assert [each["name"] for each in listed] == [each.name for each in nsc.models()]
+
+
+def test_a_recording_comes_back_coded_with_where_its_bits_went(server: DemoServer) -> None:
+    status, answer = code(server, kbps=12, spans=4)
+    assert status == 200
+    file, original = base64.b64decode(answer["file"]), samples_of(answer["original"])
+    assert len(file) == answer["bytes"] == pytest.approx(12_000 / 8 * answer["seconds"], rel=0.03)
+    assert samples_of(answer["decoded"]) == pytest.approx(nsc.decode(file).signal, abs=1e-4)
+    assert len(original) == len(nsc.decode(file).signal)
+    assert answer["delay_ms"] == 180
+    bits = sum(map(sum, answer["bits"].values()))
+    assert 0.85 < bits / (8 * answer["bytes"]) < 1  # the rest is framing
+    assert len(answer["bits"]["codec 1"]) * answer["unit_seconds"] == pytest.approx(answer["seconds"], abs=0.05)
+
+
+def test_lost_groups_are_those_that_the_decoder_concealed(server: DemoServer) -> None:
+    answer = code(server, kbps=12, spans=1, loss=0.2)[1]
+    groups = round(answer["seconds"] / answer["group_seconds"])
+    assert 0.05 * groups < len(answer["lost"]) < 0.5 * groups
+
+
+def test_models_of_one_rate_are_coded_with_too(server: DemoServer) -> None:
+    status, answer = code(server, model="cq-9k", spans=2)
+    assert status == 200
+    assert set(answer["bits"]) == {"lpc", "codec 1"}
+    assert answer["unit_seconds"] == answer["group_seconds"] == 0.96
+
+
+def test_long_recordings_are_cut_with_a_note(server: DemoServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trial, "LONGEST_SECONDS", 1)
+    answer = code(server)[1]
+    assert answer["seconds"] == 1.0
+    assert answer["notes"] == ["the first 1 s of it"]
+
+
+@pytest.mark.parametrize(
+    ("query", "body", "line"),
+    [
+        ({}, b"no sound at all", "expected"),
+        ({"model": "qc"}, CLIP.read_bytes(), "did you mean cq"),
+        ({"kbps": "much"}, CLIP.read_bytes(), "expected numbers"),
+        ({"model": "cq-9k", "kbps": 12}, CLIP.read_bytes(), "rate"),
+        ({"spans": 99}, CLIP.read_bytes(), "expected 1 to 16 frames"),
+        ({"loss": 2}, CLIP.read_bytes(), "expected a loss"),
+    ],
+)
+def test_a_mistake_is_answered_with_one_line(server: DemoServer, query: dict[str, Any], body: bytes, line: str) -> None:
+    status, answer = code(server, body, **query)
+    assert status == 400
+    assert line in answer["error"] and "\n" not in answer["error"]
+
+
+def test_what_is_too_large_or_has_no_length_is_refused_unread(server: DemoServer) -> None:
+    for length in (str(demo.MOST_BYTES + 1), "-1", "much"):
+        connection = http.client.HTTPConnection(*server.server_address[:2])
+        connection.putrequest("POST", "/code")
+        connection.putheader("Content-Length", length)
+        connection.endheaders()
+        assert connection.getresponse().status == 413
+
+
+@pytest.mark.parametrize("headers", [{"Host": "evil.example"}, {"Origin": "https://evil.example"}])
+def test_other_sites_are_refused(server: DemoServer, headers: dict[str, str]) -> None:
+    for body in (None, CLIP.read_bytes()):
+        assert ask(server, "/code?model=cq", body, headers)[0] == 403
+
+
+@pytest.mark.parametrize("path", ["/../server.py", "/%2e%2e/server.py", "/page", "/nothing", "//etc/passwd"])
+def test_nothing_but_the_page_is_served(server: DemoServer, path: str) -> None:
+    assert ask(server, path)[0] == 404
+
+
+def test_a_port_that_is_taken_is_one_line(server: DemoServer, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["demo", "--no_browser", "--port", str(server.server_address[1])]) == 2
+    assert capsys.readouterr().err.strip().endswith("taken; choose another with --port")
+
+
+@pytest.fixture
+def page(server: DemoServer) -> Iterator[Any]:
+    with chromium() as browser:
+        opened = browser.new_page()
+        opened.set_default_timeout(PATIENCE)
+        asked: list[str] = []
+        opened.on("request", lambda request: asked.append(request.url))
+        faults: list[str] = []
+        opened.on("pageerror", lambda fault: faults.append(str(fault)))
+        opened.goto(server.address)
+        yield opened
+        assert faults == []
+        assert all(url.startswith((server.address, "blob:", "data:")) for url in asked)
+
+
+def test_a_browser_codes_plays_switches_and_downloads(page: Any, tmp_path: Path) -> None:
+    page.set_input_files("#file", str(CLIP))
+    page.locator("#result").wait_for(state="visible")
+    assert "kbps" in page.locator("#facts").inner_text()
+    assert page.locator("#decoded").get_attribute("aria-pressed") == "true"
+    page.locator("h1").click()
+    page.keyboard.press("x")
+    assert page.locator("#original").get_attribute("aria-pressed") == "true"
+    page.locator("#play").click()
+    assert page.locator("#play").inner_text() == "Stop"
+    with page.expect_download() as download:
+        page.locator("#download").click()
+    assert download.value.suggested_filename == "en-tt-weasels.nsc"
+    download.value.save_as(tmp_path / "speech.nsc")
+    assert nsc.info((tmp_path / "speech.nsc").read_bytes()).seconds == pytest.approx(2.95, abs=0.01)
+
+
+def test_sliders_change_rate_and_loss_and_a_mistake_is_shown(page: Any, tmp_path: Path) -> None:
+    page.set_input_files("#file", str(CLIP))
+    page.locator("#result").wait_for(state="visible")
+    page.select_option("#spans", "1")
+    page.locator("#loss").fill("20")
+    page.get_by_text("groups lost and concealed").wait_for()
+    page.locator("#kbps").fill("24")
+    page.locator("#facts", has_text=re.compile(r"^2[345]\.")).wait_for()
+    (tmp_path / "notes.txt").write_text("no sound")
+    page.set_input_files("#file", str(tmp_path / "notes.txt"))
+    page.locator("#error").wait_for(state="visible")
+    assert "expected" in page.locator("#error").inner_text()
