@@ -53,7 +53,7 @@ class DemoServer(ThreadingHTTPServer):
     @property
     def address(self) -> str:
         """What to open in a browser."""
-        return f"http://{HOST}:{self.server_address[1]}/"
+        return f"http://{HOST}:{self.server_port}/"
 
 
 class DemoHandler(BaseHTTPRequestHandler):
@@ -96,7 +96,7 @@ class DemoHandler(BaseHTTPRequestHandler):
 
     def _is_local(self) -> bool:
         """Whether the request is for this server and comes from its own page, not from another site's."""
-        port = self.server.server_address[1]
+        port = self.server.server_port
         hosts = [f"{name}:{port}" for name in (HOST, "localhost")]
         origin = self.headers.get("Origin")
         return self.headers.get("Host") in hosts and (origin is None or origin in [f"http://{each}" for each in hosts])

@@ -41,7 +41,7 @@ def server() -> Iterator[DemoServer]:
 def ask(
     server: DemoServer, path: str, body: bytes | None = None, headers: dict[str, str] | None = None
 ) -> tuple[int, bytes]:
-    connection = http.client.HTTPConnection(*server.server_address[:2])
+    connection = http.client.HTTPConnection(demo.HOST, server.server_port)
     connection.request("GET" if body is None else "POST", path, body, headers or {})
     response = connection.getresponse()
     return response.status, response.read()
@@ -117,7 +117,7 @@ def test_a_mistake_is_answered_with_one_line(server: DemoServer, query: dict[str
 
 def test_what_is_too_large_or_has_no_length_is_refused_unread(server: DemoServer) -> None:
     for length in (str(demo.MOST_BYTES + 1), "-1", "much"):
-        connection = http.client.HTTPConnection(*server.server_address[:2])
+        connection = http.client.HTTPConnection(demo.HOST, server.server_port)
         connection.putrequest("POST", "/code")
         connection.putheader("Content-Length", length)
         connection.endheaders()
@@ -136,7 +136,7 @@ def test_nothing_but_the_page_is_served(server: DemoServer, path: str) -> None:
 
 
 def test_a_port_that_is_taken_is_one_line(server: DemoServer, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["demo", "--no_browser", "--port", str(server.server_address[1])]) == 2
+    assert cli.main(["demo", "--no_browser", "--port", str(server.server_port)]) == 2
     assert capsys.readouterr().err.strip().endswith("taken; choose another with --port")
 
 
