@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from nsc.coding.filters import InputFilter
 from nsc.coding.interface import Content, Signal
-from nsc.entropy.spectral_coder import SpectralCoder
+from nsc.entropy.coefficient_model import LARGEST_INDEX
+from nsc.entropy.spectral_coder import SpectralCoder, SpectralSymbols
 from nsc.format.version_2 import OFFSETS, Header
 from nsc.spectral.levels import GroupSteps, LevelMeter, StepTrack, level_index
 from nsc.spectral.network import SpectralNetwork, SpectralSettings, frames_between
+
+# The share of a group's codes that may reach the last bin: beyond, what is cut off outweighs what finer steps bring.
+MOST_OVERFLOWS = 2e-4
+OVERFLOW_GROWTH = 2  # indices, 0.5 dB, by which the steps of such a group grow
 
 
 class SpectralAnalysis:
@@ -60,23 +67,32 @@ class SpectralAnalysis:
         """Codes the next group."""
         level = self._next_level(frames)
         steps = GroupSteps(level, self._offset)
-        parts = self._coded(frames, steps)
-        while self._most_bytes is not None and sum(map(len, parts)) > self._most_bytes and steps.offset < OFFSETS - 1:
-            steps = GroupSteps(level, steps.offset + 1)
-            parts = self._coded(frames, steps)
+        symbols, parts = self._coded(frames, steps)
+        while (growth := self._growth(symbols, parts)) and steps.offset < OFFSETS - 1:
+            steps = GroupSteps(level, min(steps.offset + growth, OFFSETS - 1))
+            symbols, parts = self._coded(frames, steps)
         self._past.append(steps, self.header.frames)
         self._samples = self._samples[self.header.group_samples :]
         self._filtered = self._filtered[self.header.group_samples :]
         return Content(tuple(steps), parts)
 
-    def _coded(self, frames: int, steps: GroupSteps) -> tuple[bytes, ...]:
-        """The parts of a group. The network is given whole groups, so that it computes the same in all of them."""
+    def _growth(self, symbols: SpectralSymbols, parts: Sequence[bytes]) -> int:
+        """By how many indices the steps of a group have to grow, since its codes overflow or its parts are too long.
+
+        Only the first codec's codes count, so that all depths have the same steps.
+        """
+        if np.mean(np.abs(symbols.indices[0]) >= LARGEST_INDEX) > MOST_OVERFLOWS:
+            return OVERFLOW_GROWTH
+        return int(self._most_bytes is not None and sum(map(len, parts)) > self._most_bytes)
+
+    def _coded(self, frames: int, steps: GroupSteps) -> tuple[SpectralSymbols, tuple[bytes, ...]]:
+        """Symbols and parts of a group. The network is given whole groups, and so computes the same in all."""
         settings, header = self._settings, self.header
         seen = header.frames + settings.look_ahead
         samples = self._filtered[: (settings.history + seen) * header.frame_samples + header.hop]
         symbols = self._network.symbols(samples, *self._past.with_group(steps, seen), header.layers)
         own = frames_between(symbols, settings.history, settings.history + frames)
-        return tuple(self._coder.encode(own, steps.offset))
+        return own, tuple(self._coder.encode(own, steps.offset))
 
     def _next_level(self, frames: int) -> int:
         size = self.header.frame_samples

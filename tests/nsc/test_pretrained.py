@@ -14,9 +14,12 @@ from numpy.typing import NDArray
 
 import nsc
 from corpus.speech_file import SpeechFile
-from measures.measures import pesq_wb, stoi
+from measures.measures import pesq_wb, si_sdr, stoi
+from nsc.entropy.coefficient_model import LARGEST_INDEX
 from nsc.errors import UserError
 from nsc.format.channel import lose_groups
+from nsc.spectral.encoder import MOST_OVERFLOWS
+from nsc.spectral.file import file_groups
 from nsc.trained.find import DEFAULT_MODEL
 from nsc.trained.folder import read_description
 from runs import runs
@@ -105,6 +108,17 @@ def test_more_bits_sound_better_of_one_model(
     assert rates == pytest.approx([8, 12, 16, 20], rel=0.03)
     scores = [pesq_wb(signal, nsc.decode(data, model).signal) for data in streams]
     assert scores == sorted(scores)
+
+
+def test_the_finest_steps_cut_off_next_to_nothing(
+    models: dict[str, SavedModel], speech_signals: list[NDArray[np.float32]]
+) -> None:
+    model, signal = models[DEFAULT_MODEL].coding, speech_signals[2]
+    streams = [nsc.encode(signal, model, quality=quality) for quality in (6, 8, 10)]
+    errors = [si_sdr(signal, nsc.decode(data, model).signal) for data in streams]
+    assert errors == sorted(errors)
+    for found in file_groups(streams[-1], model.coder):
+        assert np.mean(np.abs(found.symbols.indices[0]) == LARGEST_INDEX) <= MOST_OVERFLOWS
 
 
 def test_a_lost_group_is_concealed(models: dict[str, SavedModel], speech_signals: list[NDArray[np.float32]]) -> None:
