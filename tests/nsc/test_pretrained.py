@@ -113,7 +113,7 @@ def test_more_bits_sound_better_of_one_model(
 def test_the_finest_steps_cut_off_next_to_nothing(
     models: dict[str, SavedModel], speech_signals: list[NDArray[np.float32]]
 ) -> None:
-    model, signal = models[DEFAULT_MODEL].coding, speech_signals[2]
+    model, signal = models[DEFAULT_MODEL].spectral_codec, speech_signals[2]
     streams = [nsc.encode(signal, model, quality=quality) for quality in (6, 8, 10)]
     errors = [si_sdr(signal, nsc.decode(data, model).signal) for data in streams]
     assert errors == sorted(errors)
