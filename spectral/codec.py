@@ -76,7 +76,7 @@ class StepSizes(keras.layers.Layer):
     """
 
     def __init__(self, bands: int, fold: int, *, power: float, start: float) -> None:
-        super().__init__(name="step", dtype=PRECISION)
+        super().__init__(name="step", dtype=PRECISION, autocast=False)  # the envelope itself counts in float32
         self.power = power
         self.offsets = self.add_weight(
             shape=(bands, fold), initializer=keras.initializers.Constant(np.log(start)), name="offsets"

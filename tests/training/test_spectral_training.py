@@ -55,6 +55,12 @@ def moved(before: dict[str, Any], after: dict[str, Any]) -> set[str]:
     return {name.split("/")[0] for name in arrays if not np.array_equal(before[name], after[name])}
 
 
+def test_networks_may_compute_in_bfloat16(place: Workplace) -> None:
+    run = place.train(training_mode=1, **spectral(num_modules=1, precision="bfloat16"))
+    weights = saved_weights(stage_folders(run.folder)["first"])
+    assert all(np.isfinite(array).all() for array in weights.values())
+
+
 def test_stopped_training_continues_to_bit_identical_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     changes = spectral(training_mode=1, num_modules=1, epochs=2, steps_per_epoch=1)
     straight, stopped = Workplace(tmp_path / "straight"), Workplace(tmp_path / "stopped")
