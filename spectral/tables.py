@@ -53,10 +53,9 @@ class SampleGroups(NamedTuple):
     offsets: NDArray[np.int64]
 
 
-def offset_grid(largest: float) -> Integers:
-    """Offsets of the log step from -largest to largest in units of 1 / LOG_ONE."""
-    steps = round(largest / OFFSET_STEP)
-    return np.arange(-steps, steps + 1) * round(OFFSET_STEP * LOG_ONE)
+def offset_grid(finest: float, coarsest: float) -> Integers:
+    """Offsets of the log step in units of 1 / LOG_ONE, rising."""
+    return np.arange(round(finest / OFFSET_STEP), round(coarsest / OFFSET_STEP) + 1) * round(OFFSET_STEP * LOG_ONE)
 
 
 def cut_groups(symbols: SpectralSymbols, frames_per_group: int) -> SpectralSymbols:

@@ -12,7 +12,8 @@ from nsc.constants import SAMPLE_RATE
 from nsc.entropy.spectral_coder import SpectralCoder, SpectralSymbols
 from nsc.entropy.whole_numbers import Integers
 from nsc.errors import UserError
-from nsc.spectral.levels import LARGEST_OFFSET, MIDDLE_OFFSET, OFFSET_STEP, offset_of
+from nsc.format.version_2 import OFFSETS
+from nsc.spectral.levels import MIDDLE_OFFSET, OFFSET_STEP, offset_of
 from spectral.cascade import SpectralBatch, SpectralCascade
 from spectral.cascade import SpectralSymbols as Tensors
 from spectral.framing import file_batch
@@ -20,13 +21,13 @@ from spectral.tables import SampleGroups, build_coder, cut_groups, offset_grid
 from utilities import load_speech
 
 GROUP_FRAMES, GROUP_SHARES = (1, 2, 4, 8, 16), (0.1, 0.1, 0.15, 0.25, 0.4)  # lengths of groups and how usual they are
-TRAINED_OFFSET = 1.1  # of models for any rate, both ways
+TRAINED_OFFSETS = -1.1, 1.5  # finest and coarsest of models for any rate
 FEWEST_FILES = 3 * len(GROUP_FRAMES)  # that give every length of group some symbols
 
 
 def offsets_of_format() -> Integers:
     """The offsets of the log step that a file can have, for a coder."""
-    return offset_grid(LARGEST_OFFSET)
+    return offset_grid(offset_of(0), offset_of(OFFSETS - 1))
 
 
 def training_symbols(
@@ -75,8 +76,8 @@ def _length(random: np.random.Generator) -> int:
 
 
 def _offset(random: np.random.Generator) -> int:
-    reach = round(TRAINED_OFFSET / OFFSET_STEP)
-    return MIDDLE_OFFSET + int(random.integers(-reach, reach + 1))
+    finest, coarsest = (round(offset / OFFSET_STEP) for offset in TRAINED_OFFSETS)
+    return MIDDLE_OFFSET + int(random.integers(finest, coarsest + 1))
 
 
 def _symbols(cascade: SpectralCascade, batch: SpectralBatch, depth: int) -> SpectralSymbols:

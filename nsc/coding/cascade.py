@@ -39,6 +39,11 @@ class CascadeModel:
         return self.settings.depth
 
     @property
+    def offsets(self) -> int:
+        """None: it codes at one rate."""
+        return 0
+
+    @property
     def needs_whole_signal(self) -> bool:
         """Whether one gain holds for the whole utterance."""
         return self.settings.gain == "utterance"

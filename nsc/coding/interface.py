@@ -99,6 +99,11 @@ class Model(Protocol):
         """Whether coding begins with a look at the whole signal, so that it cannot code a stream."""
         ...
 
+    @property
+    def offsets(self) -> int:
+        """How many step offsets a group can have, the finest first; 0 for a model of one rate."""
+        ...
+
     def analysis(
         self, layers: int, *, spans: int | None, num_samples: int | None, whole: Signal | None, steps: Steps
     ) -> Analysis:

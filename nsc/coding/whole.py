@@ -92,7 +92,7 @@ def _steps_at(rate: Rate, speech: Signal, model: Model, layers: int | None, span
         return 8 * size * SAMPLE_RATE / 1000 / max(1, len(speech))
 
     if rate.quality is not None:
-        return Steps(offset_for_quality(rate.quality))
+        return Steps(offset_for_quality(rate.quality, model.offsets))
     if rate.kbps is None:
         raise UserError("expected kbps with a bounded rate, found none; give the bound")
     if rate.bounded:
@@ -100,7 +100,7 @@ def _steps_at(rate: Rate, speech: Signal, model: Model, layers: int | None, span
         if most < 1:
             raise UserError(f"expected room for a group in {rate.kbps:g} kbps, found none; choose longer groups")
         return Steps(0, most)
-    return Steps(offset_for_rate(rate.kbps, kbps_at))
+    return Steps(offset_for_rate(rate.kbps, model.offsets, kbps_at))
 
 
 def _group_seconds(model: Model, layers: int | None, spans: int | None) -> float:

@@ -147,8 +147,10 @@ class SpectralCoder:
         """The inverse of `encode`, of as many codecs as there are messages.
 
         Raises:
-            ValueError: bytes that `encode` does not write.
+            ValueError: bytes or an offset that the model's encoder does not write.
         """
+        if offset >= len(self.offsets):
+            raise ValueError(f"expected one of {len(self.offsets)} offsets, found {offset}")
         decoder = RangeDecoder(messages[0])
         lsf = self.lsf.decode(frames, lambda row: int(decoder.decode(row)[0]))
         gains = self._decode_gains(decoder, frames)

@@ -10,7 +10,7 @@ from nsc.coding.filters import InputFilter
 from nsc.coding.interface import Content, Signal
 from nsc.entropy.coefficient_model import LARGEST_INDEX
 from nsc.entropy.spectral_coder import SpectralCoder, SpectralSymbols
-from nsc.format.version_2 import OFFSETS, Header
+from nsc.format.version_2 import Header
 from nsc.spectral.levels import GroupSteps, LevelMeter, StepTrack, level_index
 from nsc.spectral.network import SpectralNetwork, SpectralSettings, frames_between
 
@@ -46,6 +46,7 @@ class SpectralAnalysis:
         self.look_ahead = settings.look_ahead * header.frame_samples
         self._settings, self._network, self._coder = settings, network, coder
         self._offset, self._most_bytes = offset, most_bytes
+        self._coarsest = len(coder.offsets) - 1
         self._filter = InputFilter(high_pass=False, pre_emphasis=settings.pre_emphasis)
         self._meter = LevelMeter(header.frame_samples)
         self._past = StepTrack(settings.history)
@@ -68,8 +69,8 @@ class SpectralAnalysis:
         level = self._next_level(frames)
         steps = GroupSteps(level, self._offset)
         symbols, parts = self._coded(frames, steps)
-        while (growth := self._growth(symbols, parts)) and steps.offset < OFFSETS - 1:
-            steps = GroupSteps(level, min(steps.offset + growth, OFFSETS - 1))
+        while (growth := self._growth(symbols, parts)) and steps.offset < self._coarsest:
+            steps = GroupSteps(level, min(steps.offset + growth, self._coarsest))
             symbols, parts = self._coded(frames, steps)
         self._past.append(steps, self.header.frames)
         self._samples = self._samples[self.header.group_samples :]

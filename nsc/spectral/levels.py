@@ -10,14 +10,13 @@ from numpy.typing import NDArray
 
 from nsc.coding.gains import GAIN_FLOOR_DB, GAIN_STEP_DB, gains_of
 from nsc.constants import SAMPLE_RATE
-from nsc.format.version_2 import LEVELS, OFFSETS, SPECTRA_PER_FRAME
+from nsc.format.version_2 import LEVELS, SPECTRA_PER_FRAME
 
 MEMORY: Final = 8  # frames over which power is averaged: 0.32 s at frames of 40 ms
 ONSET_SHARE: Final = 0.25  # of a frame's own power, which counts where it is above that average
 DECAY_DB_PER_SECOND: Final = 4.0  # by which the level falls at most: pauses stay soft
 OFFSET_STEP: Final = 1 / 32  # of the natural logarithm of the step: 0.27 dB
-LARGEST_OFFSET: Final = OFFSET_STEP * (OFFSETS // 2)
-MIDDLE_OFFSET: Final = OFFSETS // 2  # index of the offset 0; smaller ones make finer steps
+MIDDLE_OFFSET: Final = 40  # index of the offset 0; smaller ones make finer steps
 
 
 class LevelMeter:
@@ -53,7 +52,7 @@ def group_level_indices(signal: NDArray[np.floating], frames: int, frame_samples
 
 
 def offset_of(index: int) -> float:
-    """The offset of the natural logarithm of the step, from -1.25 to 1.25."""
+    """The offset of the natural logarithm of the step, from -1.25 to 1.75."""
     return OFFSET_STEP * (index - MIDDLE_OFFSET)
 
 

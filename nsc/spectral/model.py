@@ -8,7 +8,7 @@ from nsc.coding.interface import OWN_STEPS, Signal, Steps
 from nsc.entropy.spectral_coder import SpectralCoder
 from nsc.errors import UserError
 from nsc.format import Header, WrongModelError, version_2
-from nsc.format.version_2 import MOST_FRAMES, OFFSETS
+from nsc.format.version_2 import MOST_FRAMES
 from nsc.spectral.decoder import SpectralSynthesis
 from nsc.spectral.encoder import SpectralAnalysis
 from nsc.spectral.network import SpectralNetwork, SpectralSettings
@@ -33,6 +33,11 @@ class SpectralModel:
         """Number of codecs."""
         return self.settings.depth
 
+    @property
+    def offsets(self) -> int:
+        """Of its coder; those of models from before 2026-11-27 know 81 of the format's 97."""
+        return len(self.coder.offsets)
+
     def analysis(
         self,
         layers: int,
@@ -47,8 +52,8 @@ class SpectralModel:
         if not 1 <= spans <= MOST_FRAMES:
             raise UserError(f"expected 1 to {MOST_FRAMES} frames in a group, found {spans}; choose among them")
         offset = self.settings.offset if steps.offset is None else steps.offset
-        if not 0 <= offset < OFFSETS:
-            raise UserError(f"expected a step offset from 0 to {OFFSETS - 1}, found {offset}; choose among them")
+        if not 0 <= offset < self.offsets:
+            raise UserError(f"expected a step offset from 0 to {self.offsets - 1}, found {offset}; choose among them")
         settings = self.settings
         header = version_2.Header(self.digest, num_samples, layers, spans, settings.hop, settings.look_ahead > 0)
         return SpectralAnalysis(header, settings, self.network, self.coder, offset=offset, most_bytes=steps.most_bytes)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nsc.errors import UserError
+from nsc.format.version_2 import OFFSETS
 from nsc.trained.check import MOST_BYTES, check_description, check_parts, check_whole_numbers
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ SPECTRAL_BOUNDS = {
     "history": (0, 64),
     "look_ahead": (0, 1),
     "group_frames": (1, 16),
-    "offset": (0, 80),
+    "offset": (0, OFFSETS - 1),
     "pre_emphasis": (0, 1),
 }
 

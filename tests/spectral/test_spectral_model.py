@@ -139,9 +139,9 @@ def test_groups_have_1_to_16_frames(frames: int, model: SpectralModel) -> None:
 def test_the_search_for_a_rate_ends_near_it_on_any_falling_curve() -> None:
     for fall in (0.3, 0.85, 2.0):
         rates = [14 * np.exp(-fall * (index - MIDDLE_OFFSET) / 32) for index in range(version_2.OFFSETS)]
-        index = offset_for_rate(12.0, rates.__getitem__)
+        index = offset_for_rate(12.0, version_2.OFFSETS, rates.__getitem__)
         assert abs(np.log(rates[index] / 12)) <= 1.01 * min(abs(np.log(np.array(rates) / 12))) + 0.02
-    assert [offset_for_quality(quality) for quality in (0, 10)] == [version_2.OFFSETS - 1, 0]
+    assert [offset_for_quality(quality, 97) for quality in (0, 10)] == [96, 0]
 
 
 def test_lost_groups_are_named_and_fade(model: SpectralModel, real_speech: Signal) -> None:

@@ -17,8 +17,8 @@ from spectral.rate import Known
 from spectral.tables import SampleGroups, build_coder, cut_groups, fit_lsf_model, offset_grid, rounded_model
 
 GROUP_SIZES = (1, 4, 16)
-OFFSETS = offset_grid(1.0)
-MIDDLE = len(OFFSETS) // 2
+OFFSETS = offset_grid(-1.0, 1.25)
+MIDDLE = 32
 
 
 class Coded:
@@ -158,8 +158,8 @@ def test_groups_are_cut_in_order_and_a_rest_is_left_out() -> None:
     assert np.array_equal(found.lsf[2], lsf[1, :2]) and np.array_equal(found.indices[0][1], indices[0, 4:8])
 
 
-def test_offsets_are_symmetric_and_have_zero_in_the_middle() -> None:
-    assert OFFSETS[MIDDLE] == 0 and np.array_equal(OFFSETS, -OFFSETS[::-1]) and OFFSETS[-1] == 256
+def test_offsets_rise_by_a_thirty_second_and_have_zero_among_them() -> None:
+    assert OFFSETS[MIDDLE] == 0 and set(np.diff(OFFSETS)) == {8} and [OFFSETS[0], OFFSETS[-1]] == [-256, 320]
 
 
 def test_rounded_weights_stay_in_the_range_that_a_reader_accepts(coded: Coded) -> None:

@@ -41,7 +41,7 @@ class Draw(NamedTuple):
     """Random numbers of a step: of all stretches on all replicas, of which this one takes its own.
 
     seed: int32 [2], of the step.
-    offset_range: float32 scalar, largest offset of the step, both ways.
+    offset_range: float32 [2], smallest and largest offset of the step.
     first, total: number of this replica's first stretch, and of all stretches.
     """
 
@@ -66,7 +66,7 @@ def training_batch(stretches: tf.Tensor, config: Config, draw: Draw) -> Spectral
     power = tf.reduce_mean(tf.square(tf.reshape(blocks, [-1, heard.shape[1] // LEVEL_BLOCK, LEVEL_BLOCK])), -1)
     level = tf.maximum(tf.sqrt(tf.reduce_max(power, 1, keepdims=True)), QUIETEST)
     decibels = tf.random.stateless_uniform([draw.total, 1], draw.seed, SOFTEST_DB, LOUDEST_DB)[own]
-    offsets = draw.offset_range * tf.random.stateless_uniform([draw.total, 1], draw.seed + 1, -1.0, 1.0)[own]
+    offsets = tf.random.stateless_uniform([draw.total, 1], draw.seed + 1, *tf.unstack(draw.offset_range))[own]
     shares = tf.math.log(tf.constant([GROUP_SHARES]))
     sizes = tf.gather(GROUP_FRAMES, tf.random.stateless_categorical(shares, draw.total, draw.seed + 2)[0])[own]
     places = tf.range(spectra) % (SPECTRA_PER_FRAME * sizes[:, None])

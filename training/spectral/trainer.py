@@ -20,7 +20,7 @@ from spectral.cascade import SpectralCascade
 from spectral.rate_fit import fit_rates
 from spectral.serving import coding_model
 from spectral.tables import SampleGroups
-from spectral.training_symbols import TRAINED_OFFSET, coder_of, offsets_of_format, training_symbols
+from spectral.training_symbols import TRAINED_OFFSETS, coder_of, offsets_of_format, training_symbols
 from training.objective import Losses
 from training.spectral.objective import (
     WIDENING_STEPS,
@@ -88,10 +88,10 @@ class SpectralStageTrainer(StageTrainer):
 
     def _offset_range(self) -> tf.Tensor:
         """Fresh networks learn one rate first; later stages begin with all of them."""
-        most = TRAINED_OFFSET if self.config.rate_range else 0.0
+        whole = tf.constant(TRAINED_OFFSETS if self.config.rate_range else (0.0, 0.0))
         if self.stage.name == "finetune":
-            return tf.constant(most)
-        return most * tf.minimum(1.0, tf.cast(self.step, tf.float32) / WIDENING_STEPS)
+            return whole
+        return whole * tf.minimum(1.0, tf.cast(self.step, tf.float32) / WIDENING_STEPS)
 
     def _forward(self, contexts: tf.Tensor, warm_up: bool) -> tuple[Losses, Any]:
         replica = tf.distribute.get_replica_context().replica_id_in_sync_group
