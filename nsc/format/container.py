@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from typing import NamedTuple
 
 from nsc.constants import SAMPLE_RATE
 from nsc.errors import UserError
-from nsc.format.group import INDEX_RANGE, Group, pack_group, unpack_group
+from nsc.format.group import INDEX_RANGE, Group, pack_group, plausible_places, unpack_group
 from nsc.format.header import HEADER_BYTES, Header, pack_header, total_groups, unpack_header
 
 SUFFIX = ".nsc"
@@ -72,16 +73,22 @@ class GroupReader:
         return released
 
     def _read(self, *, at_end: bool) -> None:
-        start = 0
+        start = searched = 0
+        places: list[int] = []
         while start < len(self._data):
             group, end = unpack_group(self._data, start, self.header, self._may_follow)
             if end > len(self._data) and not at_end:
                 break
-            if group is None or not self._take(group):
-                self.damaged_bytes += 1
-                start += 1
+            if group is not None and self._take(group):
+                start, searched = end, 0
                 continue
-            start = end
+            if start + 1 >= searched:
+                ahead = self._passed, self._ahead
+                places, searched = plausible_places(self._data, start + 1, self.header, *ahead)
+            later = bisect_right(places, start)
+            found = places[later] if later < len(places) else max(start + 1, searched)
+            self.damaged_bytes += found - start
+            start = found
         del self._data[:start]
 
     def _take(self, group: Group) -> bool:
@@ -110,8 +117,12 @@ class GroupReader:
     def _missing_before(self, number: int) -> int | None:
         """How many groups are missing before one of this number; None if it cannot come here."""
         missing = (number - self._passed) % INDEX_RANGE
-        possible = missing < AHEAD and (self._total is None or self._passed + missing < self._total)
-        return missing if possible else None
+        return missing if missing < self._ahead else None
+
+    @property
+    def _ahead(self) -> int:
+        """How many numbers may come next, from the first that is missing on."""
+        return AHEAD if self._total is None else min(AHEAD, self._total - self._passed)
 
 
 def _groups_of(num_samples: int, header: Header) -> int:

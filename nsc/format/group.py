@@ -9,6 +9,8 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import NamedTuple
 
+import numpy as np
+
 from nsc.format.header import Header
 
 END_FLAG = 0x80  # on a group's first byte of side information: the group is the last, the length follows
@@ -17,6 +19,7 @@ INDEX_RANGE = 256  # groups are numbered modulo this
 _LENGTH = struct.Struct(">I")
 _CHECKSUM = struct.Struct(">I")
 _MOST_NUMBER_BYTES = 3
+_SEARCHED_BYTES, _FEWEST_SEARCHED = 4096, 64  # in one sweep; for fewer it does not pay
 _FRAMING = 1 + _CHECKSUM.size  # bytes of a group alongside its length, side information and parts
 
 
@@ -71,16 +74,17 @@ def unpack_group(
     if number is None:
         return None, len(data) + 1 if len(data) - start < _MOST_NUMBER_BYTES else 0
     length, body = number
-    shortest, longest, side_bytes = _bounds(header)
+    shortest, longest, limits = _bounds(header)
     if not shortest <= length <= longest:
         return None, 0
     end = body + length
     if len(data) < end:
         return None, end
-    side = bytearray(data[body + 1 : body + 1 + side_bytes])
+    side = bytearray(data[body + 1 : body + 1 + len(limits)])
     is_last = bool(side[0] & END_FLAG)
     side[0] &= ~END_FLAG
-    if not header.accepts(bytes(side)) or (may_follow and not may_follow(data[body], is_last, end - start)):
+    exists = all(index < limit for index, limit in zip(side, limits, strict=True))
+    if not exists or (may_follow and not may_follow(data[body], is_last, end - start)):
         return None, 0
     checksum = end - _CHECKSUM.size
     if zlib.crc32(memoryview(data)[start:checksum]) != _CHECKSUM.unpack_from(data, checksum)[0]:
@@ -89,10 +93,43 @@ def unpack_group(
     return group, end if group else 0
 
 
+def plausible_places(
+    data: bytes | bytearray, start: int, header: Header, number: int, ahead: int
+) -> tuple[list[int], int]:
+    """Where groups might begin, by all but their checksum: the search after damage in one sweep.
+
+    Args:
+        data: some bytes of a file.
+        start: the first place of interest.
+        header: of the file.
+        number: of the group that should come.
+        ahead: how many numbers, that one included, may come.
+
+    Returns:
+        Such places from `start` on, and the first place that was not looked at.
+    """
+    shortest, longest, limits = _bounds(header)
+    reach = _MOST_NUMBER_BYTES + 1 + len(limits)
+    window = np.frombuffer(bytes(data[start : start + _SEARCHED_BYTES + reach]), np.uint8).astype(np.int32)
+    count = len(window) - reach
+    if count < _FEWEST_SEARCHED:
+        return [], start
+    first, second, third = (window[place : place + count] for place in range(_MOST_NUMBER_BYTES))
+    size = 1 + (first > 0x7F) + ((first > 0x7F) & (second > 0x7F))
+    length = (first & 0x7F) + ((second & 0x7F) << 7) * (size > 1) + (third << 14) * (size > 2)
+    places = np.flatnonzero((length >= shortest) & (length <= longest))
+    at = places + size[places]
+    plausible = (window[at] - number) % INDEX_RANGE < ahead
+    flag = END_FLAG if header.num_samples is None else 0
+    for place, limit in enumerate(limits, start=1):
+        plausible &= (window[at + place] & ~(flag if place == 1 else 0)) < limit
+    return (start + places[plausible]).tolist(), start + count
+
+
 @lru_cache(maxsize=16)
-def _bounds(header: Header) -> tuple[int, int, int]:
-    """The shortest and the longest length of a group, and the bytes of its side information."""
-    return _FRAMING + header.side_bytes, header.most_group_bytes, header.side_bytes
+def _bounds(header: Header) -> tuple[int, int, tuple[int, ...]]:
+    """The shortest and the longest length of a group, and below what its side information is."""
+    return _FRAMING + header.side_bytes, header.most_group_bytes, header.side_limits
 
 
 def _unpack_body(body: bytes, side: tuple[int, ...], is_last: bool, count: int) -> Group | None:

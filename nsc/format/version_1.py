@@ -65,6 +65,11 @@ class Header(NamedTuple):
         return self.spans
 
     @property
+    def side_limits(self) -> tuple[int, ...]:
+        """Below which every gain is an index that exists."""
+        return (GAIN_LEVELS,) * self.spans
+
+    @property
     def group_frames(self) -> int:
         """Frames in a whole group."""
         return self.spans * FRAMES_PER_GROUP
@@ -89,10 +94,6 @@ class Header(NamedTuple):
     def frames_of(self, num_samples: int) -> int:
         """Frames of a signal of so many samples, at least 1."""
         return number_of_frames(num_samples)
-
-    def accepts(self, side: bytes) -> bool:
-        """Whether all gains are indices that exist."""
-        return max(side) < GAIN_LEVELS
 
     def version_bytes(self) -> tuple[int, int]:
         """Layers with the flag of LPC, and spans."""

@@ -58,6 +58,11 @@ class Header(NamedTuple):
         return 2
 
     @property
+    def side_limits(self) -> tuple[int, ...]:
+        """Below which level and offset are indices that exist."""
+        return LEVELS, OFFSETS
+
+    @property
     def group_frames(self) -> int:
         """Frames in a whole group."""
         return self.frames
@@ -86,10 +91,6 @@ class Header(NamedTuple):
     def frames_of(self, num_samples: int) -> int:
         """Frames of a signal of so many samples, at least 1."""
         return number_of_frames(num_samples, self.hop)
-
-    def accepts(self, side: bytes) -> bool:
-        """Whether level and offset are indices that exist."""
-        return side[0] < LEVELS and side[1] < OFFSETS
 
     def version_bytes(self) -> tuple[int, int]:
         """Layers with the flag of look-ahead; frames in a group and hop, four bits each."""

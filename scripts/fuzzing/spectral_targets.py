@@ -11,7 +11,7 @@ import numpy as np
 from nsc.entropy.coefficient_model import LARGEST_INDEX
 from nsc.entropy.spectral_coder import SpectralCoder, SpectralSymbols
 from nsc.format import Group, pack_group, pack_header
-from nsc.format.version_2 import GAIN_LEVELS, LEVELS, LSF_ORDER, OFFSETS, SPECTRA_PER_FRAME, Header, number_of_frames
+from nsc.format.version_2 import GAIN_LEVELS, LEVELS, LSF_ORDER, SPECTRA_PER_FRAME, Header, number_of_frames
 from nsc.spectral.model import SpectralModel
 from nsc.spectral.network import Floats
 from nsc.trained.folder import Description, load
@@ -73,7 +73,7 @@ class SpectralTarget(SpectralModel):
         groups: list[Group] = []
         for first in range(0, number_of_frames(num_samples, hop), group):
             count = min(group, frames - first)
-            offset = int(generator.integers(OFFSETS))
+            offset = int(generator.integers(self.offsets))
             symbols = self._drawn(generator, count)
             end = None if known or first + count < frames else num_samples
             side = (int(generator.integers(LEVELS)), offset)

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 import nsc
+from nsc import format as bitstream
 from nsc.entropy.symbol_coding import SymbolCoder
+from nsc.format import group as group_format
 from runs.saved_model import SavedModel, save_model
 from scripts import fuzz
 from scripts.fuzzing import models, streams
@@ -62,3 +64,19 @@ def test_a_decoder_that_breaks_is_reported_with_its_trial(monkeypatch: pytest.Mo
 
 def test_targets_are_the_models_that_ship() -> None:
     assert [target.digest for target in shipped_targets()] == [model.digest for model in nsc.models()]
+
+
+def contents_or_error(data: bytes) -> bitstream.Contents | str:
+    try:
+        return bitstream.read_contents(data)
+    except bitstream.BitstreamError as error:
+        return type(error).__name__
+
+
+def test_the_search_in_one_sweep_finds_what_a_search_byte_by_byte_finds(monkeypatch: pytest.MonkeyPatch) -> None:
+    files = files_of(shipped_targets(), np.random.default_rng(SEED))
+    damaged = [streams.mutated(files, np.random.default_rng((SEED, trial))) for trial in range(300)]
+    in_sweeps = list(map(contents_or_error, damaged))
+    monkeypatch.setattr(group_format, "_FEWEST_SEARCHED", 2**31)
+    assert list(map(contents_or_error, damaged)) == in_sweeps
+    assert sum(isinstance(found, bitstream.Contents) and found.damaged_bytes > 100 for found in in_sweeps) > 30
