@@ -79,8 +79,9 @@ class Header(Protocol):
         """Frames of a signal of so many samples, at least 1."""
         ...
 
-    def accepts(self, side: bytes) -> bool:
-        """Whether these can be the side information of a group."""
+    @property
+    def side_limits(self) -> tuple[int, ...]:
+        """Below which each index of the side information exists."""
         ...
 
     def version_bytes(self) -> tuple[int, int]:
