@@ -56,7 +56,7 @@ setup(
             "tqdm>=4.66",
             "av>=14",  # decodes the sample speech
         ],
-        "report": ["matplotlib>=3.9", "jinja2>=3.1", "pyyaml>=6"],
+        "report": ["matplotlib>=3.9", "jinja2>=3.1"],
         # without the lattice its scores are those of an older mapping; speequal, its kin in C++, needs Bazel to install
         "visqol": ["visqol-python[lattice]>=3.8,<4", "numba>=0.60"],
         "dev": [

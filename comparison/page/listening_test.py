@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import math
 import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -62,12 +63,8 @@ def export(store: Store, patterns: Sequence[str], num_trials: int, folder: Path)
         The YAML file.
 
     Raises:
-        UserError: nothing matches a pattern, there are more than MOST_CODECS, or PyYAML is missing.
+        UserError: nothing matches a pattern, or there are more than MOST_CODECS.
     """
-    try:
-        import yaml
-    except ImportError:
-        raise UserError(f"expected PyYAML, found none: {plots.INSTALL}") from None
     columns = [column for column in choose_columns(points_of(store.codecs(), store.all()), patterns) if column.point]
     if len(columns) > MOST_CODECS:
         raise UserError(f"expected at most {MOST_CODECS} codecs in a trial, found {len(columns)}; name fewer")
@@ -76,8 +73,19 @@ def export(store: Store, patterns: Sequence[str], num_trials: int, folder: Path)
         for number, name in enumerate(choose_files(columns, num_trials), start=1)
     ]
     path = folder / "configs" / f"{TEST_ID}.yaml"
-    atomic_write(path, yaml.safe_dump(_configuration(trials), sort_keys=False, allow_unicode=True))
+    atomic_write(path, _yaml(_configuration(trials)))
     return path
+
+
+def _yaml(configuration: Mapping[str, object]) -> str:
+    """YAML with a page a line, each in JSON: webMUSHRA's parser takes YAML's list in a list for text."""
+    lines = []
+    for name, value in configuration.items():
+        if isinstance(value, list):
+            lines += [f"{name}:", *(f"  - {json.dumps(each, ensure_ascii=False)}" for each in value)]
+        else:
+            lines.append(f"{name}: {json.dumps(value, ensure_ascii=False)}")
+    return "\n".join(lines) + "\n"
 
 
 def _configuration(trials: Sequence[dict[str, object]]) -> dict[str, object]:
