@@ -14,6 +14,8 @@ import tensorflow as tf
 from numpy.typing import NDArray
 from scipy import signal
 
+from training.loudness import EXPONENT, MASKED, zwicker_loudness
+
 
 def _numbers(text: str) -> NDArray[np.float64]:
     return np.array(text.split(), np.float64)
@@ -39,14 +41,13 @@ THRESHOLDS: Final = _numbers(
     "-3.4 -4.1 -4.8 -5.3 -5.7 -5.9 -6.0 -6.0 -6.0 -6.0 -5.8 -5.4 -5.1 -4.7 -4.3 -4.0 "
     "-3.6 -3.3 -3.1 -3.0 -3.0 -2.9 -2.8 -2.8 -2.8 -2.9 -3.2 -3.7 -4.3 -4.4 -3.8 -2.7"
 )
+QUIET: Final = (10 ** (THRESHOLDS / 10)).astype(np.float32)  # power at the threshold
 LOWEST_WIDTH: Final = 0.157  # Bark, of the band at 0 Hz, which nobody hears
 AMPLITUDE: Final = 6000.0  # of unit RMS, which the loudest 0.32 s of a stretch have about, in P.862's samples
 PIECE_POWER: Final = 6.91e-4  # of a bin at such an amplitude: a tone of 1 kHz at 40 dB SPL has 10,000, unfiltered
 # What listeners hear of wideband speech (P.862.2): a high-pass at 70 Hz, which amplifies all above by 9 dB.
 HEARD: Final = 2.740826 * np.array([1.0, -2.0, 1.0]), np.array([1.0, -1.9444777, 0.94597794])
 LOUDNESS: Final = 0.1866
-EXPONENT: Final = 0.23  # Zwicker's, of loudness over power; somewhat more below 4 Bark
-MASKED: Final = 0.25  # share of the softer loudness by which two may differ unheard
 GAIN_POWER, GAIN_MOST = 5e3, 1.25  # power that counts as none, and the most by which that of a piece is corrected
 INAUDIBLE: Final = 50.0  # power that hides an addition to a band
 ADDED_POWER, ADDED_FROM, ADDED_MOST = 1.2, 2.75, 12.0  # weight of an addition, and the least and greatest that counts
@@ -107,16 +108,14 @@ def _bank() -> NDArray[np.float32]:
 
 def specific_loudness(power: tf.Tensor) -> tf.Tensor:
     """Loudness of bands [..., 48] by Zwicker's law, 0 under the threshold in quiet, float32 of the same shape."""
-    quiet = (10 ** (THRESHOLDS / 10)).astype(np.float32)
     centres = LOWEST_WIDTH + np.cumsum(WIDTHS) - WIDTHS / 2
-    exponent = (EXPONENT * np.clip(6 / (centres + 2), 1, 2) ** 0.15).astype(np.float32)
-    return LOUDNESS * (quiet / 0.5) ** exponent * (tf.maximum(0.5 + 0.5 * power / quiet, 1.0) ** exponent - 1.0)
+    exponent = (EXPONENT * np.clip(6 / (centres + 2), 1, 2) ** 0.15).astype(np.float32)  # more below 4 Bark
+    return LOUDNESS * zwicker_loudness(power / QUIET, QUIET, exponent)
 
 
 def _audible(power: tf.Tensor) -> tf.Tensor:
     """Power of all bands above their threshold, [batch, pieces, 1]."""
-    quiet = (10 ** (THRESHOLDS / 10)).astype(np.float32)
-    return tf.reduce_sum(tf.where(power > quiet, power, 0.0), -1, keepdims=True)
+    return tf.reduce_sum(tf.where(power > QUIET, power, 0.0), -1, keepdims=True)
 
 
 def _disturbance(wanted: tf.Tensor, found: tf.Tensor) -> tf.Tensor:

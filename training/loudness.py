@@ -14,7 +14,7 @@ from constants import SAMPLE_RATE
 WINDOWS: Final = {512: 48, 256: 24, 128: 24}  # samples: bands
 LISTENING_LEVEL: Final = 79.0  # dB SPL of a signal of unit RMS, as in ITU-T P.862
 LOWEST_HZ: Final = 50.0
-EXPONENT: Final = 0.23  # of loudness over power
+EXPONENT: Final = 0.23  # Zwicker's, of loudness over power
 MASKED: Final = 0.25  # share of the softer loudness by which two may differ unheard
 ABSENT: Final = 0.1  # loudness that counts as none next to added loudness
 
@@ -68,8 +68,12 @@ def loudness(signals: tf.Tensor, window: int, bands: int) -> tf.Tensor:
     scale = 2 / (window * float(np.sum(hann**2))) * 10 ** (LISTENING_LEVEL / 10)
     power = scale * (tf.square(tf.math.real(spectrum)) + tf.square(tf.math.imag(spectrum)))
     quiet = threshold_in_quiet(bands)
-    over = tf.matmul(power, bark_filterbank(window, bands)) / quiet
-    return (quiet / 0.5) ** EXPONENT * (tf.maximum(0.5 + 0.5 * over, 1.0) ** EXPONENT - 1.0)
+    return zwicker_loudness(tf.matmul(power, bark_filterbank(window, bands)) / quiet, quiet, EXPONENT)
+
+
+def zwicker_loudness(over: tf.Tensor, quiet: NDArray[np.float32], exponent: NDArray[np.float32] | float) -> tf.Tensor:
+    """Loudness of bands by Zwicker's law, of power over that of the threshold in quiet; 0 under it."""
+    return (quiet / 0.5) ** exponent * (tf.maximum(0.5 + 0.5 * over, 1.0) ** exponent - 1.0)
 
 
 @functools.cache

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from nsc.coding.filters import InputFilter
 from nsc.coding.interface import Content, Signal
 from nsc.entropy.coefficient_model import LARGEST_INDEX
-from nsc.entropy.spectral_coder import SpectralCoder, SpectralSymbols
+from nsc.entropy.spectral_coder import SpectralCoder
 from nsc.format.version_2 import Header
 from nsc.spectral.levels import GroupSteps, LevelMeter, StepTrack, level_index
 from nsc.spectral.network import SpectralNetwork, SpectralSettings, frames_between
@@ -66,34 +64,32 @@ class SpectralAnalysis:
 
     def next_group(self, frames: int) -> Content:
         """Codes the next group."""
-        level = self._next_level(frames)
-        steps = GroupSteps(level, self._offset)
-        symbols, parts = self._coded(frames, steps)
-        while (growth := self._growth(symbols, parts)) and steps.offset < self._coarsest:
-            steps = GroupSteps(level, min(steps.offset + growth, self._coarsest))
-            symbols, parts = self._coded(frames, steps)
+        steps = GroupSteps(self._next_level(frames), self._offset)
+        parts, growth = self._coded(frames, steps)
+        while growth and steps.offset < self._coarsest:
+            steps = steps._replace(offset=min(steps.offset + growth, self._coarsest))
+            parts, growth = self._coded(frames, steps)
         self._past.append(steps, self.header.frames)
         self._samples = self._samples[self.header.group_samples :]
         self._filtered = self._filtered[self.header.group_samples :]
         return Content(tuple(steps), parts)
 
-    def _growth(self, symbols: SpectralSymbols, parts: Sequence[bytes]) -> int:
-        """By how many indices the steps of a group have to grow, since its codes overflow or its parts are too long.
+    def _coded(self, frames: int, steps: GroupSteps) -> tuple[tuple[bytes, ...], int]:
+        """Parts of a group, and by how many indices its steps have to grow before they can be sent.
 
-        Only the first codec's codes count, so that all depths have the same steps.
+        They grow where codes overflow and where parts are too long. Only the first codec's codes count, so that all
+        depths have the same steps. The network is given whole groups, and so computes the same in all.
         """
-        if np.mean(np.abs(symbols.indices[0]) >= LARGEST_INDEX) > MOST_OVERFLOWS:
-            return OVERFLOW_GROWTH
-        return int(self._most_bytes is not None and sum(map(len, parts)) > self._most_bytes)
-
-    def _coded(self, frames: int, steps: GroupSteps) -> tuple[SpectralSymbols, tuple[bytes, ...]]:
-        """Symbols and parts of a group. The network is given whole groups, and so computes the same in all."""
         settings, header = self._settings, self.header
         seen = header.frames + settings.look_ahead
         samples = self._filtered[: (settings.history + seen) * header.frame_samples + header.hop]
         symbols = self._network.symbols(samples, *self._past.with_group(steps, seen), header.layers)
         own = frames_between(symbols, settings.history, settings.history + frames)
-        return own, tuple(self._coder.encode(own, steps.offset))
+        overflows = np.mean(np.abs(own.indices[0]) >= LARGEST_INDEX) > MOST_OVERFLOWS
+        if overflows and steps.offset < self._coarsest:
+            return (), OVERFLOW_GROWTH
+        parts = tuple(self._coder.encode(own, steps.offset))
+        return parts, int(self._most_bytes is not None and sum(map(len, parts)) > self._most_bytes)
 
     def _next_level(self, frames: int) -> int:
         size = self.header.frame_samples

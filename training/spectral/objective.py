@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from itertools import pairwise
 from typing import NamedTuple
@@ -135,20 +136,20 @@ def _distortion(
     """What `_weights` weighs [4], at full depth, plus `layer_loss` times the mean over the shallower depths."""
     inner = slice(config.hop, -config.hop)  # at both ends the overlap is missing
     target = batch.signals[:, inner]
-    heard = as_heard(target, config)
-    measures = (
-        lambda decoded: _time_losses(target, decoded, config.hop),
-        lambda decoded: loudness_losses(heard, as_heard(decoded, config)),
-        lambda decoded: disturbance_losses(heard, as_heard(decoded, config)),
-        lambda decoded: _level_losses(target, decoded, config),
-    )
+    weights = _weights(config)
+    hears = any(weights[1:3])
+    heard_target = as_heard(target, config) if hears else target
     losses = []
     for signals in output.signals if layer_loss else output.signals[-1:]:
         decoded = signals[:, inner]
-        terms = [
-            measure(decoded) if of else tf.zeros_like(weight)
-            for of, measure in zip(_weights(config), measures, strict=True)
-        ]
+        heard = as_heard(decoded, config) if hears else decoded
+        measures = (
+            functools.partial(_time_losses, target, decoded, config.hop),
+            functools.partial(loudness_losses, heard_target, heard),
+            functools.partial(disturbance_losses, heard_target, heard),
+            functools.partial(_level_losses, target, decoded, config),
+        )
+        terms = [measure() if of else tf.zeros_like(weight) for of, measure in zip(weights, measures, strict=True)]
         losses.append(tf.reduce_mean(weight * tf.stack(terms), 1))
     if len(losses) == 1:
         return losses[0]
