@@ -2,7 +2,6 @@
 
 import io
 import shutil
-import time
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -147,13 +146,11 @@ def _of_phases(name: str) -> bool:
 def test_a_model_that_lies_under_a_right_hash_is_refused_in_one_line(lie: str, whole: Path, tmp_path: Path) -> None:
     change, message = LIES[lie]
     folder = resealed(whole, tmp_path / "model", change)
-    start = time.monotonic()
     with pytest.raises(UserError) as error:
         load_model(folder)
     assert message in str(error.value)
     assert "\n" not in str(error.value)
     assert str(folder) in str(error.value)
-    assert time.monotonic() - start < 10
 
 
 @pytest.mark.parametrize("text", ["[]", "null", "7", '"x"', "{}", "[" * 100_000, '{"sha256": 3}', " " * (1 << 21)])

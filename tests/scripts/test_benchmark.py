@@ -1,14 +1,15 @@
 import json
 import multiprocessing
-import time
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
 
+from scripts.speed import turns
 from scripts.speed.memory import peak_of_process
 from scripts.speed.turns import Work, take_turns
 from tests.helpers.spectral_cascade import NETWORK
@@ -92,20 +93,20 @@ def test_memory_is_that_of_the_measured_process_alone(script: ModuleType) -> Non
     assert 1e6 < peak < ballast.nbytes
 
 
-def test_short_work_is_repeated_within_its_turn_and_long_work_is_not() -> None:
-    calls = {"short": 0, "long": 0}
+def test_short_work_is_repeated_within_its_turn_and_long_work_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls, clock = {"short": 0, "long": 0}, [0.0]
+    monkeypatch.setattr(turns, "time", mock.Mock(perf_counter=lambda: clock[0], process_time=lambda: clock[0]))
 
     def work_for(name: str, seconds: float) -> Work:
         def run() -> None:
             calls[name] += 1
-            time.sleep(seconds)
+            clock[0] += seconds
 
         return run
 
     timings = take_turns({"short": work_for("short", 0.002), "long": work_for("long", 0.05)}, 3, seconds=0.02)
-    assert calls["long"] == 2 + 3  # two to warm up
-    assert calls["short"] >= 2 + 3 * 3
-    assert 0.002 <= timings["short"].best < 0.02
+    assert calls == {"long": 2 + 3, "short": 2 + 3 * 10}  # two to warm up
+    assert timings["short"].best == pytest.approx(0.002)
 
 
 def test_a_frozen_codec_costs_its_forward_pass_and_a_trained_one_three_times_as_much(benchmark: ModuleType) -> None:
