@@ -13,7 +13,7 @@ from nsc.entropy.spectral_coder import SpectralCoder, SpectralSymbols
 from nsc.entropy.whole_numbers import Integers
 from nsc.errors import UserError
 from nsc.format.version_2 import OFFSETS
-from nsc.spectral.levels import MIDDLE_OFFSET, OFFSET_STEP, offset_of
+from nsc.spectral.levels import OFFSET_STEP, ZERO_OFFSET, offset_of
 from spectral.cascade import SpectralBatch, SpectralCascade
 from spectral.cascade import SpectralSymbols as Tensors
 from spectral.framing import file_batch
@@ -56,7 +56,7 @@ def training_symbols(
         except UserError:
             continue
         frames = GROUP_FRAMES[int(files) % len(GROUP_FRAMES)] if files < FEWEST_FILES else _length(random)
-        offset = _offset(random) if cascade.config.rate_range else MIDDLE_OFFSET
+        offset = _offset(random) if cascade.config.rate_range else ZERO_OFFSET
         batch = file_batch(signal, cascade.config, offset_of(offset), frames)
         found.setdefault(frames, []).append((cut_groups(_symbols(cascade, batch, depth), frames), offset))
         seconds += len(signal) / SAMPLE_RATE
@@ -77,7 +77,7 @@ def _length(random: np.random.Generator) -> int:
 
 def _offset(random: np.random.Generator) -> int:
     finest, coarsest = (round(offset / OFFSET_STEP) for offset in TRAINED_OFFSETS)
-    return MIDDLE_OFFSET + int(random.integers(finest, coarsest + 1))
+    return ZERO_OFFSET + int(random.integers(finest, coarsest + 1))
 
 
 def _symbols(cascade: SpectralCascade, batch: SpectralBatch, depth: int) -> SpectralSymbols:

@@ -16,7 +16,7 @@ MEMORY: Final = 8  # frames over which power is averaged: 0.32 s at frames of 40
 ONSET_SHARE: Final = 0.25  # of a frame's own power, which counts where it is above that average
 DECAY_DB_PER_SECOND: Final = 4.0  # by which the level falls at most: pauses stay soft
 OFFSET_STEP: Final = 1 / 32  # of the natural logarithm of the step: 0.27 dB
-MIDDLE_OFFSET: Final = 40  # index of the offset 0; smaller ones make finer steps
+ZERO_OFFSET: Final = 40  # index of the offset 0; smaller ones make finer steps
 
 
 class LevelMeter:
@@ -53,7 +53,7 @@ def group_level_indices(signal: NDArray[np.floating], frames: int, frame_samples
 
 def offset_of(index: int) -> float:
     """The offset of the natural logarithm of the step, from -1.25 to 1.75."""
-    return OFFSET_STEP * (index - MIDDLE_OFFSET)
+    return OFFSET_STEP * (index - ZERO_OFFSET)
 
 
 class GroupSteps(NamedTuple):

@@ -19,7 +19,7 @@ from nsc.format.version_2 import (
     SPECTRA_PER_FRAME,
     number_of_frames,
 )
-from nsc.spectral.levels import MIDDLE_OFFSET
+from nsc.spectral.levels import ZERO_OFFSET
 
 Floats = NDArray[np.float32]
 
@@ -44,7 +44,7 @@ class SpectralSettings:
     history: int
     look_ahead: int = 0
     group_frames: int = 16
-    offset: int = MIDDLE_OFFSET
+    offset: int = ZERO_OFFSET
     pre_emphasis: bool = True
 
     def frames_of(self, num_samples: int) -> int:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Final
 
 from nsc.errors import UserError
-from nsc.spectral.levels import MIDDLE_OFFSET, OFFSET_STEP
+from nsc.spectral.levels import OFFSET_STEP, ZERO_OFFSET
 
 USUAL_FALL: Final = 0.85  # bits fall about as e^(-0.85 offset)
 MOST_TRIALS: Final = 6  # encodings in search of a rate; three are usual
@@ -39,7 +39,7 @@ def offset_for_rate(kbps: float, offsets: int, rate_at: Callable[[int], float]) 
     if not 0 < kbps < math.inf:
         raise UserError(f"expected a rate above 0 kbps, found {kbps:g}; choose between about 6 and 32")
     rates: dict[int, float] = {}
-    index = MIDDLE_OFFSET
+    index = ZERO_OFFSET
     for _ in range(MOST_TRIALS):
         if index in rates:
             break

@@ -14,7 +14,7 @@ from nsc.errors import UserError
 from nsc.format import DamagedError, info, pack_group, read_contents, truncate, unpack_header, version_2
 from nsc.format.channel import lose_groups
 from nsc.spectral.file import file_code_lengths
-from nsc.spectral.levels import MIDDLE_OFFSET, LevelMeter
+from nsc.spectral.levels import ZERO_OFFSET, LevelMeter
 from nsc.spectral.model import SpectralModel
 from nsc.spectral.rate import offset_for_quality, offset_for_rate
 from nsc.trained.folder import read_description
@@ -138,7 +138,7 @@ def test_groups_have_1_to_16_frames(frames: int, model: SpectralModel) -> None:
 
 def test_the_search_for_a_rate_ends_near_it_on_any_falling_curve() -> None:
     for fall in (0.3, 0.85, 2.0):
-        rates = [14 * np.exp(-fall * (index - MIDDLE_OFFSET) / 32) for index in range(version_2.OFFSETS)]
+        rates = [14 * np.exp(-fall * (index - ZERO_OFFSET) / 32) for index in range(version_2.OFFSETS)]
         index = offset_for_rate(12.0, version_2.OFFSETS, rates.__getitem__)
         assert abs(np.log(rates[index] / 12)) <= 1.01 * min(abs(np.log(np.array(rates) / 12))) + 0.02
     assert [offset_for_quality(quality, 97) for quality in (0, 10)] == [96, 0]
