@@ -15,6 +15,7 @@ from nsc.format.version_2 import LEVELS, SPECTRA_PER_FRAME
 MEMORY: Final = 8  # frames over which power is averaged: 0.32 s at frames of 40 ms
 ONSET_SHARE: Final = 0.25  # of a frame's own power, which counts where it is above that average
 DECAY_DB_PER_SECOND: Final = 4.0  # by which the level falls at most: pauses stay soft
+START_DB: Final = -50.0  # of full scale, before the first frame: so does noise ahead of the first word
 OFFSET_STEP: Final = 1 / 32  # of the natural logarithm of the step: 0.27 dB
 ZERO_OFFSET: Final = 40  # index of the offset 0; smaller ones make finer steps
 
@@ -26,7 +27,7 @@ class LevelMeter:
         """Starts before the stream's first frame of so many new samples."""
         self._fall = DECAY_DB_PER_SECOND * frame_samples / SAMPLE_RATE
         self._powers: list[float] = []
-        self._level = -np.inf
+        self._level = START_DB
 
     def frame(self, samples: NDArray[np.floating]) -> float:
         """The level after one more frame [n]."""
