@@ -18,7 +18,7 @@ def version() -> str:
 setup(
     name="neural-speech-coding",
     version=version(),
-    description="Neural speech codec: 16 kHz speech at 7 to 26 kbps, by collaborative quantization",
+    description="Neural speech codec: 16 kHz speech at 6 to 32 kbps, by collaborative quantization",
     long_description=(ROOT / "README.md").read_text(),
     long_description_content_type="text/markdown",
     license="MIT",

@@ -1,4 +1,4 @@
-"""Neural speech codec: trained models that code speech of 16 kHz at 7 to 26 kbps.
+"""Neural speech codec: trained models that code speech of 16 kHz at 6 to 32 kbps.
 
 >>> import nsc, soundfile
 >>> samples, _ = soundfile.read("speech.wav", dtype="float32")  # 16 kHz, one channel

@@ -49,13 +49,13 @@ def release(run: Run, name: str, check_dir: Path, doc_dir: Path) -> Path:
     released = Run(name, target, "finished", run.fingerprint, run.created)
     released.write_record(CONFIG, saved_config(target / stage.relative_to(run.folder)).identity())
     history = runs_before(run, check_dir)
-    configs = [from_dict(each.read_record(CONFIG), origin=str(each.folder)).identity() for each in history]
-    released.write_record(HISTORY, [config | {"data_dir": corpus} for config in configs])
+    configs = [config for each in history for config in configs_of(each, corpus)]
+    released.write_record(HISTORY, configs)
     rows: list[dict[str, Any]] = run.read_record(SPLITS)
     splits = [row | {"path": str(Path(row["path"]).resolve().relative_to(data_dir.resolve()))} for row in rows]
     released.write_record(SPLITS, without_repeats(splits))
     released.write_record(ENVIRONMENT, run.read_record(ENVIRONMENT))
-    events = [event for each in history for event in Journal.read(doc_dir / f"{each.folder.name}.jsonl")]
+    events = [event for each in history for event in Journal.read(journal_of(each, doc_dir))]
     kept = [json.dumps(event) for event in events if event["event"] in KEPT_EVENTS]
     atomic_write(target / JOURNAL, "\n".join(kept) + "\n")
     write_codec(load_model(target / stage.relative_to(run.folder)), target, name)
@@ -70,10 +70,27 @@ def place_of(data_dir: Path) -> str:
     return Path(os.path.abspath(data_dir)).name if inside.split(os.sep)[0] == os.pardir else inside
 
 
+def is_released(run: Run) -> bool:
+    """Whether a run is a model that ships, or a copy of one: it brings its own history and journal."""
+    return (run.folder / HISTORY).is_file()
+
+
 def runs_before(run: Run, check_dir: Path) -> list[Run]:
-    """The runs that a run's weights come from, in order, itself the last."""
-    base = run.read_record(CONFIG)["base_model_id"]
+    """The runs that a run's weights come from, in order, itself the last; the first may be a model that ships."""
+    base = "" if is_released(run) else run.read_record(CONFIG)["base_model_id"]
     return [*(runs_before(find_run(base, check_dir), check_dir) if base else []), run]
+
+
+def configs_of(run: Run, corpus: str) -> list[dict[str, Any]]:
+    """The configuration of a run on `corpus`, or those of all the runs that a model that ships comes from."""
+    if is_released(run):
+        return list(run.read_record(HISTORY))
+    return [from_dict(run.read_record(CONFIG), origin=str(run.folder)).identity() | {"data_dir": corpus}]
+
+
+def journal_of(run: Run, doc_dir: Path) -> Path:
+    """Where the events of a run are."""
+    return run.folder / JOURNAL if is_released(run) else doc_dir / f"{run.folder.name}.jsonl"
 
 
 def without_repeats(rows: Sequence[dict[str, str]]) -> list[dict[str, str]]:
