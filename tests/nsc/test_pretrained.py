@@ -212,6 +212,11 @@ def test_a_released_run_codes_alike_and_leaves_places_behind(
     assert found.ships and find_run("tiny", place.check).id == "tiny"
     with pytest.raises(UserError, match="expected a new name"):
         release_model.release(run, "tiny", place.check, place.doc)
+    (shipped / "tiny" / "history.json").write_text(json.dumps([{"data_dir": "first"}, {"data_dir": "second"}]))
+    released = find_run("tiny", place.check)
+    assert release_model.runs_before(released, place.check) == [released]
+    assert [config["data_dir"] for config in release_model.configs_of(released, "third")] == ["first", "second"]
+    assert release_model.journal_of(released, place.doc) == folder / "journal.jsonl"
 
 
 def test_files_that_two_runs_were_trained_on_are_listed_once() -> None:

@@ -106,6 +106,14 @@ def test_the_quantiser_takes_the_nearest_bin_even_where_bins_have_moved() -> Non
     np.testing.assert_array_equal(quantizer(codes).decoded, bins[nearest + LARGEST])
 
 
+def test_bins_lie_evenly_up_to_47_and_then_further_and_further_apart() -> None:
+    bins = np.asarray(UniformQuantizer().codebook)
+    half = bins[LARGEST:]
+    np.testing.assert_array_equal(half[:49], np.arange(49))
+    np.testing.assert_allclose(np.diff(half)[48:] / np.diff(half)[47:-1], 1.2, rtol=1e-4)
+    np.testing.assert_array_equal(bins, -bins[::-1])
+
+
 def test_codes_beyond_the_last_bin_have_no_gradient() -> None:
     quantizer, codes = UniformQuantizer(), tf.constant([-150.0, -3.2, 0.4, 145.0])
     with tf.GradientTape() as tape:

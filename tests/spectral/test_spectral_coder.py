@@ -48,6 +48,12 @@ def test_extreme_symbols_come_back_as_they_were(coder: SpectralCoder) -> None:
             assert_equal(coder.decode(coder.encode(symbols, offset), 2, offset), symbols)
 
 
+def test_an_offset_that_the_model_lacks_is_refused_as_corrupt_bytes_are(coder: SpectralCoder) -> None:
+    messages = coder.encode(random_symbols(4), OFFSET)
+    with pytest.raises(ValueError, match="expected one of 81 offsets, found 81"):
+        coder.decode(messages, 4, len(coder.offsets))
+
+
 def test_the_first_codecs_come_back_without_the_later_ones(coder: SpectralCoder) -> None:
     symbols = random_symbols(4)
     messages = coder.encode(symbols, OFFSET)

@@ -182,6 +182,14 @@ def test_headers_say_what_they_were_given() -> None:
         version_2.read("01234567", 1234, (0, 0))
 
 
+def test_a_stream_begins_as_if_soft_speech_had_gone_before() -> None:
+    noise = np.full(640, 1e-4, np.float32)
+    meter = LevelMeter(640)
+    levels = [meter.frame(noise) for _ in range(300)]
+    assert levels[0] == pytest.approx(-50 - 4 * 0.04)
+    assert levels[-1] == pytest.approx(-80, abs=0.01)
+
+
 def test_the_level_rises_at_once_and_falls_slowly() -> None:
     meter = LevelMeter(640)
     loud, soft = np.full(640, 0.5, np.float32), np.full(640, 1e-4, np.float32)
