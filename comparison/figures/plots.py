@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 
 INSTALL = "pip install 'neural-speech-coding[report]'"
 OURS = ("#d1495b", "#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9")
-PEERS = ("#7d8590", "#a06cae", "#5fa777", "#c08a3e", "#6c9bd1", "#b5838d", "#8f8f4f")
+PEERS = (
+    *("#7d8590", "#a06cae", "#5fa777", "#c08a3e", "#6c9bd1", "#b5838d"),
+    *("#8f8f4f", "#2f6f73", "#8a5a3c", "#c77fb3", "#3f5f9f"),
+)
 PEER_MARKERS = "sD^vPX<"
 RATE_TICKS = (6, 8, 10, 12, 16, 20, 24, 32, 48, 64, 128, 256)  # kbps
 INK = "#010203"  # placeholder of the colour of text, see `as_inline`
