@@ -79,6 +79,23 @@ RULES = (
         "it is for --resnet_type spectral",
     ),
     _Idle(
+        (
+            "the_strides",
+            "num_bins_for_follower",
+            "bottleneck_kernel_and_dilation",
+            "alpha_start",
+            "residual",
+            "bandwidth_expansion",
+            "lsf_histogram",
+            "lsf_terms",
+            "loss_domain",
+            "mu_law",
+            "tau_controller",
+        ),
+        lambda config: config.block == SPECTRAL,
+        "it is for networks on samples",
+    ),
+    _Idle(
         ("folded_width", "folded_narrow", "folded_blocks", "folded_kernel"),
         lambda config: config.block != "folded",
         "they are for --resnet_type folded",

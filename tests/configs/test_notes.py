@@ -50,3 +50,11 @@ def test_a_flag_that_the_others_leave_without_effect_is_told_once(arguments: tup
 
 def test_nothing_is_said_of_what_an_experiment_names() -> None:
     assert phrases("--config", "cq_9k") == []
+
+
+def test_flags_of_networks_on_samples_are_named_where_networks_are_spectral() -> None:
+    flags = {"the_strides": "4", "num_bins_for_follower": "16", "loss_domain": "residual", "tau_controller": "original"}
+    given = [word for name, value in flags.items() for word in (f"--{name}", value)]
+    spectral = phrases("--config", "cq_any", *given)
+    assert len(spectral) == 1 and "networks on samples" in spectral[0] and all(name in spectral[0] for name in flags)
+    assert not any("networks on samples" in phrase for phrase in phrases("--resnet_type", "folded", *given))
