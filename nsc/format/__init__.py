@@ -1,4 +1,4 @@
-"""The .nsc file format, without models (docs/bitstream.md)."""
+"""The .nsc file format, without models and, unless a file is damaged, without numpy (docs/bitstream.md)."""
 
 from nsc.format.container import MOST_MISSING, SUFFIX, Contents, Gap, GroupReader, Info, info, read_contents, truncate
 from nsc.format.errors import BitstreamError, DamagedError, NotNscError, UnknownVersionError, WrongModelError

@@ -9,8 +9,6 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import NamedTuple
 
-import numpy as np
-
 from nsc.format.header import Header
 
 END_FLAG = 0x80  # on a group's first byte of side information: the group is the last, the length follows
@@ -108,6 +106,8 @@ def plausible_places(
     Returns:
         Such places from `start` on, and the first place that was not looked at.
     """
+    import numpy as np  # only damage waits for it
+
     shortest, longest, limits = _bounds(header)
     reach = _MOST_NUMBER_BYTES + 1 + len(limits)
     window = np.frombuffer(bytes(data[start : start + _SEARCHED_BYTES + reach]), np.uint8).astype(np.int32)

@@ -49,7 +49,7 @@ def test_a_tone_of_40_decibels_has_a_power_of_10000() -> None:
 def test_it_takes_off_the_points_that_pesq_takes_off(speech: Array, kbps: int) -> None:
     coded = nsc.decode(nsc.encode(speech / 10, "cq", kbps=kbps)).signal * 10
     # PESQ sets the level by the whole file and aligns spectra, which the loss does not
-    assert points(speech, coded) == pytest.approx(points_of_pesq(speech, coded), rel=0.2)
+    assert points(speech, coded) == pytest.approx(points_of_pesq(speech, coded), rel=0.2, abs=0.15)
 
 
 def test_6_decibels_more_in_the_valleys_cost_more_than_6_decibels_less(speech: Array) -> None:
