@@ -7,6 +7,7 @@ from pathlib import Path
 from configs.config import Config
 from nsc.errors import UserError
 from runs.runs import Run, find_run
+from runs.saved_model import saved_config
 from runs.stages import stage_folders
 
 FIRST, FINETUNE = "first", "finetune"
@@ -51,7 +52,7 @@ def _eligible_stages(run: Run, config: Config) -> list[Path]:
     folders = stage_folders(run.folder)
     mode, step = config.training_mode, config.from_where_step
     if mode == 2:
-        return [folder for name, folder in folders.items() if name == FIRST]
+        return [folder for name, folder in folders.items() if name == FIRST or _is_one_finetuned_codec(name, folder)]
     if step not in (0, GREEDY[mode], FINETUNED[mode]):
         raise UserError(
             f"--from_where_step takes {GREEDY[mode]} (greedy), {FINETUNED[mode]} (finetuned) or 0 (the latest)"
@@ -61,3 +62,7 @@ def _eligible_stages(run: Run, config: Config) -> list[Path]:
         step = step or GREEDY[mode]  # or else the same command run twice would finetune its own result
     unwanted = {GREEDY[mode]: [FINETUNE], FINETUNED[mode]: [name for name in folders if name != FINETUNE]}
     return [folder for name, folder in folders.items() if name not in unwanted.get(step, [])]
+
+
+def _is_one_finetuned_codec(name: str, folder: Path) -> bool:
+    return name == FINETUNE and saved_config(folder).num_modules == 1

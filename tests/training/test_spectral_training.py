@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from cmrl import stages_of
-from runs.saved_model import saved_weights
+from runs.saved_model import saved_config, saved_weights
 from runs.stages import stage_folders
 from spectral.framing import file_batch
 from tests.helpers.spectral_cascade import NETWORK, cascade_of, tiny
@@ -47,6 +47,17 @@ def test_a_cascade_is_trained_greedily_then_finetuned(place: Workplace) -> None:
     assert {name.split("/")[0] for name in finetune if not name.startswith("table")} == set(layers)
     assert not moved(first, follower)  # the follower alone is trained
     assert moved(follower, finetune) == set(layers)
+
+
+def test_a_finetuned_codec_gets_followers_of_their_own_size(place: Workplace) -> None:
+    greedy = place.train(training_mode=1, **spectral(num_modules=1))
+    base = place.train(training_mode=5, base_model_id=greedy.id, **spectral(num_modules=1))
+    changes = spectral(spectral_width=(8,), spectral_narrow=(4,))
+    run = place.train(training_mode=2, base_model_id=base.id, **changes)
+    follower = stage_folders(run.folder)["follower_2"]
+    before, after = saved_weights(stage_folders(base.folder)["finetune"]), saved_weights(follower)
+    assert moved(before, after) == set()
+    assert saved_config(follower).spectral_width == (*NETWORK["spectral_width"], 8)
 
 
 def moved(before: dict[str, Any], after: dict[str, Any]) -> set[str]:
