@@ -12,6 +12,7 @@ import tensorflow as tf
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from cmrl import Cascade
+from export.half_weights import with_half_weights
 from lpc_utilities import without_float64
 from nsc.coding.network import Part
 from nsc.format.version_1 import FRAMES_PER_GROUP
@@ -69,7 +70,10 @@ def symbol_ports(parts: Sequence[Part]) -> list[Port]:
 
 
 def as_litert(graph: Graph, weights: str) -> bytes:
-    """A graph in LiteRT's format, in float32 alone; weights 'float32' or 'int8'."""
+    """A graph in LiteRT's format, in float32 alone; weights 'float32' or 'int8'.
+
+    Weights that half precision holds exactly, as those of released models, take half the space.
+    """
     with without_float64():
         function = tf.function(graph.run, [port.spec for port in graph.inputs], autograph=False)
         # else the converter would write Keras's variables without their values
@@ -84,7 +88,7 @@ def as_litert(graph: Graph, weights: str) -> bytes:
         converter = tf.lite.TFLiteConverter.from_saved_model(folder)
         if weights == "int8":
             converter.optimizations = [tf.lite.Optimize.DEFAULT]
-        return bytes(converter.convert())
+        return with_half_weights(bytes(converter.convert()))
 
 
 def save_model_of(graph: Graph, cascade: Cascade, folder: Path) -> None:
