@@ -15,6 +15,8 @@ from typing import Any, NoReturn, get_type_hints
 from constants import FRAME_LENGTH, FRAMES_PER_GROUP, LSF_CODEBOOK_SIZE
 from nsc.console import Parser
 from nsc.errors import UserError
+from nsc.format.version_2 import OFFSETS
+from nsc.spectral.levels import offset_of
 
 PROGRAM = "main.py"
 MAY_BE_NEGATIVE = ("alpha_start", "vector_alpha_start", "lsf_alpha_start")
@@ -259,8 +261,13 @@ class Config:
     rate_range: tuple[float, ...] = option(
         (),
         "lowest and highest kbps of a model for any rate, whose steps are drawn at random in training; target_kbps is "
-        "the rate in their middle; empty: one rate (spectral)",
+        "the rate at default_offset; empty: one rate (spectral)",
         network=True,
+    )
+    default_offset: float = option(
+        0.0,
+        "offset of the logarithm of the steps at which a model for any rate codes where no rate is asked for: higher is"
+        " coarser (spectral)",
     )
     budget: str = option(
         "auto",
@@ -656,6 +663,9 @@ def _check_spectral(config: Config) -> None:
     kbps = config.rate_range
     rising = len(kbps) == 2 and 0 < kbps[0] < kbps[1]
     _require(not kbps or rising, "rate_range", "two rising numbers such as '6 32', or none", kbps)
+    offset, finest, coarsest = config.default_offset, offset_of(0), offset_of(OFFSETS - 1)
+    _require(finest <= offset <= coarsest, "default_offset", f"a number from {finest} to {coarsest}", offset)
+    _require(not offset or bool(kbps), "default_offset", "0 without --rate_range", offset)
 
 
 def _check_network(config: Config) -> None:

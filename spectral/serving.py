@@ -7,6 +7,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from nsc.entropy.spectral_coder import SpectralCoder, SpectralSymbols
+from nsc.spectral.levels import offset_index
 from nsc.spectral.model import SpectralModel
 from nsc.spectral.network import SpectralSettings
 from spectral.cascade import SpectralBatch, SpectralCascade
@@ -55,6 +56,7 @@ def settings_of(cascade: SpectralCascade, depth: int) -> SpectralSettings:
         hop=config.hop,
         history=-(-(cascade.past + 1) // SPECTRA_PER_FRAME),
         look_ahead=config.look_ahead,
+        offset=offset_index(config.default_offset),
         pre_emphasis=config.pre_emphasis,
     )
 

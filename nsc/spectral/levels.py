@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from nsc.coding.gains import GAIN_FLOOR_DB, GAIN_STEP_DB, gains_of
 from nsc.constants import SAMPLE_RATE
-from nsc.format.version_2 import LEVELS, SPECTRA_PER_FRAME
+from nsc.format.version_2 import LEVELS, OFFSETS, SPECTRA_PER_FRAME
 
 MEMORY: Final = 8  # frames over which power is averaged: 0.32 s at frames of 40 ms
 ONSET_SHARE: Final = 0.25  # of a frame's own power, which counts where it is above that average
@@ -55,6 +55,11 @@ def group_level_indices(signal: NDArray[np.floating], frames: int, frame_samples
 def offset_of(index: int) -> float:
     """The offset of the natural logarithm of the step, from -1.25 to 1.75."""
     return OFFSET_STEP * (index - ZERO_OFFSET)
+
+
+def offset_index(offset: float) -> int:
+    """Index of the nearest offset that a file can carry."""
+    return int(np.clip(round(offset / OFFSET_STEP) + ZERO_OFFSET, 0, OFFSETS - 1))
 
 
 class GroupSteps(NamedTuple):

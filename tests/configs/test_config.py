@@ -182,6 +182,11 @@ def test_a_malformed_value_says_which_flag_takes_what(flag: str, value: str, par
     assert part in message
 
 
+def test_a_default_offset_is_one_that_files_of_a_model_for_any_rate_carry() -> None:
+    assert "a number from -1.25 to 1.75" in complaint("--config", "cq_any", "--default_offset", "2")
+    assert "0 without --rate_range" in complaint("--config", "cq_any", "--rate_range", "", "--default_offset", "0.5")
+
+
 @pytest.mark.parametrize(("key", "value"), [("epoch_tanh", 2.5), ("epoch_tanh", True), ("data_dir", 3), ("seed", [1])])
 def test_values_of_the_wrong_kind_in_a_file_are_refused(key: str, value: Any) -> None:
     with pytest.raises(UserError, match=key):

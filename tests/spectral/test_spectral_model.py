@@ -14,13 +14,14 @@ from nsc.errors import UserError
 from nsc.format import DamagedError, info, pack_group, read_contents, truncate, unpack_header, version_2
 from nsc.format.channel import lose_groups
 from nsc.spectral.file import file_code_lengths
-from nsc.spectral.levels import ZERO_OFFSET, LevelMeter
+from nsc.spectral.levels import ZERO_OFFSET, LevelMeter, offset_of
 from nsc.spectral.model import SpectralModel
 from nsc.spectral.rate import offset_for_quality, offset_for_rate
 from nsc.trained.folder import read_description
 from runs.saved_model import SavedModel
+from spectral.serving import settings_of
 from tests.helpers.places import CORPUS
-from tests.helpers.spectral_cascade import saved_spectral_model
+from tests.helpers.spectral_cascade import cascade_of, saved_spectral_model
 
 Signal = NDArray[np.float32]
 
@@ -108,6 +109,11 @@ def test_a_rate_is_met_and_a_bound_is_kept(model: SpectralModel, real_speech: Si
     most = bound * 1000 * 4 * 640 / 16_000 / 8
     assert all(sum(map(len, group.parts)) + 12 <= most for group in read_contents(data).groups)
     assert len({group.side[1] for group in read_contents(data).groups}) > 1
+
+
+def test_a_file_without_a_rate_has_the_steps_that_the_model_names() -> None:
+    settings = settings_of(cascade_of(rate_range=(6.0, 32.0), default_offset=0.5), 2)
+    assert offset_of(settings.offset) == 0.5
 
 
 def test_better_quality_takes_more_bytes(model: SpectralModel, real_speech: Signal) -> None:

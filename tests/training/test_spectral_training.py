@@ -150,13 +150,15 @@ def test_taus_move_together_under_one_budget(budget: str, moves_apart: bool) -> 
     assert change[0] > 1
 
 
-def test_rates_at_all_offsets_tell_the_one_in_the_middle() -> None:
-    cascade = cascade_of(**spectral())
+@pytest.mark.parametrize("own", [0.0, 0.5])
+def test_rates_at_all_offsets_tell_the_one_at_the_models_own(own: float) -> None:
+    cascade = cascade_of(**spectral(default_offset=own))
     controller = SpectralRateController(cascade, stages_of(tiny(**spectral(training_mode=1)))[0])
     offsets = np.linspace(-1, 1, 9, dtype=np.float32)[:, None] * np.ones((1, 16), np.float32)
     bits = [tf.constant(share * np.exp(-0.85 * offsets[:, 0])) for share in (80.0, 8.0, 800.0)]
     controller.observe((bits, tf.constant(offsets)))
-    np.testing.assert_allclose(controller.measured_bits(), [10, 1, 100], rtol=1e-4)
+    expected = np.array([10, 1, 100]) * np.exp(-0.85 * own)
+    np.testing.assert_allclose(controller.measured_bits(), expected, rtol=1e-4)
 
 
 def distortion_of_half(**weights: float) -> tuple[float, tf.Tensor, tf.Tensor]:

@@ -15,7 +15,7 @@ from spectral.envelope import SPECTRA_PER_FRAME
 from training.rate_control import DEAD_BITS, LEAST_TARGET
 
 MEMORY = 0.95  # share of the measured bits that survives a step: a window of about 20 steps
-OFFSET_FALL = 0.85  # bits fall as e^(-0.85 offset), by which rates at all offsets give the one at 0
+OFFSET_FALL = 0.85  # bits fall as e^(-0.85 offset), by which rates at all offsets give the one at the model's own
 STEER_RATE, LARGEST_ERROR = 0.2, 0.5  # change of log tau for each relative error of the rate, in one interval
 FIRST_TAU = 3.0  # where `coeff_term` has none
 TAU_RANGE = 1e-3, 1e3
@@ -24,8 +24,8 @@ TAU_RANGE = 1e-3, 1e3
 class SpectralRateController(tf.Module):
     """Steers the taus so that the cascade ends at its target in kbps.
 
-    The rate is the context model's estimate on training batches, brought to offset 0 and corrected by what
-    validation files really cost with the averaged weights. All state is in variables, for checkpoints.
+    The rate is the context model's estimate on training batches, brought to the model's own offset and corrected by
+    what validation files really cost with the averaged weights. All state is in variables, for checkpoints.
     """
 
     def __init__(self, cascade: SpectralCascade, stage: Stage) -> None:
@@ -58,7 +58,7 @@ class SpectralRateController(tf.Module):
         """
         part_bits, offsets = observed
         spectra = tf.cast(tf.shape(offsets)[1], tf.float32)
-        weight = tf.exp(OFFSET_FALL * offsets[:, 0]) * SPECTRA_PER_FRAME / spectra
+        weight = tf.exp(OFFSET_FALL * (offsets[:, 0] - self.config.default_offset)) * SPECTRA_PER_FRAME / spectra
         signals = tf.cast(tf.shape(offsets)[0], tf.float32)
         found = tf.stack([tf.reduce_sum(bits * weight) for bits in part_bits] + [signals])
         found = sum_over_replicas(found)
@@ -67,7 +67,7 @@ class SpectralRateController(tf.Module):
         self.bits.assign(tf.where(known, MEMORY * self.bits + (1 - MEMORY) * bits, bits))
 
     def measured_bits(self) -> NDArray[np.float64]:
-        """Bits per frame of every part at offset 0, by training's estimate."""
+        """Bits per frame of every part at the model's own offset, by training's estimate."""
         return self.bits.numpy().astype(np.float64)
 
     def expected_bits(self) -> NDArray[np.float64]:
