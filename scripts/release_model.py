@@ -55,7 +55,7 @@ def release(run: Run, name: str, check_dir: Path, doc_dir: Path) -> Path:
     splits = [row | {"path": str(Path(row["path"]).resolve().relative_to(data_dir.resolve()))} for row in rows]
     released.write_record(SPLITS, without_repeats(splits))
     released.write_record(ENVIRONMENT, run.read_record(ENVIRONMENT))
-    events = [event for each in history for event in Journal.read(journal_of(each, doc_dir))]
+    events = [event for each in history for event in with_losses(Journal.read(journal_of(each, doc_dir)))]
     kept = [json.dumps(event) for event in events if event["event"] in KEPT_EVENTS]
     atomic_write(target / JOURNAL, "\n".join(kept) + "\n")
     write_codec(load_model(target / stage.relative_to(run.folder)), target, name)
@@ -91,6 +91,18 @@ def configs_of(run: Run, corpus: str) -> list[dict[str, Any]]:
 def journal_of(run: Run, doc_dir: Path) -> Path:
     """Where the events of a run are."""
     return run.folder / JOURNAL if is_released(run) else doc_dir / f"{run.folder.name}.jsonl"
+
+
+def with_losses(events: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The events of a journal, each validation with the mean loss of the readings since the one before it."""
+    found, losses = [], []
+    for event in events:
+        if event["event"] == "step":
+            losses.append(event["loss"])
+        elif event["event"] == "validated" and losses:
+            event, losses = event | {"loss": sum(losses) / len(losses)}, []
+        found.append(event)
+    return found
 
 
 def without_repeats(rows: Sequence[dict[str, str]]) -> list[dict[str, str]]:

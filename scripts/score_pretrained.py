@@ -20,14 +20,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tabulate import tabulate
 
 from nsc.coding.interface import Signal
 
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 
 from comparison.peers import baselines
-from configs.config import Config, shown
 from constants import SAMPLE_RATE
 from corpus.find import find_test_speech
 from corpus.speech_file import SpeechFile
@@ -36,24 +34,20 @@ from measures.measures import mean_with_interval, score_files
 from nsc.console import exit_status
 from nsc.errors import UserError
 from nsc.trained.folder import DESCRIPTION, read_description, write_description
-from runs.heard import CONFIG, ENVIRONMENT, SPLITS, heard_among
-from runs.runs import SHIPPED, Journal, Run, find_run
+from runs.heard import heard_among
+from runs.runs import SHIPPED, find_run
 from runs.saved_model import SavedModel, load_model
 from runs.stages import stage_folders
-from scripts.release_model import HISTORY, JOURNAL
+from scripts.model_card import CARD, SCORES, TEST, Scores, card, score_table, shipped
 from utilities import atomic_write, load_speech, resample, save_speech, to_int16
 
-Scores = dict[str, dict[str, Any]]
-
 ROOT = SHIPPED.parents[1]
-CARD, SCORES, NOTES = "README.md", "scores.json", "notes.md"  # notes are written by hand
-TEST, OTHER = "test speakers", "other corpus"
+OTHER = "other corpus"
 LEAST = "opus-audio-cbr-6"
 BABBLE_DB = 10.0  # speech over babble
 BABBLERS = 6
 SAME = {"kbps": 0.02, "pesq_wb": 0.02, "stoi": 0.002, "si_sdr": 0.1}  # on another machine
 KEPT = [*SAME, *(f"{name}_interval" for name in ("pesq_wb", "stoi", "si_sdr")), "files", "speakers"]
-LEFT_OUT = ("data_dir", "base_model_id", "from_where_step", "suffix", "save_unique_mark")
 
 
 def narrow_band(signal: Signal, _: int) -> Signal:
@@ -151,88 +145,6 @@ def differences(found: Scores, recorded: Scores) -> list[str]:
     return lines
 
 
-def score_table(scores: Scores) -> str:
-    """The conditions' rows as Markdown."""
-    rows = [
-        {
-            "": name,
-            "files": row["files"],
-            "kbps": f"{row['kbps']:.2f}",
-            "PESQ-WB": _with_interval(row, "pesq_wb", 2),
-            "STOI": _with_interval(row, "stoi", 3),
-            "SI-SDR dB": _with_interval(row, "si_sdr", 1),
-            "PESQ-WB of Opus at 6 kbps": f"{row['opus_6_pesq_wb']:.2f}" if "opus_6_pesq_wb" in row else "",
-        }
-        for name, row in scores.items()
-    ]
-    return tabulate(rows, headers="keys", tablefmt="github", disable_numparse=True)
-
-
-def _with_interval(row: dict[str, Any], name: str, digits: int) -> str:
-    half_width = row.get(f"{name}_interval")
-    interval = "" if half_width is None or np.isnan(half_width) else f" ±{half_width:.{digits}f}"
-    return f"{row[name]:.{digits}f}{interval}"
-
-
-def card(run: Run, model: SavedModel, scores: Scores) -> str:
-    """A model card from the run's records."""
-    config, environment = run.read_record(CONFIG), run.read_record(ENVIRONMENT)
-    rows = run.read_record(SPLITS)
-    heard = [row for row in rows if row["split"] == "train"]
-    events = Journal.read(run.folder / JOURNAL)
-    steps = sum(event["step"] for event in events if event["event"] == "exported")
-    commands = "\n".join(map(_command, run.read_record(HISTORY)))
-    collapsed = [name for name, row in scores.items() if row["pesq_wb"] < row.get("opus_6_pesq_wb", 0)]
-    limits = (
-        f"Under Opus at 6 kbps in: {', '.join(collapsed)}." if collapsed else "In no condition under Opus at 6 kbps."
-    )
-    notes = (run.folder / NOTES).read_text() if (run.folder / NOTES).exists() else ""
-    return f"""# {run.id}
-
-{scores[TEST]["kbps"]:.2f} kbps of files, {read_description(run.folder).parameters[-1]:,} parameters,
-model {model.digest}, stage {model.stage}. `nsc speech.wav speech.nsc --model {run.id}` codes with it.
-
-Trained on {len(heard):,} files of {len({row["speaker"] for row in heard})} speakers (the research corpus: LibriSpeech,
-speechocean762, AN4 and Picovoice recordings, 164 minutes in its training split), {steps:,} steps of
-{config["batch_size"]} frames on {environment["processor"]}, {environment["time"][:10]}; `{JOURNAL}` has the
-validations of the runs below. Weights are stored in half precision.
-
-```
-{commands}
-```
-
-{notes}
-Scores through written .nsc files, all bytes counted, means over speakers with 95 % intervals, {model.digest}:
-
-{score_table(scores)}
-
-`python -m scripts.score_pretrained {run.id} --data_dir SPEECH` measures them again. The conditions after the
-first row take fewer files of the same speakers; reference of every measure is what the codec was given.
-
-Limits: {limits} The model was trained on clean English speech and with a loss that
-{_teacher(config)} than other codecs; STOI and SI-SDR are given as well.
-
-Licence: MIT, as the code's. The training speech is CC BY 4.0, CMU AN4 (free for any use) and Apache-2.0; it is no part
-of the model.
-"""
-
-
-def _teacher(config: dict[str, Any]) -> str:
-    """What the loss has to do with PESQ, and what follows."""
-    if config.get("disturbance_weight"):
-        return "computes the disturbances of PESQ (ITU-T P.862) itself, so PESQ favours it more"
-    return "follows the hearing model of PESQ, so PESQ may favour it more"
-
-
-def _command(config: dict[str, Any]) -> str:
-    """What a run of this configuration was started with, but for places and names."""
-    defaults = Config().to_dict() | {"training_mode": None}
-    flags = [
-        f"--{flag} {shown(value)}" for flag, value in config.items() if value != defaults[flag] and flag not in LEFT_OUT
-    ]
-    return " ".join(["python main.py", *flags])
-
-
 def main() -> int:
     """Scores models; returns 1 where a card differs."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -249,7 +161,7 @@ def main() -> int:
 
 
 def _score_all(options: argparse.Namespace) -> int:
-    names = options.ids or sorted(path.parent.name for path in SHIPPED.glob(f"*/{CONFIG}"))
+    names = options.ids or shipped()
     status = 0
     for name in names:
         run = find_run(name, SHIPPED)
@@ -264,7 +176,7 @@ def _score_all(options: argparse.Namespace) -> int:
         print(f"{name}, model {model.digest}\n{score_table(scores)}")
         if options.write:
             atomic_write(run.folder / SCORES, json.dumps({"model": model.digest, "scores": scores}, indent=2) + "\n")
-            atomic_write(run.folder / CARD, card(run, model, scores))
+            atomic_write(run.folder / CARD, card(run))
             described = replace(read_description(run.folder), kbps=round(scores[TEST]["kbps"], 2))
             atomic_write(run.folder / DESCRIPTION, write_description(described))
             continue

@@ -27,7 +27,7 @@ from runs.heard import SPLITS, heard_among
 from runs.runs import SHIPPED, Run, find_run
 from runs.saved_model import SavedModel, load_model
 from runs.stages import find_model, stage_folders
-from scripts import release_model, score_pretrained
+from scripts import model_card, release_model, score_pretrained
 from tests.helpers.places import ROOT
 from tests.helpers.tiny import Workplace
 
@@ -217,6 +217,29 @@ def test_a_released_run_codes_alike_and_leaves_places_behind(
     assert release_model.runs_before(released, place.check) == [released]
     assert [config["data_dir"] for config in release_model.configs_of(released, "third")] == ["first", "second"]
     assert release_model.journal_of(released, place.doc) == folder / "journal.jsonl"
+
+
+@pytest.mark.parametrize("name", model_card.shipped())
+def test_a_card_is_what_its_records_say(name: str) -> None:
+    run = find_run(name, runs.SHIPPED)
+    assert (run.folder / "README.md").read_text() == model_card.card(run), "run python -m scripts.model_card"
+
+
+def test_a_released_journal_keeps_the_mean_loss_before_each_validation() -> None:
+    steps: list[dict[str, Any]] = [{"event": "step", "loss": 4.0}, {"event": "step", "loss": 2.0}]
+    *_, validated = release_model.with_losses([*steps, {"event": "validated"}])
+    assert validated == {"event": "validated", "loss": 3.0}
+
+
+def test_a_learning_curve_has_a_few_rows_of_each_stage_with_every_depth() -> None:
+    scores = {"kbps": 16.0, "pesq_wb": 4.0, "stoi": 0.98, "si_sdr": 15.0, "loss": 2.0}
+    shallow = {f"{name}_depth_1": value / 2 for name, value in scores.items()}
+    first = [{"event": "validated", "stage": "first", "epoch": epoch, **scores} for epoch in range(1, 21)]
+    follower = {"event": "validated", "stage": "follower_2", "epoch": 3, **shallow, **scores}
+    lines = model_card.curve_table([{"event": "run"}, *first, {"event": "run"}, follower], [100, 50]).splitlines()[2:]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    assert [row[2] for row in rows[:-1]] == ["100", "500", "900", "1200", "1600", "2000"]
+    assert rows[-1][:5] == ["2", "follower 2", "150", "8.00 / 16.00", "2.00 / 4.00"]
 
 
 def test_files_that_two_runs_were_trained_on_are_listed_once() -> None:
