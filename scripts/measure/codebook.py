@@ -22,11 +22,13 @@ from constants import LPC_ORDER, SAMPLE_RATE
 from network.front_end import lsf_codebook
 from network.machine import import_tensorflow
 from nsc.console import exit_status, log, show_own_lines
+from runs.heard import CONFIG
 from runs.runs import Journal, Run, find_run
 from runs.stages import stage_folders
 
 PARTS = {"bits_lpc": "LPC, bits per frame", "bits_codec_1": "first codec, bits per frame"}
 KINDS = ("fixed", "learned")
+CODEBOOK = "lpc/000"  # in a saved model
 
 
 class Training(NamedTuple):
@@ -44,14 +46,14 @@ class Training(NamedTuple):
 
 def training_of(run: Run, doc_dir: Path) -> Training:
     """Reads a run's journal and the codebook of its first stage."""
-    from runs.saved_model import load_model
+    from runs.saved_model import saved_weights
 
-    steps_per_epoch = int(run.read_record("config")["steps_per_epoch"])
+    steps_per_epoch = int(run.read_record(CONFIG)["steps_per_epoch"])
     events = [event for event in Journal.read(doc_dir / f"{run.folder.name}.jsonl") if event["event"] == "validated"]
     steps = np.array([event["epoch"] * steps_per_epoch for event in events])
     bits = {part: np.array([event[part] for event in events]) for part in PARTS}
-    codebook = load_model(stage_folders(run.folder)["first"]).cascade.front_end.quantizer.codebook
-    return Training(steps, bits, np.asarray(codebook, np.float64))
+    levels = saved_weights(stage_folders(run.folder)["first"])[CODEBOOK]
+    return Training(steps, bits, levels.astype(np.float64))
 
 
 def movement(levels: NDArray[np.float64]) -> NDArray[np.float64]:
