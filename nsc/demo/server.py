@@ -122,6 +122,7 @@ def _model(model: Description) -> dict[str, Any]:
         "any_rate": model.kind == "spectral",
         "default": model.name == DEFAULT_MODEL,
         "parameters": model.parameters[-1],
+        "layers": len(model.parameters),
     }
 
 

@@ -34,12 +34,14 @@ class Choice(NamedTuple):
     model: name, hash or folder.
     kbps: of the whole file; None for the model's own.
     spans: length of a group; None for the model's own.
+    layers: codecs of a cascade whose parts are kept; None for all.
     loss: share of groups lost.
     """
 
     model: str
     kbps: float | None = None
     spans: int | None = None
+    layers: int | None = None
     loss: float = 0.0
 
     @staticmethod
@@ -50,11 +52,16 @@ class Choice(NamedTuple):
             UserError: a value is no number.
         """
         try:
-            kbps, spans = query.get("kbps"), query.get("spans")
-            loss = float(query.get("loss") or 0)
-            return Choice(query.get("model", ""), float(kbps) if kbps else None, int(spans) if spans else None, loss)
+            kbps, spans, layers = (query.get(name) for name in ("kbps", "spans", "layers"))
+            return Choice(
+                query.get("model", ""),
+                kbps=float(kbps) if kbps else None,
+                spans=int(spans) if spans else None,
+                layers=int(layers) if layers else None,
+                loss=float(query.get("loss") or 0),
+            )
         except ValueError as error:
-            raise UserError(f"expected numbers for kbps, spans and loss, found others ({error})") from None
+            raise UserError(f"expected numbers for kbps, spans, layers and loss, found others ({error})") from None
 
 
 class Trials:
@@ -75,6 +82,7 @@ class Trials:
         with self._turn:
             model = self._model(choice.model)
             data = whole.encode(signal, model, spans=choice.spans, rate=Rate(choice.kbps))
+            data = bitstream.truncate(data, choice.layers) if choice.layers else data
             arrived = lose_groups(data, choice.loss, 1.0, seed=0) if choice.loss else data
             decoded = whole.decode(arrived, model)
             bits, seconds = _bits(data, model)

@@ -19,6 +19,7 @@ import soundfile
 
 import nsc
 from nsc import cli
+from nsc import format as bitstream
 from nsc.demo import server as demo
 from nsc.demo import trial
 from nsc.demo.server import DemoServer
@@ -91,6 +92,14 @@ def test_models_of_one_rate_are_coded_with_too(server: DemoServer) -> None:
     assert answer["unit_seconds"] == answer["group_seconds"] == 0.96
 
 
+def test_a_scalable_file_is_cut_to_the_codecs_that_are_kept(server: DemoServer) -> None:
+    model = {"model": "cq-scalable", "kbps": 24}
+    kept, whole = (code(server, **model, **layers)[1] for layers in ({"layers": 1}, {}))
+    assert set(whole["bits"]) - set(kept["bits"]) == {"codec 2", "codec 3"}
+    assert base64.b64decode(kept["file"]) == bitstream.truncate(base64.b64decode(whole["file"]), 1)
+    assert samples_of(kept["decoded"]) == pytest.approx(nsc.decode(base64.b64decode(kept["file"])).signal, abs=1e-4)
+
+
 def test_long_recordings_are_cut_with_a_note(server: DemoServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trial, "LONGEST_SECONDS", 1)
     answer = code(server)[1]
@@ -106,6 +115,7 @@ def test_long_recordings_are_cut_with_a_note(server: DemoServer, monkeypatch: py
         ({"kbps": "much"}, CLIP.read_bytes(), "expected numbers"),
         ({"model": "cq-9k", "kbps": 12}, CLIP.read_bytes(), "rate"),
         ({"spans": 99}, CLIP.read_bytes(), "expected 1 to 16 frames"),
+        ({"layers": 2}, CLIP.read_bytes(), "expected 1"),
         ({"loss": 2}, CLIP.read_bytes(), "expected a loss"),
     ],
 )

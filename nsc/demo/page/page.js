@@ -16,6 +16,7 @@ async function loadModels() {
   for (const model of models) {
     const option = new Option(`${model.name} (${model.parameters.toLocaleString("en")} parameters)`, model.name, model.default, model.default);
     option.dataset.anyRate = model.any_rate;
+    option.dataset.layers = model.layers;
     $("model").append(option);
   }
   chooseModel();
@@ -24,6 +25,10 @@ async function loadModels() {
 function chooseModel() {
   const anyRate = $("model").selectedOptions[0].dataset.anyRate === "true";
   $("rate-label").hidden = !anyRate;
+  const layers = Number($("model").selectedOptions[0].dataset.layers);
+  $("layers-label").hidden = layers === 1;
+  $("layers").replaceChildren(...Array.from({ length: layers }, (_, i) => new Option(`${i + 1} of ${layers}`, i + 1)));
+  $("layers").value = layers;
   const unit = anyRate ? 40 : 480;
   const lengths = anyRate ? [1, 2, 4, 8, 16] : [1, 2, 4];
   $("spans").replaceChildren(...lengths.map((count) => new Option(`${count * unit} ms`, count)));
@@ -43,6 +48,7 @@ async function code() {
   const anyRate = $("model").selectedOptions[0].dataset.anyRate === "true";
   const query = new URLSearchParams({ name: recording.name, model: $("model").value, spans: $("spans").value, loss: $("loss").value / 100 });
   if (anyRate) query.set("kbps", $("kbps").value);
+  if (!$("layers-label").hidden) query.set("layers", $("layers").value);
   document.body.classList.add("busy");
   try {
     const response = await fetch(`code?${query}`, { method: "POST", body: recording.bytes, signal: request.signal });
@@ -244,7 +250,7 @@ function later(work) { // sliders move faster than speech is coded
 $("file").addEventListener("change", (event) => takeFile(event.target.files[0]));
 $("record").addEventListener("click", record);
 $("model").addEventListener("change", () => { chooseModel(); code(); });
-$("spans").addEventListener("change", code);
+for (const id of ["layers", "spans"]) $(id).addEventListener("change", code);
 for (const [id, unit] of [["kbps", ""], ["loss", " %"]]) {
   $(id).addEventListener("input", () => { $(`${id}-shown`).textContent = $(id).value + unit; later(code); });
 }
