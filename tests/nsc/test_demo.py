@@ -93,8 +93,7 @@ def test_models_of_one_rate_are_coded_with_too(server: DemoServer) -> None:
 
 
 def test_a_scalable_file_is_cut_to_the_codecs_that_are_kept(server: DemoServer) -> None:
-    model = {"model": "cq-scalable", "kbps": 24}
-    kept, whole = (code(server, **model, **layers)[1] for layers in ({"layers": 1}, {}))
+    kept, whole = (code(server, model="cq-scalable", kbps=24, layers=layers)[1] for layers in (1, 3))
     assert set(whole["bits"]) - set(kept["bits"]) == {"codec 2", "codec 3"}
     assert base64.b64decode(kept["file"]) == bitstream.truncate(base64.b64decode(whole["file"]), 1)
     assert samples_of(kept["decoded"]) == pytest.approx(nsc.decode(base64.b64decode(kept["file"])).signal, abs=1e-4)
