@@ -129,7 +129,7 @@ def test_a_joint_budget_pays_for_all_parts_and_modules_for_their_own(speech_sign
     first, follower = stages_of(tiny(**spectral(rate_range=(), training_mode=4)))
     bits = module_bits(output, 2).numpy()[:, 0]
     symbols = cascade.symbols_per_frame(2)
-    for stage, paid in ((first, bits[0] / symbols[0]), (follower, bits[1] / sum(symbols))):
+    for stage, paid in ((first, bits[0] / symbols[0]), (follower, bits[1] / symbols[0])):
         losses = [
             spectral_objective(output, batch, cascade, stage, tf.constant([tau, tau]), warm_up=False).total
             for tau in (1.0, 2.0)

@@ -99,7 +99,8 @@ def spectral_objective(
         batch: what was coded.
         cascade: gives the configuration.
         stage: says which depth the losses compare and whose bits are paid for.
-        tau: float32 [modules], weight of a module's bits, counted in bits for each symbol of the whole frame.
+        tau: float32 [modules], weight of a module's bits, counted in bits for each symbol of the first one: the same
+            price of a bit in every stage.
         warm_up: quantisers are bypassed, so that bits do not count.
     """
     config = cascade.config
@@ -109,7 +110,7 @@ def spectral_objective(
     distortions = _distortion(output, batch, config, weight, layer_loss)
     bits = module_bits(output, stage.depth)
     symbols = cascade.symbols_per_frame(stage.depth)
-    paid = tf.reduce_mean(weight * tf.exp(RATE_SLOPE * offset) * bits, 1) / sum(symbols)
+    paid = tf.reduce_mean(weight * tf.exp(RATE_SLOPE * offset) * bits, 1) / symbols[0]
     total = tf.reduce_sum(_weights(config) * distortions)
     if not warm_up:
         total += tf.reduce_sum(tf.gather(tau * tf.pad(paid, [[0, config.num_modules - stage.depth]]), stage.trained))
