@@ -2,7 +2,7 @@
 
 >>> import nsc, soundfile
 >>> samples, _ = soundfile.read("speech.wav", dtype="float32")  # 16 kHz, one channel
->>> data = nsc.encode(samples, "cq-16k")
+>>> data = nsc.encode(samples, "cq")
 >>> decoded, damage = nsc.decode(data)
 >>> nsc.info(data).kbps()
 

@@ -26,7 +26,7 @@ def models() -> list[Description]:
 def load(name: str = DEFAULT_MODEL, *, threads: int = 1) -> Model:
     """Loads a model. Several threads should not share one.
 
-    >>> model = nsc.load("cq-16k")
+    >>> model = nsc.load("cq")
 
     Args:
         name: of a model, its hash, or a folder that `python -m export` wrote.

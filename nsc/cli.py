@@ -297,7 +297,7 @@ def _models(options: argparse.Namespace) -> None:
     print(f"{'name':12} {'hash':8} {'kbps':>5} {'layers':>6} {'parameters':>11}  folder")
     for model in all_models():
         kbps = f"{model.kbps:.1f}" if model.kbps else "-"
-        default = " (default)" if model.name == DEFAULT_MODEL else ""
+        default = " (default)" if model.name == DEFAULT_MODEL else "" if model.encodes else " (only decodes)"
         print(
             f"{model.name:12} {model.digest:8} {kbps:>5} {model.depth:6} {model.parameters[-1]:11,}"
             f"  {model.folder}{default}"

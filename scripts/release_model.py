@@ -1,7 +1,7 @@
 """Turns a finished run into a model that ships: nsc/pretrained/NAME, without checkpoints and places of a machine.
 
-python -m scripts.release_model RUN_ID --name cq-16k
-python -m scripts.score_pretrained cq-16k --data_dir SPEECH --write    then writes its card
+python -m scripts.release_model RUN_ID --name mymodel
+python -m scripts.score_pretrained mymodel --data_dir SPEECH --write    then writes its card
 """
 
 from __future__ import annotations

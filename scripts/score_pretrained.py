@@ -1,7 +1,7 @@
 """Scores of the models that ship, through written files, compared with those of their cards.
 
 python -m scripts.score_pretrained --data_dir SPEECH            all of them
-python -m scripts.score_pretrained cq-16k --data_dir SPEECH --write
+python -m scripts.score_pretrained cq --data_dir SPEECH --write
 
 All test speakers first; then, on fewer of their files, what a codec must survive: other levels, other bandwidth, noise;
 and speech of another corpus, if it is there. Opus at 6 kbps is the least that is expected.

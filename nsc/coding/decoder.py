@@ -33,7 +33,7 @@ class Damage:
 class Decoder:
     """Bytes in, speech out. Lost groups are concealed and listed in `damage`.
 
-    >>> decoder = nsc.Decoder(nsc.load("cq-16k"))
+    >>> decoder = nsc.Decoder(nsc.load("cq"))
     >>> for data in receive():
     ...     play(decoder.write(data))
     >>> play(decoder.finish())

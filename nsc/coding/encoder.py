@@ -13,7 +13,7 @@ from nsc.format import Group, Header, pack_group, pack_header
 class Encoder:
     """Speech in, bytes out. Given as one block or as many, the same speech becomes the same bytes.
 
-    >>> encoder = nsc.Encoder(nsc.load("cq-16k"))
+    >>> encoder = nsc.Encoder(nsc.load("cq"))
     >>> for block in microphone:
     ...     send(encoder.write(block))
     >>> send(encoder.finish())

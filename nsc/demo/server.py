@@ -68,7 +68,8 @@ class DemoHandler(BaseHTTPRequestHandler):
             return self._refuse(HTTPStatus.FORBIDDEN, f"expected a page of {self.server.address}, found another")
         path = urlsplit(self.path).path
         if path == "/models":
-            return self._answer(json.dumps([_model(each) for each in all_models()]).encode(), "application/json")
+            models = [_model(each) for each in all_models() if each.encodes]
+            return self._answer(json.dumps(models).encode(), "application/json")
         file = PAGE / (path[1:] or "index.html")
         if file.parent != PAGE or not file.is_file():
             return self._refuse(HTTPStatus.NOT_FOUND, f"expected a part of the page, found {path}")

@@ -63,6 +63,11 @@ class Description:
         """Number of layers."""
         return len(self.parameters)
 
+    @property
+    def encodes(self) -> bool:
+        """Whether it codes speech; earlier models are kept for the files that they coded, and only decode."""
+        return ENCODER in self.files
+
 
 def read_description(folder: Path) -> Description:
     """Reads what a folder holds.
@@ -157,6 +162,8 @@ def _load_spectral(description: Description, threads: int) -> Model:
 
 
 def _read_graph(description: Description, graph: str) -> bytes:
+    if graph == "encoder" and not description.encodes:
+        raise UserError(f"model {description.name} only decodes the files that it coded; encode with another")
     return read_checked(description, {"encoder": ENCODER, "decoder": DECODER}[graph])
 
 

@@ -140,7 +140,7 @@ def test_speech(data_dir: str, count: int) -> list[Signal]:
 def main() -> int:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default="cq-24k", help="run id, hash or folder of a model (default %(default)s)")
+    parser.add_argument("--model", default="cq-9k", help="run id, hash or folder of a model (default %(default)s)")
     parser.add_argument("--check_dir", type=Path, default=Path("check"), help="folder of runs (default check)")
     parser.add_argument("--data_dir", required=True, help="speech with test speakers")
     parser.add_argument("--files", type=int, default=10, help="test speakers (default 10)")

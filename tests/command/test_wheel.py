@@ -12,6 +12,7 @@ import pytest
 import soundfile
 from numpy.typing import NDArray
 
+import nsc
 from tests.helpers.places import ROOT
 
 NEEDED = ("numpy", "soundfile", "soxr", "constriction", "ai-edge-litert")
@@ -21,7 +22,7 @@ import constants, numpy, soundfile, sys
 import nsc
 assert constants.MINE == 1
 samples, rate = soundfile.read("speech.wav", dtype="float32")
-data = nsc.encode(samples, "cq-16k")
+data = nsc.encode(samples, "cq-9k")
 signal, damage = nsc.decode(data)
 assert len(signal) == len(samples) and not damage
 assert not {"tensorflow", "scipy", "main", "utilities"} & set(sys.modules)
@@ -70,9 +71,9 @@ def place(tmp_path: Path, real_speech: NDArray[np.float32]) -> Path:
 def test_the_wheel_holds_one_package_and_the_models(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     assert {name.split("/")[0] for name in names if ".dist-info/" not in name} == {"nsc"}
-    for model in ("cq", "cq-9k", "cq-16k", "cq-24k"):
-        for file in ("codec.json", "encoder.tflite", "decoder.tflite", "tables.npz", "README.md"):
-            assert f"nsc/pretrained/{model}/{file}" in names
+    for model in nsc.models():
+        for file in ("codec.json", "README.md", *model.files):
+            assert f"nsc/pretrained/{model.name}/{file}" in names
     assert "nsc/py.typed" in names
     assert not [name for name in names if name.endswith((".jsonl", "model.npz", "splits.json"))]
     assert wheel.stat().st_size < LARGEST

@@ -15,13 +15,13 @@ from runs.saved_model import SavedModel, load_model
 from runs.stages import find_model
 
 Signal = NDArray[np.float32]
-MODELS = ["cq-9k", "cq-16k", "cq-24k"]
+MODEL = "cq-9k"
 
 
-@pytest.fixture(scope="module", params=MODELS)
-def pair(request: pytest.FixtureRequest) -> tuple[CascadeModel, CascadeModel]:
+@pytest.fixture(scope="module")
+def pair() -> tuple[CascadeModel, CascadeModel]:
     """A model that ships, by Keras and by LiteRT."""
-    keras, graphs = load_model(find_model(request.param, Path("check"))).codec, nsc.load(request.param)
+    keras, graphs = load_model(find_model(MODEL, Path("check"))).codec, nsc.load(MODEL)
     assert isinstance(graphs, CascadeModel)
     return keras, graphs
 
