@@ -16,6 +16,7 @@ from cmrl import Cascade, Stage, stages_of
 from configs.config import SPECTRAL, Config
 from corpus.interface import Corpus
 from network.cascades import cascade_of
+from nsc.console import log
 from nsc.errors import UserError
 from runs.runs import Journal, Run
 from runs.saved_model import assign_weights, save_model, saved_taus, saved_weights
@@ -103,6 +104,10 @@ class Training:
             scores = validation.score(cascade, tables, stage.depth)
             taus = trainer.controller.integral.numpy()[: stage.depth]
             digest = save_model(self.run.folder, stage.name, cascade, tables, stage.depth, taus)
+        for part in cascade.parts(stage.depth):
+            if part.name in scores.entries_used:
+                used = scores.entries_used[part.name]
+                log.info("%s: %d of %d codebook entries in use on validation files", part.name, used, part.alphabet)
         self._note("exported", stage=stage.name, model=digest, step=trainer.total_steps, **scores.flat())
 
     def _run_steps(self, trainer: StageTrainer, validation: ValidationSet) -> None:

@@ -33,7 +33,7 @@ class Validation:
     measures: mean of each measure at every depth, NaN skipped.
     soft_hard_gaps: RMS of soft mixture less hard decision of each part's values.
     signals: reference of the first file and its decoded signal at every depth, for TensorBoard.
-    entries_used: how many entries of each codec's codebook these files use at all.
+    entries_used: how many entries of each part's codebook these files use at all.
     """
 
     bits_per_frame: dict[str, float]
@@ -68,7 +68,7 @@ class ValidationSet:
         bits: dict[str, list[NDArray[np.float64]]] = {name: [] for name in models}
         measured: list[list[dict[str, float]]] = [[] for _ in range(depth)]
         shown: list[NDArray[np.float32]] = []
-        used: dict[str, set[int]] = {part.name: set() for part in cascade.parts(depth)[-depth:]}
+        used: dict[str, set[int]] = {part.name: set() for part in cascade.parts(depth)}
         for signal in self.signals:
             coded = feed_forward.encode(cascade, signal, depth)
             decoded = feed_forward.decode(cascade, coded)
