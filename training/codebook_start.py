@@ -1,4 +1,4 @@
-"""Vector codebooks from data: k-means over the codes of training batches, and codes for entries that nothing uses."""
+"""Vector codebooks that start from data: k-means over the codes of training batches."""
 
 from __future__ import annotations
 
@@ -46,20 +46,6 @@ def k_means(vectors: Vectors, entries: int, seed: int) -> Vectors:
         redrawn = chosen[random.choice(len(chosen), entries)]
         codebook = np.where(counts[:, None] > 0, sums / np.maximum(counts, 1)[:, None], redrawn)
     return codebook.astype(np.float32)
-
-
-def revived(codebook: Vectors, vectors: Vectors) -> Vectors:
-    """A codebook [entries, length] whose entries that are nobody's nearest lie on vectors that are far from theirs.
-
-    Those are the vectors [n, length] that are quantised worst: they are rare, so that an entry of their own costs next
-    to no rate, which one amid the others would.
-    """
-    nearest = _nearest(vectors.astype(np.float64), codebook.astype(np.float64))
-    unused = np.flatnonzero(np.bincount(nearest, minlength=len(codebook)) == 0)[: len(vectors)]
-    errors = np.square(vectors - codebook[nearest]).sum(axis=1)
-    found = codebook.copy()
-    found[unused] = vectors[np.argsort(-errors, kind="stable")[: len(unused)]]
-    return found
 
 
 def _nearest(vectors: NDArray[np.float64], codebook: NDArray[np.float64]) -> NDArray[np.int64]:

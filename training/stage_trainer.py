@@ -19,7 +19,7 @@ from network.keras_network import symbols_by_part
 from network.replicas import sum_over_replicas
 from nn_core_operator import networks_compute_in
 from training.checkpoints import Checkpoints
-from training.codebook_start import codes_of, k_means, revived
+from training.codebook_start import codes_of, k_means
 from training.context_fit import fit_models, training_symbols
 from training.distribute import Cluster
 from training.objective import Losses, objective
@@ -113,8 +113,8 @@ class StageTrainer:
         start, share = int(self.step.numpy()), (self.cluster.worker, self.cluster.workers)
         for epoch in range(start // self.steps_per_epoch, self.stage.epochs):
             first_step = max(0, start - epoch * self.steps_per_epoch)
-            if epoch >= self.stage.warm_up and first_step == 0:
-                self.renew_codebooks(start=epoch == self.stage.warm_up)
+            if epoch == self.stage.warm_up and first_step == 0:
+                self.start_codebooks()
             for contexts in self._epoch_batches(epoch, first_step, self.steps_per_epoch, share=share):
                 yield epoch, contexts
 
@@ -171,19 +171,16 @@ class StageTrainer:
             for gradient, variable in zip(gradients, self.variables, strict=True)
         ]
 
-    def renew_codebooks(self, *, start: bool) -> None:
-        """Puts vector codebooks that start from codes, later their unused entries alone, among the codes of now."""
+    def start_codebooks(self) -> None:
+        """Where vector quantisers are to start from codes, puts their codebooks among the codes of this moment."""
         for module in self.stage.trained:
             codec = self.cascade.codecs[module]
-            if not codec.starts_from_codes or (start and self.stage.name == "finetune"):  # which has trained ones
+            if not codec.starts_from_codes or self.stage.name == "finetune":  # which goes on with trained ones
                 continue
             quantizer = codec.quantizer
             batches = self._epoch_batches(self.stage.epochs, 0, START_STEPS, augmented=False)
             codes = codes_of(self.cascade, module, batches)
-            if start:
-                quantizer.restart(k_means(codes, quantizer.codebook.shape[0], self.config.seed))
-            else:
-                quantizer.codebook.assign(revived(quantizer.codebook.numpy(), codes))
+            quantizer.restart(k_means(codes, quantizer.codebook.shape[0], self.config.seed))
             self.cluster.copy_from_chief([quantizer.codebook, quantizer.log_scale])
             self.average.restart(quantizer.codebook)
 

@@ -5,7 +5,7 @@ import tensorflow as tf
 from cmrl import Cascade
 from nn_core_operator import neighbour_distance
 from tests.helpers import tiny
-from training.codebook_start import codes_of, k_means, revived
+from training.codebook_start import codes_of, k_means
 
 
 def clusters(count: int = 8, each: int = 200, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -41,16 +41,6 @@ def test_the_same_seed_gives_the_same_entries() -> None:
 
 def test_fewer_vectors_than_entries_are_no_obstacle() -> None:
     assert k_means(np.zeros((3, 2), np.float32), 8, seed=0).shape == (8, 2)
-
-
-def test_entries_that_nothing_uses_move_onto_the_worst_quantised_vectors() -> None:
-    centres, vectors = clusters()
-    outliers = np.array([[3.0, 3.0], [-4.0, 0.0]], np.float32)
-    unused = np.full((2, 2), 50.0)
-    before = np.concatenate([centres, unused]).astype(np.float32)
-    after = revived(before, np.concatenate([vectors, outliers]))
-    np.testing.assert_array_equal(after[:8], before[:8])
-    assert {tuple(entry) for entry in after[8:]} == {tuple(outlier) for outlier in outliers}
 
 
 @pytest.mark.parametrize("module", [0, 1])
