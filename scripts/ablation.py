@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,11 +20,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from tabulate import tabulate
 
-from comparison.claims import TAKEN
 from constants import LSF_FIRST_LEVELS, LSF_LAST_LEVELS, LSF_LEVELS_PER_COEFFICIENT
+from nsc.console import exit_status
 from runs.saved_model import TABLE_PREFIX
+from scripts.claimed_runs import ClaimedRuns
 
-ROOT = Path(__file__).resolve().parent.parent
 METHODS = {"time_domain": "no LPC", "fixed_lpc": "LPC, fixed codebook", "cq": "LPC, learned codebook (CQ)"}
 TOLERANCE = 0.02  # of the target rate
 TRIES = 3
@@ -56,11 +55,8 @@ class Trained(NamedTuple):
 class Ablation:
     """Trains and scores the points in a folder."""
 
-    def __init__(self, output: Path, data_dir: Path, max_files: int, flags: Sequence[str]) -> None:
-        self._output = output
-        self._data_dir = data_dir
-        self._max_files = max_files
-        self._flags = flags
+    def __init__(self, runs: ClaimedRuns, max_files: int, flags: Sequence[str]) -> None:
+        self._runs, self._max_files, self._flags = runs, max_files, flags
 
     def point(self, point: Point, target: float) -> Trained | None:
         """The point's model within 2 % of its rate, or the nearest of three; nothing while another trains it."""
@@ -78,43 +74,24 @@ class Ablation:
 
     def _train(self, point: Point, target: float) -> Trained | None:
         suffix = point.suffix(target)
-        run = self._run(suffix)
-        if run is None or not self._summary(run).exists():
+        run = self._runs.run(suffix)
+        if run is None or not self._runs.summary(run):
             train = ["--config", point.method, "--target_kbps", f"{target:.2f}", "--seed", str(point.seed)]
-            if not self._main(suffix, "train", [*train, "--training_mode", "1", "--suffix", suffix, *self._flags]):
+            named = ["--training_mode", "1", "--suffix", suffix]
+            if not self._runs.main(f"train{suffix}", [*train, *named, *self._flags]):
                 return None
-            run = self._run(suffix)
+            run = self._runs.run(suffix)
             assert run is not None
             evaluate = ["--training_mode", "0", "--base_model_id", run.name.split("_")[0]]
-            if not self._main(suffix, "score", [*evaluate, "--max_files", str(self._max_files)]):
+            if not self._runs.main(f"score{suffix}", [*evaluate, "--max_files", str(self._max_files)]):
                 return None
-        return Trained(target, json.loads(self._summary(run).read_text())["depths"][-1], run)
-
-    def _main(self, suffix: str, what: str, flags: Sequence[str]) -> bool:
-        """Runs main.py; false where another process trains the same run."""
-        folders = {"check_dir": "check", "doc_dir": "doc", "output_dir": "scores", "data_dir": None}
-        places = [
-            text
-            for flag, name in folders.items()
-            for text in (f"--{flag}", str(self._output / name if name else self._data_dir))
-        ]
-        claim = self._output / "claims" / f"{what}{suffix}"
-        command = [sys.executable, "main.py", *flags, *places]
-        status = subprocess.run([sys.executable, "-m", "comparison.claims", str(claim), *command], cwd=ROOT).returncode
-        if status not in (0, TAKEN):
-            raise SystemExit(f"ablation.py: {' '.join(command)} ended with {status}; its last lines say why")
-        return status == 0
-
-    def _run(self, suffix: str) -> Path | None:
-        found = sorted((self._output / "check").glob(f"*{suffix}"))
-        return found[-1] if found else None
-
-    def _summary(self, run: Path) -> Path:
-        return self._output / "scores" / run.name.split("_")[0] / STAGE / "summary.json"
+        summary = self._runs.summary(run)
+        assert summary is not None
+        return Trained(target, json.loads(summary.read_text())["depths"][-1], run)
 
     def gap(self, run: Path) -> float:
         """RMS of soft mixture less hard decision of the codes, as the run's last validation found it."""
-        lines = (self._output / "doc" / f"{run.name}.jsonl").read_text().splitlines()
+        lines = (self._runs.output / "doc" / f"{run.name}.jsonl").read_text().splitlines()
         events = [event for event in map(json.loads, lines) if event["event"] == "validated"]
         return float(events[-1]["gap_codec_1"])
 
@@ -170,7 +147,12 @@ def main() -> int:
     parser.add_argument("--max_files", type=int, default=64, help="test files, evenly spread; 0: all (default 64)")
     parser.add_argument("flags", nargs="*", help="after --: flags of main.py, equal for all models")
     options = parser.parse_args()
-    ablation = Ablation(options.output.resolve(), options.data_dir.resolve(), options.max_files, options.flags)
+    return exit_status("ablation.py", lambda: _run(options), "stopped; the same command continues")
+
+
+def _run(options: argparse.Namespace) -> None:
+    runs = ClaimedRuns(options.output.resolve(), options.data_dir.resolve())
+    ablation = Ablation(runs, options.max_files, options.flags)
     targets: dict[tuple[str, float], float] = {}
     found: dict[tuple[str, float], list[Trained]] = {}
     for seed in options.seeds:  # every method once before any twice
@@ -182,7 +164,6 @@ def main() -> int:
                     found.setdefault((method, kbps), []).append(trained)
     rows = [row(METHODS[method], models, ablation) for (method, _), models in found.items()]
     print(tabulate(rows, headers="keys", tablefmt="github", disable_numparse=True))
-    return 0
 
 
 if __name__ == "__main__":

@@ -12,9 +12,9 @@ published. What follows `--` goes to main.py. A TIMIT tree is split into 300 tra
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import shlex
-import subprocess
 import sys
 import time
 from collections.abc import Sequence
@@ -25,16 +25,15 @@ import numpy as np
 import soundfile
 from tabulate import tabulate
 
-from comparison.claims import TAKEN
 from comparison.peers.published import PESQ_ON_TIMIT
 from configs.config import Config, parse_flags
 from constants import HOP, SAMPLE_RATE
+from corpus.speech_file import SpeechFile
 from network.machine import import_tensorflow
 from nsc import console
-from nsc.errors import UserError
+from scripts.claimed_runs import ClaimedRuns
 from utilities import atomic_write
 
-ROOT = Path(__file__).resolve().parents[2]
 METHODS: dict[str, tuple[str, list[str]]] = {
     "time_domain": ("no LPC", ["--is_pure_time_domain", "1"]),
     "fixed_lpc": ("LPC, fixed codebook", ["--is_cq", "0"]),
@@ -47,6 +46,7 @@ GREEDY, FINETUNED = "greedy", "finetuned"
 COLOURS = {"time_domain": "#e69f00", "fixed_lpc": "#0072b2", "cq": "#d1495b"}
 EFFICIENCY = 0.4  # of a matrix product's speed that training steps reach, see docs/performance.md
 PASSES = 3  # forward, and backward by inputs and by weights
+SCORING = 0.08  # of a recording's duration, that entropy coding and measures take, see docs/performance.md
 
 
 class Experiment(NamedTuple):
@@ -62,9 +62,9 @@ class Experiment(NamedTuple):
         return 1 if self.kbps <= ONE_CODEC else 2
 
     @property
-    def suffix(self) -> str:
-        """The end of the name of its run."""
-        return f"_paper_{self.method}_stride{self.stride}_{self.kbps:g}k"
+    def name(self) -> str:
+        """What tells it from the others."""
+        return f"{self.method}_stride{self.stride}_{self.kbps:g}k"
 
     def flags(self) -> list[str]:
         """The flags that define the model."""
@@ -88,82 +88,69 @@ def experiments(methods: Sequence[str], strides: Sequence[int], kbps: Sequence[f
 class Reproduction:
     """Trains and scores models in a folder."""
 
-    def __init__(self, output: Path, data_dir: Path, max_files: int, flags: Sequence[str]) -> None:
-        self._output, self._data_dir = output, data_dir
-        self._max_files, self._flags = max_files, list(flags)
+    def __init__(self, runs: ClaimedRuns, max_files: int, flags: Sequence[str]) -> None:
+        self._runs, self._max_files, self._flags = runs, max_files, list(flags)
 
     def greedy_flags(self, experiment: Experiment) -> list[str]:
         """The training of the first codec and its follower."""
         mode = "1" if experiment.modules == 1 else "4"
-        return ["--training_mode", mode, "--suffix", experiment.suffix, *experiment.flags(), *self._flags]
+        return ["--training_mode", mode, "--suffix", self._suffix(experiment, GREEDY), *self._flags_of(experiment)]
 
     def finetuning_flags(self, experiment: Experiment, base: str) -> list[str]:
         """The training of all codecs and the codebook together."""
-        names = ["--training_mode", "5", "--base_model_id", base, "--suffix", f"{experiment.suffix}_{FINETUNED}"]
-        return [*names, *experiment.flags(), *self._flags]
+        names = ["--base_model_id", base, "--suffix", self._suffix(experiment, FINETUNED)]
+        return ["--training_mode", "5", *names, *self._flags_of(experiment)]
 
     def rows(self, experiment: Experiment) -> list[Row]:
         """Trains and scores a model; less than all of it while another process trains it."""
         rows = []
-        base = self._trained(experiment.suffix, self.greedy_flags(experiment))
+        base = self._trained(experiment, GREEDY, self.greedy_flags(experiment))
         rows += self._scored(experiment, GREEDY, base)
         if experiment.modules > 1 and base:
             flags = self.finetuning_flags(experiment, base.name.split("_")[0])
-            rows += self._scored(experiment, FINETUNED, self._trained(f"{experiment.suffix}_{FINETUNED}", flags))
+            rows += self._scored(experiment, FINETUNED, self._trained(experiment, FINETUNED, flags))
         return rows
 
     def found(self, experiment: Experiment) -> list[Row]:
         """What is scored by now."""
         rows = []
-        for stage, suffix in ((GREEDY, experiment.suffix), (FINETUNED, f"{experiment.suffix}_{FINETUNED}")):
-            run = self._run(suffix)
-            summary = self._summary(run) if run else None
+        for stage in (GREEDY, FINETUNED):
+            run = self._runs.run(self._suffix(experiment, stage))
+            summary = self._runs.summary(run) if run else None
             if summary:
                 rows.append(Row(experiment, stage, json.loads(summary.read_text())["depths"][-1]))
         return rows
 
-    def _trained(self, suffix: str, flags: Sequence[str]) -> Path | None:
-        """The finished run of this name; trained where there is none."""
-        run = self._run(suffix)
+    def _flags_of(self, experiment: Experiment) -> list[str]:
+        return [*experiment.flags(), *self._flags]
+
+    def _suffix(self, experiment: Experiment, stage: str) -> str:
+        """The end of the name of a run: of the experiment, of all that its flags make of it, and of the stage."""
+        identity = json.dumps(parse_flags(self._flags_of(experiment))[0].identity(), sort_keys=True)
+        digest = hashlib.sha256(identity.encode()).hexdigest()[:6]
+        return f"_paper_{experiment.name}_{digest}_{stage}"
+
+    def _trained(self, experiment: Experiment, stage: str, flags: Sequence[str]) -> Path | None:
+        """The finished run of a stage; trained where there is none."""
+        suffix = self._suffix(experiment, stage)
+        run = self._runs.run(suffix)
         if not (run and json.loads((run / "state.json").read_text())["status"] == "finished"):
-            if not self._main(f"train{suffix}", [*flags, "--data_dir", str(self._data_dir)]):
+            if not self._runs.main(f"train{suffix}", flags):
                 return None
-            run = self._run(suffix)
+            run = self._runs.run(suffix)
         return run
 
     def _scored(self, experiment: Experiment, stage: str, run: Path | None) -> list[Row]:
         if run is None:
             return []
-        if not self._summary(run):
+        if not self._runs.summary(run):
             flags = ["--training_mode", "0", "--base_model_id", run.name.split("_")[0]]
-            if not self._main(f"score{run.name}", [*flags, "--max_files", str(self._max_files)]):
+            if not self._runs.main(f"score{run.name}", [*flags, "--max_files", str(self._max_files)]):
                 return []
         return [row for row in self.found(experiment) if row.stage == stage]
 
-    def _main(self, claim: str, flags: Sequence[str]) -> bool:
-        """Runs main.py; false where another process trains the same run."""
-        places = [
-            f"--{name}_dir={self._output / folder}"
-            for name, folder in (("check", "check"), ("doc", "doc"), ("output", "scores"))
-        ]
-        command = [sys.executable, str(ROOT / "main.py"), *flags, *places]
-        claimed = [sys.executable, "-m", "comparison.claims", str(self._output / "claims" / claim), *command]
-        status = subprocess.run(claimed, cwd=ROOT).returncode
-        if status not in (0, TAKEN):
-            raise UserError(f"{shlex.join(command)} ended with {status}; its last lines say why")
-        return status == 0
 
-    def _run(self, suffix: str) -> Path | None:
-        found = sorted((self._output / "check").glob(f"*{suffix}"))
-        return found[-1] if found else None
-
-    def _summary(self, run: Path) -> Path | None:
-        """Of the run's latest stage."""
-        found = sorted((self._output / "scores" / run.name.split("_")[0]).glob("*/summary.json"))
-        return found[-1] if found else None
-
-
-def estimated_hours(config: Config, frames: int, speed: float) -> float:
+def training_hours(config: Config, frames: int, speed: float) -> float:
     """Hours that the stages of a configuration take.
 
     Args:
@@ -183,6 +170,14 @@ def estimated_hours(config: Config, frames: int, speed: float) -> float:
     return work / (EFFICIENCY * speed) / 3600
 
 
+def evaluation_hours(config: Config, seconds: float, speed: float) -> float:
+    """Hours that coding and scoring take, for so many seconds of test speech."""
+    from cmrl import Cascade, multiply_adds
+
+    coding = multiply_adds(Cascade(config), config.num_modules) * SAMPLE_RATE / HOP / (EFFICIENCY * speed)
+    return seconds * (coding + SCORING) / 3600
+
+
 def measured_speed(seconds: float = 0.5) -> float:
     """Multiply-adds per second of a large float32 matrix product on this machine."""
     import tensorflow as tf
@@ -197,21 +192,38 @@ def measured_speed(seconds: float = 0.5) -> float:
     return count * side**3 / (time.perf_counter() - start)
 
 
-def training_frames(data_dir: Path) -> int:
-    """Frames of a corpus's training speech; 0 of a packed one, whose steps per epoch a flag has to give."""
-    from corpus.find import find_speech
-    from corpus.shard_manifest import is_packed
+class Amounts(NamedTuple):
+    """How much speech there is.
 
-    seconds = 0.0
-    for file in [] if is_packed(data_dir) else find_speech(data_dir):
-        if file.split == "train":
-            known = soundfile.info(file.path)
-            seconds += known.frames / known.samplerate
-    return int(seconds * SAMPLE_RATE / HOP)
+    frames: of training, whose pass is an epoch where no steps say otherwise.
+    seconds: of test recordings.
+    """
+
+    frames: int
+    seconds: float
 
 
-def dry_run(work: Sequence[Experiment], reproduction: Reproduction, frames: int) -> str:
-    """The runs with their commands and an estimate of hours, as text."""
+def amounts(data_dir: Path, max_files: int) -> Amounts:
+    """Training and test speech of a corpus, of which so many test files are scored, 0 for all."""
+    from corpus.find import find_speech, find_test_speech
+    from corpus.shard_manifest import is_packed, read_shards
+    from corpus.shards import ShardedCorpus
+
+    tested = find_test_speech(data_dir)
+    seconds = sum(map(_seconds, tested)) * min(1.0, (max_files or len(tested)) / max(len(tested), 1))
+    if is_packed(data_dir):
+        return Amounts(ShardedCorpus(data_dir, read_shards(data_dir)["gain"]).num_training_frames(), seconds)
+    trained = sum(_seconds(file) for file in find_speech(data_dir) if file.split == "train")
+    return Amounts(int(trained * SAMPLE_RATE / HOP), seconds)
+
+
+def _seconds(file: SpeechFile) -> float:
+    known = soundfile.info(file.path)
+    return float(known.frames / known.samplerate)
+
+
+def dry_run(work: Sequence[Experiment], reproduction: Reproduction, speech: Amounts) -> str:
+    """The runs with their commands and an estimate of hours, their evaluation included, as text."""
     speed, rows, total = measured_speed(), [], 0.0
     for experiment in work:
         greedy = reproduction.greedy_flags(experiment)
@@ -219,12 +231,13 @@ def dry_run(work: Sequence[Experiment], reproduction: Reproduction, frames: int)
         if experiment.modules > 1:
             trainings.append((FINETUNED, reproduction.finetuning_flags(experiment, "ID")))
         for stage, flags in trainings:
-            hours = estimated_hours(parse_flags(flags)[0], frames, speed)
+            config = parse_flags(flags)[0]
+            hours = training_hours(config, speech.frames, speed) + evaluation_hours(config, speech.seconds, speed)
             total += hours
-            rows.append([experiment.suffix[1:], stage, f"{hours:.1f}", f"main.py {shlex.join(flags)}"])
+            rows.append([experiment.name, stage, f"{hours:.1f}", f"main.py {shlex.join(flags)}"])
     table = tabulate(rows, headers=["model", "stage", "hours", "command"], tablefmt="plain", disable_numparse=True)
     devices = f"{speed / 1e9:.0f} thousand million multiply-adds a second"
-    return f"{table}\n{len(rows)} trainings, about {total:.0f} hours on this machine ({devices})"
+    return f"{table}\n{len(rows)} trainings with their evaluation, about {total:.1f} hours on this machine ({devices})"
 
 
 def document(rows: Sequence[Row]) -> str:
@@ -329,11 +342,11 @@ def _run(options: argparse.Namespace, flags: Sequence[str]) -> int:
     output = options.output.resolve()
     data_dir = corpus_of(options.data_dir.resolve(), output)
     work = experiments(options.methods, options.strides, options.kbps)
-    reproduction = Reproduction(output, data_dir, options.max_files, flags)
+    reproduction = Reproduction(ClaimedRuns(output, data_dir), options.max_files, flags)
     for experiment in work:
         parse_flags(reproduction.greedy_flags(experiment))  # a mistake shows before the first training
     if options.dry_run:
-        print(dry_run(work, reproduction, training_frames(data_dir)))
+        print(dry_run(work, reproduction, amounts(data_dir, options.max_files)))
         return 0
     for experiment in work:
         reproduction.rows(experiment)

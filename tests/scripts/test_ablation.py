@@ -12,25 +12,25 @@ import pytest
 from network.front_end import lsf_codebook
 from scripts import ablation
 from scripts.ablation import Ablation, Point, Trained
+from scripts.claimed_runs import ClaimedRuns
 
 
-class CostlyFiles(Ablation):
+class CostlyFiles(ClaimedRuns):
     """Training takes no time, and files cost 10 % more than was aimed at."""
 
     def __init__(self, output: Path, busy: bool = False) -> None:
-        super().__init__(output, output, 4, [])
-        self.output = output
+        super().__init__(output, output)
         self.busy = busy
         self.trained: list[float] = []
 
-    def _main(self, suffix: str, what: str, flags: Sequence[str]) -> bool:
+    def main(self, work: str, flags: Sequence[str]) -> bool:
         if self.busy:
             return False
-        target = float(suffix.rpartition("target")[2])
+        target = float(work.rpartition("target")[2])
         name = f"20260101-{len(self.trained):06d}-abc"
-        if what == "train":
+        if work.startswith("train"):
             self.trained.append(target)
-            (self.output / "check" / f"{name}{suffix}").mkdir(parents=True)
+            (self.output / "check" / f"{name}{work.removeprefix('train')}").mkdir(parents=True)
         else:
             folder = self.output / "scores" / flags[flags.index("--base_model_id") + 1] / "first"
             folder.mkdir(parents=True)
@@ -43,24 +43,24 @@ POINT = Point("cq", 9.0, 0)
 
 def test_a_model_off_its_rate_is_trained_again_nearer_to_it(tmp_path: Path) -> None:
     costly = CostlyFiles(tmp_path)
-    found = costly.point(POINT, 9.0)
+    found = Ablation(costly, 4, []).point(POINT, 9.0)
     assert costly.trained == [9.0, 8.18]
     assert found is not None and found.scores["kbps"] == pytest.approx(9.0, rel=0.02)
 
 
 def test_what_is_trained_and_scored_is_not_done_again(tmp_path: Path) -> None:
-    first = CostlyFiles(tmp_path).point(POINT, 9.0)
+    first = Ablation(CostlyFiles(tmp_path), 4, []).point(POINT, 9.0)
     again = CostlyFiles(tmp_path)
-    assert again.point(POINT, 9.0) == first
+    assert Ablation(again, 4, []).point(POINT, 9.0) == first
     assert again.trained == []
 
 
 def test_a_point_that_another_process_trains_is_left_to_it(tmp_path: Path) -> None:
-    assert CostlyFiles(tmp_path, busy=True).point(POINT, 9.0) is None
+    assert Ablation(CostlyFiles(tmp_path, busy=True), 4, []).point(POINT, 9.0) is None
 
 
 def test_the_table_has_means_over_seeds_and_how_far_they_lie_apart(tmp_path: Path) -> None:
-    ablation_of_two = Ablation(tmp_path, tmp_path, 4, [])
+    ablation_of_two = Ablation(ClaimedRuns(tmp_path, tmp_path), 4, [])
     models = []
     for seed, pesq in enumerate((3.0, 3.2)):
         run = tmp_path / "check" / f"run{seed}"

@@ -14,10 +14,21 @@ import pytest
 from comparison.peers.published import PESQ_ON_TIMIT
 from configs.config import parse_flags
 from corpus.find import find_speech
+from corpus.shards import Packing, pack_shards
 from corpus.speech_file import SpeechFile
 from nsc.errors import UserError
+from scripts.claimed_runs import ClaimedRuns
 from scripts.paper import reproduce_paper
-from scripts.paper.reproduce_paper import Experiment, Reproduction, document, draw, estimated_hours, experiments
+from scripts.paper.reproduce_paper import (
+    Experiment,
+    Reproduction,
+    amounts,
+    document,
+    draw,
+    evaluation_hours,
+    experiments,
+    training_hours,
+)
 from scripts.speech.timit_split import split_timit
 from tests.helpers.places import CORPUS, ROOT
 
@@ -69,7 +80,7 @@ def test_a_cascade_is_trained_finetuned_and_scored_in_both_stages_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bench = Bench(tmp_path, monkeypatch)
-    reproduction = Reproduction(tmp_path, CORPUS, 0, ["--config", "cq"])
+    reproduction = Reproduction(ClaimedRuns(tmp_path, CORPUS), 0, ["--config", "cq"])
     experiment = Experiment("cq", 2, 24.0)
     for _ in range(2):
         assert [row.stage for row in reproduction.rows(experiment)] == ["greedy", "finetuned"]
@@ -77,15 +88,22 @@ def test_a_cascade_is_trained_finetuned_and_scored_in_both_stages_once(
     assert "20260101-000000-abcdef01" in bench.commands[2]
 
 
+def test_other_flags_make_another_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = Bench(tmp_path, monkeypatch)
+    for flags in (["--seed", "1"], ["--seed", "2"], ["--seed", "1"]):
+        Reproduction(ClaimedRuns(tmp_path, CORPUS), 0, flags).rows(Experiment("cq", 2, 9.0))
+    assert bench.modes() == ["1", "0", "1", "0"]
+
+
 def test_a_single_codec_is_not_finetuned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     bench = Bench(tmp_path, monkeypatch)
-    assert len(Reproduction(tmp_path, CORPUS, 0, []).rows(Experiment("cq", 4, 9.0))) == 1
+    assert len(Reproduction(ClaimedRuns(tmp_path, CORPUS), 0, []).rows(Experiment("cq", 4, 9.0))) == 1
     assert bench.modes() == ["1", "0"]
 
 
 def test_the_table_names_method_stage_and_rate_of_each_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Bench(tmp_path, monkeypatch)
-    rows = Reproduction(tmp_path, CORPUS, 0, []).rows(Experiment("fixed_lpc", 2, 20.0))
+    rows = Reproduction(ClaimedRuns(tmp_path, CORPUS), 0, []).rows(Experiment("fixed_lpc", 2, 20.0))
     table = document(rows)
     assert "LPC, fixed codebook" in table
     assert "finetuned" in table
@@ -106,7 +124,7 @@ def test_the_figure_has_the_published_numbers_beside(tmp_path: Path) -> None:
 
 def test_hours_grow_with_steps_and_with_what_is_trained() -> None:
     def hours(*flags: str) -> float:
-        return estimated_hours(parse_flags([*TINY, "--steps_per_epoch", "100", *flags])[0], 0, 1e9)
+        return training_hours(parse_flags([*TINY, "--steps_per_epoch", "100", *flags])[0], 0, 1e9)
 
     one = hours("--training_mode", "1", "--num_resnets", "1", "--epoch_tanh", "1")
     assert hours("--training_mode", "1", "--num_resnets", "1", "--epoch_tanh", "3") == pytest.approx(3 * one)
@@ -117,12 +135,27 @@ def test_hours_grow_with_steps_and_with_what_is_trained() -> None:
     )
 
 
+def test_hours_of_evaluation_grow_with_the_test_speech() -> None:
+    config = parse_flags([*TINY, "--num_resnets", "1"])[0]
+    assert evaluation_hours(config, 7200, 1e12) == pytest.approx(2 * evaluation_hours(config, 3600, 1e12))
+    assert 0.08 < evaluation_hours(config, 3600, 1e12) < 0.1
+
+
+def test_packed_and_plain_speech_count_alike(tmp_path: Path) -> None:
+    packing = Packing(str(CORPUS), shard_hours=1.0)
+    pack_shards(packing, tmp_path / "packed")
+    plain, packed = amounts(CORPUS, 0), amounts(tmp_path / "packed", 0)
+    assert packed.frames == pytest.approx(plain.frames, rel=0.2)  # silent frames are not packed
+    assert packed.seconds == pytest.approx(plain.seconds, rel=0.01)
+    assert amounts(CORPUS, 1).seconds < plain.seconds
+
+
 def test_a_dry_run_prints_each_training_with_its_hours_and_trains_nothing(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "scripts.paper.reproduce_paper", str(CORPUS), "--dry_run", "--output"]
     only = ["--methods", "cq", "--strides", "2", "--kbps", "9", "24", "--", *TINY]
     finished = subprocess.run([*command, str(tmp_path / "out"), *only], capture_output=True, text=True)
     assert finished.returncode == 0, finished.stderr
-    assert "3 trainings, about" in finished.stdout
+    assert "3 trainings with their evaluation, about" in finished.stdout
     assert finished.stdout.count("main.py --training_mode") == 3
     assert not (tmp_path / "out").exists()
 
