@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from configs.config import IGNORED, SPECTRAL, Config
+from configs.config import IGNORED, SPECTRAL, Config, flag_of
 
 
 class _Idle(NamedTuple):
@@ -20,8 +21,22 @@ def _trains(*modes: int) -> Callable[[Config], bool]:
     return lambda config: config.training_mode not in (0, *modes)
 
 
+def _changes_shape(numbers: int, block: str) -> Callable[[Config], bool]:
+    """Whether blocks are of a kind, and one of so many first numbers of their shape is not the default."""
+    return lambda config: config.block == block and config.shape[:numbers] != Config().shape[:numbers]
+
+
+READ_IN_MODE_0 = ("training_mode", "base_model_id", "from_where_step", "data_dir", "sa_sentences")
+TRAINING_FLAGS = tuple(
+    flag_of(field)
+    for field in dataclasses.fields(Config)
+    if field.metadata["identity"] and flag_of(field) not in READ_IN_MODE_0
+)
+
 RULES = (
     _Idle(IGNORED, lambda config: True, "frames are 512 samples, as in the first implementation, which ignores it too"),
+    _Idle(TRAINING_FLAGS, lambda config: config.training_mode == 0, "mode 0 evaluates a model as it was trained"),
+    _Idle(("rates", "max_files"), lambda config: config.training_mode != 0, "they are for mode 0"),
     _Idle(("base_model_id", "from_where_step"), _trains(2, 5), "modes 1, 3 and 4 start afresh"),
     _Idle(("from_where_step",), _trains(1, 3, 4, 5), "mode 2 starts from the first codec"),
     _Idle(
@@ -33,6 +48,11 @@ RULES = (
         ("learning_rate_greedy_followers", "epoch_greedy_followers", "follower_pretrain_epochs", "frozen_codecs"),
         _trains(2, 3, 4, 5),
         "mode 1 trains the first codec only",
+    ),
+    _Idle(
+        ("learning_rate_greedy_followers", "epoch_greedy_followers", "follower_pretrain_epochs", "frozen_codecs"),
+        lambda config: config.training_mode in (3, 4) and config.num_modules == 1,
+        "there is one codec",
     ),
     _Idle(("layer_loss",), _trains(5), "it is for finetuning, mode 5"),
     _Idle(
@@ -55,6 +75,16 @@ RULES = (
         ("end_kernel",),
         lambda config: config.block not in ("gln", "bottleneck"),
         "it is for --resnet_type gln and bottleneck",
+    ),
+    _Idle(
+        ("bottleneck_kernel_and_dilation",),
+        _changes_shape(1, "gln"),
+        "of its first number: --gated_kernel gives the width of gated kernels",
+    ),
+    _Idle(
+        ("bottleneck_kernel_and_dilation",),
+        _changes_shape(4, "folded"),
+        "of its first four numbers: folded networks take the dilations alone",
     ),
     _Idle(
         ("fold",),

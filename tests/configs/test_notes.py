@@ -40,6 +40,18 @@ def test_a_base_model_that_a_mode_does_not_read_is_told() -> None:
         (("--time_domain_scale", "33"), "--time_domain_scale"),
         (("--training_mode", "1", "--epoch_greedy_followers", "5"), "--epoch_greedy_followers"),
         (("--layer_loss", "0"), "--layer_loss"),
+        (("--max_files", "3", "--training_mode", "5"), "--max_files"),
+        (("--training_mode", "0", "--epoch_tanh", "3"), "--epoch_tanh"),
+        (("--training_mode", "0", "--target_kbps", "9", "--rates", "9"), "--target_kbps"),
+        (("--training_mode", "4", "--num_resnets", "1", "--epoch_greedy_followers", "5"), "--epoch_greedy_followers"),
+        (
+            ("--resnet_type", "gln", "--bottleneck_kernel_and_dilation", "15 9 100 20 1 2"),
+            "--bottleneck_kernel_and_dilation",
+        ),
+        (
+            ("--resnet_type", "folded", "--bottleneck_kernel_and_dilation", "9 9 64 20 1 2"),
+            "--bottleneck_kernel_and_dilation",
+        ),
     ],
 )
 def test_a_flag_that_the_others_leave_without_effect_is_told_once(arguments: tuple[str, ...], flag: str) -> None:
@@ -50,6 +62,12 @@ def test_a_flag_that_the_others_leave_without_effect_is_told_once(arguments: tup
 
 def test_nothing_is_said_of_what_an_experiment_names() -> None:
     assert phrases("--config", "cq_9k") == []
+
+
+def test_nothing_is_said_of_what_evaluation_reads() -> None:
+    read = {"base_model_id": "1", "from_where_step": "2", "data_dir": "speech", "output_dir": "out", "max_files": "2"}
+    flags = [word for name, value in read.items() for word in (f"--{name}", value)]
+    assert phrases("--training_mode", "0", *flags) == []
 
 
 def test_flags_of_networks_on_samples_are_named_where_networks_are_spectral() -> None:
