@@ -79,12 +79,12 @@ RULES = (
     _Idle(
         ("bottleneck_kernel_and_dilation",),
         _changes_shape(1, "gln"),
-        "of its first number: --gated_kernel gives the width of gated kernels",
+        "its first number: gated kernels are --gated_kernel wide",
     ),
     _Idle(
         ("bottleneck_kernel_and_dilation",),
         _changes_shape(4, "folded"),
-        "of its first four numbers: folded networks take the dilations alone",
+        "its first four numbers: folded networks take the dilations alone",
     ),
     _Idle(
         ("fold",),
@@ -102,6 +102,7 @@ RULES = (
             "step_power",
             "step_start",
             "rate_range",
+            "default_offset",
             "disturbance_weight",
             "level_weight",
         ),
@@ -173,7 +174,7 @@ def flags_without_effect(arguments: Sequence[str], config: Config) -> list[str]:
         config: what it asks for.
     """
     named = {word.removeprefix("--").split("=")[0] for word in arguments if word.startswith("--")}
-    told: set[str] = set()
+    told = set[str]()
     phrases = []
     for rule in RULES:
         idle = [flag for flag in rule.flags if flag in named - told] if rule.here(config) else []
