@@ -1,3 +1,4 @@
+import dataclasses
 import itertools
 import json
 import math
@@ -16,6 +17,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorflow.python.framework import config as framework_config
 
 from cmrl import Cascade, Stage, stages_of
+from configs.config import QUICKSTART, Config, from_dict, read_experiment
 from corpus.find import find_speech
 from corpus.packed import PackedCorpus
 from corpus.speech_file import SpeechFile
@@ -37,6 +39,15 @@ from training.validation import ValidationSet
 
 FIRST_STEPS = GOLDEN / "first_steps.json"
 REGENERATE = "REGENERATE_GOLDEN"  # set it to write the golden numbers anew, then look at the difference
+
+
+def original(name: str) -> dict[str, Any]:
+    """All that a configuration of the first implementation changes, but for sizes and schedule."""
+    config, small = read_experiment(QUICKSTART.parent / f"{name}.toml"), tiny.NETWORK | tiny.SCHEDULE
+    values, default = from_dict(config, origin=name), Config()
+    changed = [field.name for field in dataclasses.fields(Config) if field.name not in (*small, "shape", "end_kernel")]
+    return {name: getattr(values, name) for name in changed if getattr(values, name) != getattr(default, name)}
+
 
 # Each changes one thing about the tiny cascade; together they are every kind of network, quantiser, front end and loss.
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -61,6 +72,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "scaled input": {"res_scalar": 2.0},
     "high-pass without pre-emphasis": {"high_pass": True, "pre_emphasis": False},
     "gln in bfloat16": {"block": "gln", "shape": (3, 3, 8, 4, 1, 2), "end_kernel": 9, "precision": "bfloat16"},
+    "the original of 2020": original("original_2020"),
+    "the original of 2021": original("original_2021"),
     "networks that know the envelope, in bfloat16": {"film_units": 4, "precision": "bfloat16"},
 }
 
@@ -117,6 +130,17 @@ def test_every_variant_trains(changes: dict[str, Any], trainer_of: MakeTrainer) 
     assert all(np.isfinite(list(terms.values())).all() for terms in losses)
     stuck = [each.path for each in trainer.variables if np.array_equal(before[id(each)], each.numpy())]
     assert not stuck
+
+
+def test_a_cascade_of_vectors_and_scalars_is_trained_greedily_then_finetuned(tmp_path: Path) -> None:
+    place = Workplace(tmp_path)
+    changes: dict[str, Any] = {"num_modules": 2, "quantizer": ("vector", "scalar")}
+    greedy = place.train(training_mode=4, **changes)
+    finetuned = place.train(training_mode=5, base_model_id=greedy.id, **changes)
+    assert list(stage_folders(greedy.folder)) == ["first", "follower_2"]
+    exported = place.events(finetuned, "exported")[-1]
+    assert 0 < exported["kbps_depth_1"] < exported["kbps"]
+    assert {name for name in exported if name.startswith("used_")} == {"used_lpc", "used_codec_1", "used_codec_2"}
 
 
 @pytest.mark.parametrize("front_end", ["lpc", "time_domain"])
