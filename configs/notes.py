@@ -166,6 +166,11 @@ RULES = (
 )
 
 
+def idle_flags(config: Config) -> set[str]:
+    """The flags that have no effect under a configuration, whatever their values."""
+    return {flag for rule in RULES if rule.here(config) for flag in rule.flags}
+
+
 def flags_without_effect(arguments: Sequence[str], config: Config) -> list[str]:
     """A phrase for each group of flags that has no effect on a command line.
 

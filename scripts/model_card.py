@@ -12,13 +12,15 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from tabulate import tabulate
 
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
-from configs.config import Config, shown
+from configs.config import Config, from_dict, shown
+from configs.notes import idle_flags
 from nsc.console import exit_status
 from nsc.trained.folder import read_description
 from runs.heard import CONFIG, ENVIRONMENT, SPLITS
@@ -160,11 +162,16 @@ def _teacher(config: dict[str, Any]) -> str:
     return "follows the hearing model of PESQ, so PESQ may favour it more"
 
 
-def _command(config: dict[str, Any]) -> str:
-    """What a run of this configuration was started with, but for places and names."""
-    defaults = Config().to_dict() | {"training_mode": None}
+def _command(identity: dict[str, Any]) -> str:
+    """What a run of this configuration was started with, but for places, names and what has no effect."""
+    config = from_dict(identity, origin="the model's history")
+    config, default = (replace(each, bins=each.bins[: config.num_modules]) for each in (config, Config()))
+    defaults = default.to_dict() | {"training_mode": None}
+    silent = {*LEFT_OUT, *idle_flags(config)}
     flags = [
-        f"--{flag} {shown(value)}" for flag, value in config.items() if value != defaults[flag] and flag not in LEFT_OUT
+        f"--{flag} {shown(value)}"
+        for flag, value in config.identity().items()
+        if value != defaults[flag] and flag not in silent
     ]
     return " ".join(["python main.py", *flags])
 

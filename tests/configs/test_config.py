@@ -241,7 +241,7 @@ NO_SWITCHES = {"base_model_id", "from_where_step", "data_dir", "seed"}
 def test_the_original_s_configurations_name_every_flag_that_has_an_effect(name: str) -> None:
     named = read_experiment(config.QUICKSTART.parent / f"{name}.toml")
     resolved = parsed("--config", name)
-    idle = {flag for rule in notes.RULES if rule.here(resolved) for flag in rule.flags}
+    idle = notes.idle_flags(resolved)
     assert set(resolved.identity()) - idle - set(named) == NO_SWITCHES - idle
     readme = [word.removeprefix("--") for word in shlex.split(README_COMMAND)[::2]]
     assert set(readme) - set(named) == {"base_model_id", "from_where_step"}
