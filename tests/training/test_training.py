@@ -132,6 +132,14 @@ def test_every_variant_trains(changes: dict[str, Any], trainer_of: MakeTrainer) 
     assert not stuck
 
 
+def test_a_run_with_a_suffix_finetunes_one_that_has_another(tmp_path: Path) -> None:
+    place = Workplace(tmp_path)
+    greedy = place.train(training_mode=3, num_modules=1, suffix="_greedy")
+    finetuned = place.train(training_mode=5, base_model_id=greedy.id, suffix="_fine")
+    assert greedy.folder.name == f"{greedy.id}_greedy" and finetuned.folder.name == f"{finetuned.id}_fine"
+    assert finetuned.read_record("config.json")["base_model_id"] == greedy.id
+
+
 def test_a_cascade_of_vectors_and_scalars_is_trained_greedily_then_finetuned(tmp_path: Path) -> None:
     place = Workplace(tmp_path)
     changes: dict[str, Any] = {"num_modules": 2, "quantizer": ("vector", "scalar")}
