@@ -18,7 +18,7 @@ def models() -> list[Description]:
     """The models that can be found by name: those that ship, and those in the folder that NSC_MODELS names.
 
     >>> [model.name for model in nsc.models()]
-    ['cq', 'cq-9k', 'cq-16k', 'cq-24k']
+    ['cq', 'cq-9k', 'cq-16k', 'cq-24k', 'cq-scalable']
     """
     return all_models()
 
