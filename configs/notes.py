@@ -32,6 +32,12 @@ TRAINING_FLAGS = tuple(
     for field in dataclasses.fields(Config)
     if field.metadata["identity"] and flag_of(field) not in READ_IN_MODE_0
 )
+FOLLOWER_FLAGS = (
+    "learning_rate_greedy_followers",
+    "epoch_greedy_followers",
+    "follower_pretrain_epochs",
+    "frozen_codecs",
+)
 
 RULES = (
     _Idle(IGNORED, lambda config: True, "frames are 512 samples, as in the first implementation, which ignores it too"),
@@ -45,12 +51,12 @@ RULES = (
         "modes 2 and 5 train no first codec alone",
     ),
     _Idle(
-        ("learning_rate_greedy_followers", "epoch_greedy_followers", "follower_pretrain_epochs", "frozen_codecs"),
+        FOLLOWER_FLAGS,
         _trains(2, 3, 4, 5),
         "mode 1 trains the first codec only",
     ),
     _Idle(
-        ("learning_rate_greedy_followers", "epoch_greedy_followers", "follower_pretrain_epochs", "frozen_codecs"),
+        FOLLOWER_FLAGS,
         lambda config: config.training_mode in (3, 4) and config.num_modules == 1,
         "there is one codec",
     ),
@@ -179,7 +185,7 @@ def flags_without_effect(arguments: Sequence[str], config: Config) -> list[str]:
         config: what it asks for.
     """
     named = {word.removeprefix("--").split("=")[0] for word in arguments if word.startswith("--")}
-    told = set[str]()
+    told: set[str] = set()
     phrases = []
     for rule in RULES:
         idle = [flag for flag in rule.flags if flag in named - told] if rule.here(config) else []

@@ -20,16 +20,15 @@ from typing import Any, NamedTuple
 import numpy as np
 from tabulate import tabulate
 
-from constants import LSF_FIRST_LEVELS, LSF_LAST_LEVELS, LSF_LEVELS_PER_COEFFICIENT
 from nsc.console import exit_status
 from runs.saved_model import TABLE_PREFIX
 from scripts.claimed_runs import ClaimedRuns
+from scripts.measure.codebook import CODEBOOK, movement
 
 METHODS = {"time_domain": "no LPC", "fixed_lpc": "LPC, fixed codebook", "cq": "LPC, learned codebook (CQ)"}
 TOLERANCE = 0.02  # of the target rate
 TRIES = 3
 STAGE = "first"
-CODEBOOK = "lpc/000"
 
 
 class Point(NamedTuple):
@@ -98,13 +97,10 @@ class Ablation:
 
 def moved_levels(run: Path) -> float:
     """RMS distance of the LSF levels from where training began, in steps between neighbouring levels."""
-    begun = np.linspace(LSF_FIRST_LEVELS, LSF_LAST_LEVELS, LSF_LEVELS_PER_COEFFICIENT, axis=1)
     with np.load(run / "stages" / STAGE / "model.npz") as arrays:
         if CODEBOOK not in arrays:
             return float("nan")
-        levels = arrays[CODEBOOK].reshape(begun.shape)
-    steps = np.diff(begun, axis=1).mean(axis=1, keepdims=True)
-    return float(np.sqrt(np.mean(((levels - begun) / steps) ** 2)))
+        return float(np.sqrt(np.mean(np.square(movement(arrays[CODEBOOK])))))
 
 
 def parameters(run: Path) -> int:
