@@ -12,11 +12,11 @@ import tensorflow as tf
 
 from configs.config import Config
 from constants import LPC_ORDER, LSF_CODEBOOK_SIZE
-from network.front_end import Analysis, LpcFrontEnd, TimeDomainFrontEnd
+from kinds.samples.front_end import Analysis, LpcFrontEnd, TimeDomainFrontEnd
 from neural_speech_coding_module import NeuralSpeechCodec
 from nn_core_operator import Film, Quantised
-from nsc.coding.network import Part
 from nsc.format.version_1 import CODEC_PART, LPC_PART
+from nsc.kinds.samples.network import Part
 
 
 class CascadeOutput(NamedTuple):

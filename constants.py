@@ -6,7 +6,6 @@ Those that the bitstream fixes live in the codec, `nsc`, and are imported here b
 from typing import Final
 
 from nsc.coding.filters import PRE_EMPHASIS
-from nsc.coding.gains import GAIN_DECAY_DB, GAIN_FLOOR_DB, GAIN_STEP_DB
 from nsc.constants import SAMPLE_RATE, TABLE_PRECISION_BITS
 from nsc.format.version_1 import (
     FRAME_LENGTH,
@@ -18,6 +17,7 @@ from nsc.format.version_1 import (
     LPC_WINDOW_LENGTH,
     OVERLAP,
 )
+from nsc.kinds.samples.level import GAIN_DECAY_DB, GAIN_FLOOR_DB, GAIN_STEP_DB
 
 __all__ = [
     "ENVELOPE_POINTS",

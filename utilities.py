@@ -9,10 +9,10 @@ from constants import FRAME_LENGTH, HOP, OVERLAP, PRE_EMPHASIS, SAMPLE_RATE
 from nsc.atomic import atomic_write, written_whole
 from nsc.audio import INT16_SCALE, to_int16
 from nsc.coding.filters import HIGH_PASS_HZ
-from nsc.coding.gains import frame_gains, gains_of, group_level, group_levels, level_indices
 from nsc.console import log
 from nsc.errors import UserError
 from nsc.format.version_1 import GROUP_LENGTH, number_of_frames
+from nsc.kinds.samples.level import frame_gains, gains_of, group_level, group_levels, level_indices
 from nsc.recording import open_recording
 from nsc.wav import write_wav
 

@@ -16,7 +16,7 @@ from constants import FRAME_LENGTH, FRAMES_PER_GROUP, LSF_CODEBOOK_SIZE
 from nsc.console import Parser
 from nsc.errors import UserError
 from nsc.format.version_2 import OFFSETS
-from nsc.spectral.levels import offset_of
+from nsc.kinds.spectral.level import offset_of
 
 PROGRAM = "main.py"
 MAY_BE_NEGATIVE = ("alpha_start", "vector_alpha_start", "lsf_alpha_start")

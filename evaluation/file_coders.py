@@ -13,17 +13,17 @@ from numpy.typing import NDArray
 
 import nsc
 from constants import SAMPLE_RATE
-from network.entropy_model import paper_style_kbps
+from kinds.samples.rate import paper_style_kbps
+from kinds.spectral.batch import file_batch
+from kinds.spectral.cascade import SpectralCascade
 from nsc import format as bitstream
-from nsc.coding.cascade import file_symbols
 from nsc.coding.interface import Signal
 from nsc.entropy.context_model import Symbols, frame_code_lengths, read_models
 from nsc.errors import UserError
-from nsc.spectral.file import file_code_lengths, file_groups
-from nsc.spectral.levels import offset_of
+from nsc.kinds.samples.model import file_symbols
+from nsc.kinds.spectral.file import file_code_lengths, file_groups
+from nsc.kinds.spectral.level import offset_of
 from runs.saved_model import SavedModel
-from spectral.cascade import SpectralCascade
-from spectral.framing import file_batch
 
 CODEC = "codec"  # how the names of the codecs' parts begin
 

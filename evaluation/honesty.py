@@ -10,8 +10,8 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from cmrl import Cascade
-from network import feed_forward
-from spectral.cascade import SpectralCascade
+from kinds.samples import batch as feed_forward
+from kinds.spectral.cascade import SpectralCascade
 
 LARGEST_GAP = 0.01  # of the payload above the ideal code length; a larger one is a fault of coder or tables
 # Of training's estimate above the ideal code length. Contexts save up to 16 %; more tells that training steered by a

@@ -12,18 +12,18 @@ import numpy as np
 import tensorflow as tf
 
 from cmrl import Cascade, count_parameters, multiply_adds
-from export import spectral_graphs
 from export.graph import Graph, Port, Tensors, as_litert, symbol_ports
-from network.entropy_model import FRAMES_PER_SECOND, Tables
-from network.keras_network import concealed_frames, parts_in_order, settings_of, symbols_of_parts
+from kinds.samples.rate import FRAMES_PER_SECOND, Tables
+from kinds.samples.serving import concealed_frames, parts_in_order, settings_of, symbols_of_parts
+from kinds.spectral import graphs as spectral_graphs
+from kinds.spectral import serving
+from kinds.spectral.cascade import SpectralCascade
 from nsc.atomic import atomic_write, folder_written_whole
 from nsc.errors import UserError
 from nsc.format.version_1 import FRAME_LENGTH, FRAMES_PER_GROUP, LPC_WINDOW_LENGTH
-from nsc.trained.folder import DECODER, DESCRIPTION, ENCODER, TABLES, Description, write_description
-from nsc.trained.litert import CONTEXTS, FRAMES, LOST, USED
+from nsc.models.folder import DECODER, DESCRIPTION, ENCODER, TABLES, Description, write_description
+from nsc.models.litert import CONTEXTS, FRAMES, LOST, USED
 from runs.saved_model import SavedModel
-from spectral import serving
-from spectral.cascade import SpectralCascade
 
 
 def export_codec(model: SavedModel, target: Path, weights: str = "float32") -> int:

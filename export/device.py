@@ -40,12 +40,12 @@ from constants import (
 )
 from export.graph import Graph, Port, Tensors, as_litert, save_model_of, symbol_ports
 from nsc.atomic import folder_written_whole
-from nsc.coding.cascade_encoder import PAST as CONTEXT_PAST
 from nsc.coding.filters import DE_EMPHASIS
 from nsc.coding.interface import check_layers
 from nsc.errors import UserError
 from nsc.format.version_1 import delay_samples
-from nsc.trained.litert import SIGNATURE
+from nsc.kinds.samples.analysis import PAST as CONTEXT_PAST
+from nsc.models.litert import SIGNATURE
 from runs.saved_model import SavedModel
 from utilities import GROUP_LENGTH, gains_of
 

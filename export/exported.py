@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from constants import FRAMES_PER_GROUP, OVERLAP
 from export.device import DESCRIPTION, INPUT_LENGTH, PAST
-from network.feed_forward import Coded, Signal
+from kinds.samples.batch import Coded, Signal
 from nsc.errors import UserError
-from nsc.trained.litert import load_runner
+from nsc.models.litert import load_runner
 from utilities import GROUP_LENGTH, group_levels, number_of_frames
 
 Arrays = dict[str, NDArray[Any]]

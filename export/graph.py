@@ -14,9 +14,9 @@ from tensorflow.python.framework.convert_to_constants import convert_variables_t
 from cmrl import Cascade
 from export.half_weights import with_half_weights
 from lpc_utilities import without_float64
-from nsc.coding.network import Part
 from nsc.format.version_1 import FRAMES_PER_GROUP
-from nsc.trained.litert import SIGNATURE, port_name
+from nsc.kinds.samples.network import Part
+from nsc.models.litert import SIGNATURE, port_name
 
 Tensors = dict[str, tf.Tensor]
 

@@ -9,9 +9,9 @@ from nsc.coding.interface import Model
 from nsc.coding.whole import Decoded, Rate
 from nsc.errors import UserError
 from nsc.format import WrongModelError, unpack_header
-from nsc.trained import folder
-from nsc.trained.find import DEFAULT_MODEL, all_models, find_model
-from nsc.trained.folder import Description
+from nsc.models import folder
+from nsc.models.find import DEFAULT_MODEL, all_models, find_model
+from nsc.models.folder import Description
 
 
 def models() -> list[Description]:

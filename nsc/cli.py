@@ -18,8 +18,8 @@ from nsc import format as bitstream
 from nsc.console import Parser, exit_status, log, show_own_lines
 from nsc.constants import SAMPLE_RATE
 from nsc.errors import UserError
+from nsc.models.find import DEFAULT_MODEL, all_models, find_model
 from nsc.streams import STANDARD, check_output, is_pipe, output, read_bytes
-from nsc.trained.find import DEFAULT_MODEL, all_models, find_model
 from nsc.version import __version__
 
 if TYPE_CHECKING:
@@ -148,7 +148,7 @@ def _encode(options: argparse.Namespace) -> None:
     target = _target(options, bitstream.SUFFIX)
     from nsc.audio import open_speech
     from nsc.coding.whole import Rate, encoded_blocks
-    from nsc.trained.folder import load
+    from nsc.models.folder import load
 
     source = read_bytes(options.input) if is_pipe(options.input) else Path(options.input)
     speech = open_speech(source, options.input)
@@ -171,7 +171,7 @@ def _encode(options: argparse.Namespace) -> None:
 
 def _group_length(options: argparse.Namespace, model: Model) -> int | None:
     """Frames or spans in a group, whichever kind of model counts by."""
-    from nsc.spectral.model import SpectralModel
+    from nsc.kinds.spectral.model import SpectralModel
 
     asked, other = options.frames_per_group, options.spans
     if not isinstance(model, SpectralModel):

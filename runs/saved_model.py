@@ -19,18 +19,18 @@ from numpy.typing import NDArray
 from cmrl import Cascade
 from configs.bounds import check_bounds, check_weights
 from configs.config import Config, from_dict
-from network.cascades import cascade_of
-from network.entropy_model import Tables
-from network.keras_network import KerasNetwork, settings_of
-from nsc.coding.cascade import CascadeModel
+from kinds.cascades import cascade_of
+from kinds.samples.rate import Tables
+from kinds.samples.serving import KerasNetwork, settings_of
+from kinds.spectral.cascade import SpectralCascade
+from kinds.spectral.serving import coding_model
 from nsc.entropy.check import check_tables
 from nsc.entropy.spectral_coder import SpectralCoder
 from nsc.errors import UserError
-from nsc.spectral.model import SpectralModel
+from nsc.kinds.samples.model import CascadeModel
+from nsc.kinds.spectral.model import SpectralModel
 from runs.model_file import check_shapes, read_arrays, read_description, sizes_by_layer
 from runs.stages import ARRAYS, DESCRIPTION, STAGES
-from spectral.cascade import SpectralCascade
-from spectral.serving import coding_model
 from utilities import atomic_write
 
 TABLE_PREFIX = "table/"
@@ -41,7 +41,7 @@ LARGE_WEIGHT = 1024  # numbers in an array that half precision makes worth while
 class SavedModel:
     """A loaded model: the cascade, its tables, the stage it comes from and the hash of its contents."""
 
-    cascade: Any  # a Cascade or a SpectralCascade, see `network.cascades`
+    cascade: Any  # a Cascade or a SpectralCascade, see `kinds.cascades`
     tables: Tables
     stage: str
     digest: str

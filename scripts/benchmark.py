@@ -31,10 +31,10 @@ from constants import SAMPLE_RATE
 from corpus.find import find_speech
 from corpus.packed import PackedCorpus
 from corpus.speech_file import SpeechFile
-from network.feed_forward import SIGNAL_BATCH
+from kinds.samples.batch import SIGNAL_BATCH
 from network.machine import prepare_machine
 from nsc.console import exit_status
-from nsc.trained.find import DEFAULT_MODEL
+from nsc.models.find import DEFAULT_MODEL
 from runs.runs import environment
 from runs.saved_model import load_model
 from runs.stages import find_model

@@ -15,16 +15,16 @@ from tqdm import tqdm
 from cmrl import Cascade, Stage, stages_of
 from configs.config import SPECTRAL, Config
 from corpus.interface import Corpus
-from network.cascades import cascade_of
+from kinds.cascades import cascade_of
+from kinds.samples.objective import Losses
+from kinds.spectral.trainer import SpectralStageTrainer, SpectralValidationSet
 from nsc.console import log
 from nsc.errors import UserError
 from runs.runs import Journal, Run
 from runs.saved_model import assign_weights, save_model, saved_taus, saved_weights
 from runs.stages import STAGES, stage_folders
 from training.distribute import Cluster
-from training.objective import Losses
 from training.rate_control import CONTROL_INTERVAL
-from training.spectral.trainer import SpectralStageTrainer, SpectralValidationSet
 from training.stage_trainer import StageTrainer
 from training.validation import Validation, ValidationSet, write_tensorboard
 

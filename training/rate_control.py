@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from cmrl import Part, Stage
 from configs.config import Config
-from network.entropy_model import GAIN_BITS_PER_FRAME, bits_per_frame
+from kinds.samples.rate import GAIN_BITS_PER_FRAME, bits_per_frame
 from network.replicas import sum_over_replicas
 
 COUNT_MEMORY = 0.95  # share of the symbol counts that survives a step: a window of about 20 steps

@@ -14,15 +14,15 @@ from cmrl import Cascade, Stage
 from configs.config import Config
 from corpus.batches import naming_faults, steps_in_epoch, training_batches
 from corpus.interface import Corpus
-from network.entropy_model import Tables, count_symbols, integer_tables, kilobits_per_second
-from network.keras_network import symbols_by_part
+from kinds.samples.objective import Losses, objective
+from kinds.samples.rate import Tables, count_symbols, integer_tables, kilobits_per_second
+from kinds.samples.serving import symbols_by_part
+from kinds.samples.tables import fit_models, training_symbols
 from network.replicas import sum_over_replicas
 from nn_core_operator import networks_compute_in
 from training.checkpoints import Checkpoints
 from training.codebook_start import codes_of, k_means
-from training.context_fit import fit_models, training_symbols
 from training.distribute import Cluster
-from training.objective import Losses, objective
 from training.optimisation import FusedAdam, WeightAverage
 from training.rate_control import RateController
 

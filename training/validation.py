@@ -14,9 +14,9 @@ from cmrl import Cascade
 from configs.config import Config
 from constants import SAMPLE_RATE
 from corpus.speech_file import SpeechFile
+from kinds.samples import batch as feed_forward
+from kinds.samples.rate import GAIN_BITS_PER_FRAME, Tables, kilobits_per_second
 from measures.measures import score
-from network import feed_forward
-from network.entropy_model import GAIN_BITS_PER_FRAME, Tables, kilobits_per_second
 from nsc.entropy.context_model import frame_code_lengths, read_models
 from utilities import load_speech
 

@@ -37,14 +37,14 @@ class Allocation(NamedTuple):
 
 def allocate(model: SavedModel, signal: Signal) -> Allocation:
     """Codes a signal [n] of 16 kHz with all layers and counts."""
-    from spectral.cascade import SpectralCascade
+    from kinds.spectral.cascade import SpectralCascade
 
     return (_allocate_spectral if isinstance(model.cascade, SpectralCascade) else _allocate)(model, signal)
 
 
 def _allocate(model: SavedModel, signal: Signal) -> Allocation:
-    from network import feed_forward
-    from network.entropy_model import GAIN_BITS_PER_FRAME
+    from kinds.samples import batch as feed_forward
+    from kinds.samples.rate import GAIN_BITS_PER_FRAME
     from nsc.entropy.context_model import frame_code_lengths, read_models
 
     cascade = model.cascade
@@ -60,7 +60,7 @@ def _allocate(model: SavedModel, signal: Signal) -> Allocation:
 
 def _allocate_spectral(model: SavedModel, signal: Signal) -> Allocation:
     import nsc
-    from nsc.spectral.file import file_groups, frame_code_lengths
+    from nsc.kinds.spectral.file import file_groups, frame_code_lengths
 
     codec, cascade = model.spectral_codec, model.cascade
     data = nsc.encode(signal, codec)
@@ -74,8 +74,8 @@ def _allocate_spectral(model: SavedModel, signal: Signal) -> Allocation:
 
 def codebooks(model: SavedModel) -> dict[str, NDArray[np.float32]]:
     """Where the bins of each part lie: [bins], or [bins, dimensions] of a vector quantiser."""
-    from spectral.cascade import SpectralCascade
-    from spectral.envelope import GAIN_FLOOR_DB, GAIN_STEP_DB
+    from kinds.spectral.cascade import SpectralCascade
+    from kinds.spectral.front_end import GAIN_FLOOR_DB, GAIN_STEP_DB
 
     cascade = model.cascade
     if isinstance(cascade, SpectralCascade):

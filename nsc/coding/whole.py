@@ -14,7 +14,7 @@ from nsc.coding.encoder import Encoder, checked_samples
 from nsc.coding.interface import OWN_STEPS, Model, Signal, Steps
 from nsc.constants import SAMPLE_RATE
 from nsc.errors import UserError
-from nsc.spectral.rate import offset_for_quality, offset_for_rate
+from nsc.kinds.spectral.rate import offset_for_quality, offset_for_rate
 
 SAMPLE_BLOCK = 60 * SAMPLE_RATE  # samples given to the encoder at once: an hour of speech is not copied whole
 BYTE_BLOCK = 1 << 14

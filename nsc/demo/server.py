@@ -14,8 +14,8 @@ from urllib.parse import parse_qsl, urlsplit
 from nsc.console import log
 from nsc.demo.trial import Choice, Trials
 from nsc.errors import UserError
-from nsc.trained.find import DEFAULT_MODEL, all_models
-from nsc.trained.folder import Description
+from nsc.models.find import DEFAULT_MODEL, all_models
+from nsc.models.folder import Description
 
 HOST: Final = "127.0.0.1"
 MOST_BYTES: Final = 32 << 20  # of a recording

@@ -20,10 +20,10 @@ from nsc.constants import SAMPLE_RATE
 from nsc.errors import UserError
 from nsc.format.channel import lose_groups
 from nsc.format.version_2 import SPECTRA_PER_FRAME
-from nsc.spectral.file import frame_code_lengths
-from nsc.spectral.model import SpectralModel
-from nsc.trained.find import find_model
-from nsc.trained.folder import load
+from nsc.kinds.spectral.file import frame_code_lengths
+from nsc.kinds.spectral.model import SpectralModel
+from nsc.models.find import find_model
+from nsc.models.folder import load
 
 LONGEST_SECONDS = 60  # of a recording; what comes after is left out
 

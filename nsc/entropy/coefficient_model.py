@@ -1,9 +1,9 @@
 """Choice of each coefficient's probability table: a small network in whole numbers.
 
-What was coded already around a coefficient, and the envelope, enter as logarithms; a hidden layer of tanh units and a
-direct path say which of a row of tables, from still to lively, holds (as `spectral.rate` learned it). All products
-and sums are of whole multiples of powers of two far below 2^53 of them, so that floats hold them exactly and any
-order of summation gives the same.
+What was coded already around a coefficient, and the envelope, enter as logarithms; a hidden layer of tanh units and
+a direct path say which of a row of tables, from still to lively, holds (as `kinds.spectral.rate` learned it). All
+products and sums are of whole multiples of powers of two far below 2^53 of them, so that floats hold them exactly and
+any order of summation gives the same.
 """
 
 from __future__ import annotations

@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from kinds.spectral.cascade import SpectralCascade
 from nsc.entropy.context_model import read_models
 from nsc.entropy.spectral_coder import SpectralCoder
 from nsc.entropy.symbol_coding import SymbolCoder
 from nsc.errors import UserError
 from runs.saved_model import ARRAYS, DESCRIPTION, SavedModel, _read, _write, load_model
 from scripts.fuzzing.choice import Generator, one_of
-from spectral.cascade import SpectralCascade
 
 EXTREMES: tuple[Any, ...] = (
     *(None, True, -1, 0, 1, 3, 63, 64, 10**7, 10**9, 10**400, 0.5, -1e300, 1e300, float("nan"), float("inf")),

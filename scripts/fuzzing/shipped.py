@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from nsc.trained.find import all_models
-from nsc.trained.folder import Description
+from nsc.models.find import all_models
+from nsc.models.folder import Description
 from scripts.fuzzing.choice import Generator
 from scripts.fuzzing.spectral_targets import SpectralTarget, spectral_target
 from scripts.fuzzing.targets import Target, cascade_target

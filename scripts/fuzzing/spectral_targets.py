@@ -12,9 +12,9 @@ from nsc.entropy.coefficient_model import LARGEST_INDEX
 from nsc.entropy.spectral_coder import SpectralCoder, SpectralSymbols
 from nsc.format import Group, pack_group, pack_header
 from nsc.format.version_2 import GAIN_LEVELS, LEVELS, LSF_ORDER, SPECTRA_PER_FRAME, Header, number_of_frames
-from nsc.spectral.model import SpectralModel
-from nsc.spectral.network import Floats
-from nsc.trained.folder import Description, load
+from nsc.kinds.spectral.model import SpectralModel
+from nsc.kinds.spectral.network import Floats
+from nsc.models.folder import Description, load
 from scripts.fuzzing.choice import Generator
 from scripts.fuzzing.targets import KEPT_GROUPS, BrokenPromiseError
 

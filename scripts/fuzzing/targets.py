@@ -9,13 +9,13 @@ from math import prod
 import numpy as np
 from numpy.typing import NDArray
 
-from nsc.coding.cascade import CascadeModel
-from nsc.coding.network import CascadeSettings, Part
 from nsc.entropy.context_model import CodePhase, ContextModel, Integers, Phase, Symbols, code_groups
 from nsc.entropy.symbol_coding import SymbolCoder
 from nsc.format import Group, pack_group, pack_header
 from nsc.format.version_1 import FRAME_LENGTH, FRAMES_PER_GROUP, HOP, OVERLAP, Header
-from nsc.trained.folder import Description, read_tables
+from nsc.kinds.samples.model import CascadeModel
+from nsc.kinds.samples.network import CascadeSettings, Part
+from nsc.models.folder import Description, read_tables
 
 KEPT_GROUPS = 4096  # decoded ones: most groups of a mutated file are those of the original
 

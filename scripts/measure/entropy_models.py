@@ -28,11 +28,11 @@ from tabulate import tabulate
 
 from constants import FRAMES_PER_GROUP, HOP, SAMPLE_RATE
 from corpus.find import find_speech
+from kinds.samples.tables import fit_models, training_symbols
 from nsc.console import exit_status
 from nsc.entropy.context_model import Symbols, code_lengths
 from nsc.entropy.symbol_coding import SymbolCoder
 from runs.saved_model import SavedModel, load_model
-from training.context_fit import fit_models, training_symbols
 
 POSITION_PRIOR = 64.0  # observations that a channel's table counts for, added to a position's own
 GROUP_PRIOR = 64.0  # observations that a channel's table counts for, added to the group's own

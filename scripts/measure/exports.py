@@ -27,12 +27,12 @@ from constants import SAMPLE_RATE
 from corpus.find import find_test_speech
 from export.device import export_model
 from export.exported import Exported
+from kinds.samples import batch as feed_forward
+from kinds.samples.batch import Coded, Signal
 from measures.measures import pesq_wb
-from network import feed_forward
-from network.feed_forward import Coded, Signal
 from network.machine import prepare_machine
 from nsc import console
-from nsc.coding.network import network_frames, network_symbols
+from nsc.kinds.samples.network import network_frames, network_symbols
 from runs.saved_model import SavedModel, load_model
 from runs.stages import find_model
 from utilities import load_speech

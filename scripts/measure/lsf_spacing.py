@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 import lpc_utilities as lpc
 from constants import LPC_CONTEXT
-from network.front_end import lsf_codebook
+from kinds.samples.front_end import lsf_codebook
 from nsc.console import exit_status
 from nsc.errors import UserError
 from utilities import cut_frames, load_speech, pre_emphasise

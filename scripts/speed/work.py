@@ -20,14 +20,14 @@ from constants import LPC_CONTEXT, SAMPLE_RATE
 from corpus.packed import PackedCorpus
 from corpus.speech_file import SpeechFile
 from evaluation.evaluate import evaluate
-from network import feed_forward
-from network.cascades import cascade_of
+from kinds.cascades import cascade_of
+from kinds.samples import batch as feed_forward
+from kinds.samples.objective import objective
+from kinds.spectral.cascade import SpectralCascade
+from kinds.spectral.trainer import SpectralStageTrainer
 from nn_core_operator import networks_compute_in
 from runs.saved_model import SavedModel
 from scripts.speed.turns import Work
-from spectral.cascade import SpectralCascade
-from training.objective import objective
-from training.spectral.trainer import SpectralStageTrainer
 from training.stage_trainer import StageTrainer
 from utilities import load_speech
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 import nsc
 from nsc.errors import UserError
-from nsc.trained import folder as trained
+from nsc.models import folder as trained
 from runs.stages import find_model
 
 Change = Callable[[dict[str, Any]], object]

@@ -14,11 +14,11 @@ import nsc
 from corpus.speech_file import SpeechFile
 from evaluation.evaluate import FileResult, evaluate, honesty, output_names, summary, table
 from evaluation.mode import _test_files
+from kinds.samples import batch as feed_forward
 from loss_terms_and_measures import assignment_entropy
 from measures import measures
-from network import feed_forward
-from nsc.coding.cascade import file_symbols
 from nsc.errors import UserError
+from nsc.kinds.samples.model import file_symbols
 from runs import runs
 from runs.heard import CONFIG, SPLITS
 from runs.runs import Run

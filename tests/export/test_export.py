@@ -14,14 +14,14 @@ from export import __main__ as command
 from export import device
 from export.exported import Exported
 from export.graph import Graph
+from kinds.samples import batch as feed_forward
+from kinds.samples.batch import Coded
+from kinds.samples.rate import integer_tables
+from kinds.samples.serving import KerasNetwork
 from lpc_utilities import without_float64
-from network import feed_forward
-from network.entropy_model import integer_tables
-from network.feed_forward import Coded
-from network.keras_network import KerasNetwork
 from nn_core_operator import Film
-from nsc.coding.network import network_symbols
 from nsc.errors import UserError
+from nsc.kinds.samples.network import network_symbols
 from runs.saved_model import SavedModel, load_model, save_model
 from tests.helpers.coding import CODE_GAIN
 from tests.helpers.tiny import config

@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cmrl import Cascade
-from network import feed_forward
-from network.entropy_model import Tables, count_symbols, integer_tables
+from kinds.samples import batch as feed_forward
+from kinds.samples.rate import Tables, count_symbols, integer_tables
+from kinds.samples.tables import fit_models
 from nsc.entropy.context_model import Symbols, whole_groups
 from runs.saved_model import SavedModel, load_model, save_model
 from tests.helpers.tiny import config
-from training.context_fit import fit_models
 
 CODE_GAIN = 12.0  # on the codes of untrained encoders, which else lie all in one bin
 

@@ -8,10 +8,10 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from configs.config import SPECTRAL, Config
+from kinds.spectral.batch import file_batch
+from kinds.spectral.cascade import SpectralBatch, SpectralCascade
+from kinds.spectral.training_symbols import coder_of, training_symbols
 from runs.saved_model import SavedModel, load_model, save_model
-from spectral.cascade import SpectralBatch, SpectralCascade
-from spectral.framing import file_batch
-from spectral.training_symbols import coder_of, training_symbols
 from tests.helpers.tiny import config
 
 NETWORK: dict[str, Any] = {

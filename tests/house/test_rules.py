@@ -16,7 +16,7 @@ FLOORS = [
     {"nsc"},
     {
         *("constants", "utilities", "lpc_utilities", "nn_core_operator", "neural_speech_coding_module", "cmrl"),
-        *("loss_terms_and_measures", "configs", "network", "spectral", "measures"),
+        *("loss_terms_and_measures", "configs", "network", "kinds", "measures"),
     },
     {"corpus", "runs"},
     {"training", "evaluation", "export"},

@@ -9,8 +9,8 @@ import pytest
 from numpy.typing import NDArray
 
 import nsc
-from nsc.coding.cascade import CascadeModel, file_symbols
 from nsc.format.channel import lose_groups
+from nsc.kinds.samples.model import CascadeModel, file_symbols
 from runs.saved_model import SavedModel, load_model
 from runs.stages import find_model
 

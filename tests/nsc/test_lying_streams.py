@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from nsc import Decoder, decode, info
 from nsc import format as bitstream
-from nsc.coding.cascade import CascadeModel, file_symbols
 from nsc.coding.whole import decoded_blocks
 from nsc.errors import UserError
 from nsc.format import DamagedError, Gap, Group, GroupReader
@@ -17,6 +16,7 @@ from nsc.format import group as group_format
 from nsc.format.channel import lose_groups
 from nsc.format.container import CHECKS_PER_BYTE
 from nsc.format.version_1 import Header
+from nsc.kinds.samples.model import CascadeModel, file_symbols
 from runs.saved_model import SavedModel
 
 UNKNOWN = Header("0123abcd", None, 1, False, 16)

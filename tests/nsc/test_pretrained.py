@@ -19,10 +19,10 @@ from measures.measures import pesq_wb, si_sdr, stoi
 from nsc.entropy.coefficient_model import LARGEST_INDEX
 from nsc.errors import UserError
 from nsc.format.channel import lose_groups
-from nsc.spectral.encoder import MOST_OVERFLOWS
-from nsc.spectral.file import file_groups
-from nsc.trained.find import DEFAULT_MODEL
-from nsc.trained.folder import read_description
+from nsc.kinds.spectral.analysis import MOST_OVERFLOWS
+from nsc.kinds.spectral.file import file_groups
+from nsc.models.find import DEFAULT_MODEL
+from nsc.models.folder import read_description
 from runs import runs
 from runs.heard import SPLITS, heard_among
 from runs.runs import SHIPPED, Run, find_run

@@ -9,13 +9,13 @@ import pytest
 from numpy.typing import NDArray
 
 from constants import FRAMES_PER_GROUP
-from network import feed_forward
+from kinds.samples import batch as feed_forward
 from nsc import Decoder, Encoder, decode, encode
 from nsc import format as bitstream
-from nsc.coding.cascade import CascadeModel, file_symbols
 from nsc.errors import UserError
 from nsc.format import BitstreamError, DamagedError, Group, WrongModelError
 from nsc.format.version_1 import Header, delay_samples
+from nsc.kinds.samples.model import CascadeModel, file_symbols
 from runs.saved_model import SavedModel, save_model
 from tests.helpers.coding import make_model
 from tests.helpers.tiny import ROOT, eager_and_short
@@ -321,7 +321,7 @@ tensorflow.config.threading.set_intra_op_parallelism_threads(2)
 from nsc import decode
 from pathlib import Path
 from runs.saved_model import load_model
-from nsc.coding.cascade import file_symbols
+from nsc.kinds.samples.model import file_symbols
 model, data = load_model(Path("stages/first")).codec, Path("speech.nsc").read_bytes()
 numpy.savez("decoded.npz", signal=decode(data, model).signal, **file_symbols(data, model))
 """

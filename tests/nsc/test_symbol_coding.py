@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from kinds.samples.tables import training_symbols
 from nsc.entropy.context_model import ContextModel, Symbols, code_lengths, frame_code_lengths, read_models
 from nsc.entropy.range_coding import RangeDecoder
 from nsc.entropy.symbol_coding import SymbolCoder
@@ -11,7 +12,6 @@ from nsc.errors import UserError
 from runs.saved_model import SavedModel
 from tests.helpers.coding import symbols_of
 from tests.helpers.reference_decoder import decode_part
-from training.context_fit import training_symbols
 
 GROUPS = 8
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from cmrl import Cascade
-from network.entropy_model import Tables
+from kinds.samples.rate import Tables
 from nsc.errors import UserError
 from runs.saved_model import assign_weights, load_model, save_model, saved_config, saved_taus, saved_weights
 from runs.stages import ARRAYS, DESCRIPTION, stage_folders

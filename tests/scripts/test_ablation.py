@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from network.front_end import lsf_codebook
+from kinds.samples.front_end import lsf_codebook
 from scripts import ablation
 from scripts.ablation import Ablation, Point, Trained
 from scripts.claimed_runs import ClaimedRuns

@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from network.front_end import lsf_codebook
+from kinds.samples.front_end import lsf_codebook
 from scripts.measure.codebook import Training, draw, movement, training_of
 from tests.helpers.spectral_cascade import NETWORK
 from tests.helpers.tiny import Workplace

@@ -6,14 +6,8 @@ import pytest
 import tensorflow as tf
 
 from cmrl import stages_of
-from runs.saved_model import saved_config, saved_weights
-from runs.stages import stage_folders
-from spectral.framing import file_batch
-from tests.helpers.spectral_cascade import NETWORK, cascade_of, tiny
-from tests.helpers.tiny import Workplace
-from training.disturbance import disturbance_losses
-from training.loop import Training
-from training.spectral.objective import (
+from kinds.spectral.batch import file_batch
+from kinds.spectral.objective import (
     GROUP_FRAMES,
     Draw,
     as_heard,
@@ -22,7 +16,13 @@ from training.spectral.objective import (
     stretch_samples,
     training_batch,
 )
-from training.spectral.rate_control import SpectralRateController
+from kinds.spectral.rate_control import SpectralRateController
+from runs.saved_model import saved_config, saved_weights
+from runs.stages import stage_folders
+from tests.helpers.spectral_cascade import NETWORK, cascade_of, tiny
+from tests.helpers.tiny import Workplace
+from training.disturbance import disturbance_losses
+from training.loop import Training
 
 
 @pytest.fixture

@@ -1,0 +1,12 @@
+"""The cascade that a configuration describes."""
+
+from __future__ import annotations
+
+from cmrl import Cascade
+from configs.config import SPECTRAL, Config
+from kinds.spectral.cascade import SpectralCascade
+
+
+def cascade_of(config: Config) -> Cascade | SpectralCascade:
+    """A cascade with fresh weights, on frames of samples or on the lapped spectrum."""
+    return SpectralCascade(config) if config.block == SPECTRAL else Cascade(config)

@@ -1,0 +1,1 @@
+"""Neural codecs on samples of the LPC residual."""

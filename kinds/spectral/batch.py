@@ -1,0 +1,46 @@
+"""Whole signals as the spectra and frames of the lapped transform, and batches with levels and group borders."""
+
+from __future__ import annotations
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from configs.config import Config
+from kinds.spectral.cascade import SpectralBatch
+from kinds.spectral.front_end import SPECTRA_PER_FRAME
+from nsc.coding.interface import Signal
+from nsc.format.version_2 import number_of_frames
+from nsc.kinds.spectral.level import group_level_indices
+from utilities import de_emphasise, gains_of, pre_emphasise
+
+
+def group_places(spectra: int, group_spectra: int) -> NDArray[np.int64]:
+    """Place of each spectrum in its group."""
+    return np.arange(spectra) % group_spectra
+
+
+def warm_mask(places: NDArray[np.integer] | tf.Tensor) -> tf.Tensor:
+    """Where the spectrum before, and the one before that, is in the same group: float32 [..., spectra, 2]."""
+    return tf.stack([tf.cast(places >= distance, tf.float32) for distance in (1, 2)], -1)
+
+
+def file_batch(signal: Signal, config: Config, offset: float, frames_per_group: int) -> SpectralBatch:
+    """A whole signal [n] of 16 kHz, full scale 1, as a batch of one."""
+    hop = config.hop
+    frames = number_of_frames(len(signal), hop)
+    spectra = SPECTRA_PER_FRAME * frames
+    padded = np.zeros((spectra + 1) * hop, np.float32)
+    padded[hop : hop + len(signal)] = pre_emphasise(signal) if config.pre_emphasis else signal
+    indices = group_level_indices(signal, frames, SPECTRA_PER_FRAME * hop, frames_per_group)
+    group_spectra = SPECTRA_PER_FRAME * frames_per_group
+    levels = gains_of(np.repeat(indices, group_spectra)[:spectra])
+    warm = warm_mask(group_places(spectra, group_spectra))
+    offsets = tf.fill([1, spectra], tf.constant(offset, tf.float32))
+    return SpectralBatch(tf.constant(padded[None]), tf.constant(levels[None]), offsets, warm[None])
+
+
+def signal_of(decoded: NDArray[np.float32], num_samples: int, config: Config) -> Signal:
+    """The signal [num_samples] of what a cascade decoded of its `file_batch`, float32 [(spectra + 1) hop]."""
+    signal = decoded[config.hop : config.hop + num_samples]
+    return de_emphasise(signal) if config.pre_emphasis else signal

@@ -1,0 +1,223 @@
+"""The cascade on the lapped spectrum: envelope, step sizes, codecs, transform, and the rate of all parts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import keras
+import tensorflow as tf
+
+from cmrl import Part
+from configs.config import Config
+from constants import LPC_ORDER, LSF_CODEBOOK_SIZE, SAMPLE_RATE
+from kinds.spectral.front_end import GAIN_LEVELS, SPECTRA_PER_FRAME, Envelope, SpectralEnvelope
+from kinds.spectral.networks import LARGEST, QuantisedSpectrum, SpectralCodec, StepSizes
+from kinds.spectral.rate import CoefficientRate, GainRate, Known, LsfRate
+from kinds.spectral.transform import inverse_mdct, mdct
+
+
+class SpectralBatch(NamedTuple):
+    """What the cascade codes.
+
+    signals: float32 [batch, (spectra + 1) hop], pre-emphasised.
+    levels: float32 [batch, spectra], amplitude that counts as 1, the same for all spectra of a group.
+    offsets: float32 [batch, spectra], added to the logarithm of the step, the same for all spectra of a group.
+    warm: float32 [batch, spectra, 2], 1 where the spectrum before, and the one before that, is in the same group.
+    """
+
+    signals: tf.Tensor
+    levels: tf.Tensor
+    offsets: tf.Tensor
+    warm: tf.Tensor
+
+
+class SpectralOutput(NamedTuple):
+    """One pass of a batch through the cascade.
+
+    signals: float32 [batch, (spectra + 1) hop] decoded at every depth; the first and last hop lack their overlap.
+    envelope: as the decoder knows it.
+    codes: what each codec's quantiser made of its code.
+    bits: float32 [batch] each, estimated cost of LSFs, of gains and of every codec, in the order of `parts`.
+    """
+
+    signals: list[tf.Tensor]
+    envelope: Envelope
+    codes: list[QuantisedSpectrum]
+    bits: list[tf.Tensor]
+
+
+class SpectralSymbols(NamedTuple):
+    """All that frames send, except level and offset of their group.
+
+    lsf: int32 [batch, frames, 16]. gains: int32 [batch, spectra].
+    codes: int32 [batch, spectra, bins] of each codec, -63 to 63.
+    """
+
+    lsf: tf.Tensor
+    gains: tf.Tensor
+    codes: list[tf.Tensor]
+
+
+class SpectralCascade(keras.Model):
+    """Front end and codecs. Every depth of the cascade is a codec by itself."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__(name="cascade")
+        self.config = config
+        self.hop, self.window, self.fold = config.hop, config.mdct_window, config.fold
+        self.front_end = SpectralEnvelope(config)
+        bands = self.hop // self.fold
+        self.steps = StepSizes(bands, self.fold, power=config.step_power, start=config.step_start)
+        self.steps.build((None, None, bands, self.fold))
+        self.codecs = [SpectralCodec(config, module) for module in range(config.num_modules)]
+        self.lsf_rate, self.gain_rate = LsfRate(), GainRate()
+        self.rates = [CoefficientRate(self.hop, LARGEST, module) for module in range(config.num_modules)]
+        self.built = True
+
+    def call(self, batch: SpectralBatch, decisions: Sequence[str], lsf_decision: str) -> SpectralOutput:
+        """Codes and decodes a batch, up to the depth that `decisions` reaches.
+
+        Args:
+            batch: what is coded.
+            decisions: how each codec's quantiser decides, see `UniformQuantizer.call`.
+            lsf_decision: how the LSF quantiser decides.
+        """
+        spectra = mdct(batch.signals, self.window, self.hop) / tf.expand_dims(batch.levels, -1)
+        envelope = self.front_end(batch.signals, spectra, decision=lsf_decision)
+        log_step, condition, audible = self._conditions(envelope.log, envelope.gains, batch.offsets)
+        target = self._grid(spectra) * tf.exp(-log_step)
+        total, below = tf.zeros_like(target), None
+        codes, signals = [], []
+        for codec, decision in zip(self.codecs, decisions, strict=False):
+            decoded, quantised = codec(target - total, condition, below, audible, decision=decision)
+            total += decoded
+            below = quantised.decoded
+            codes.append(quantised)
+            signals.append(self._signals(total * tf.exp(log_step), batch.levels))
+        return SpectralOutput(signals, envelope, codes, self._bits(envelope, codes, batch))
+
+    def symbols_of(self, batch: SpectralBatch, depth: int) -> SpectralSymbols:
+        """The hard symbols of a batch up to `depth` codecs."""
+        output = self.call(batch, ["hard"] * depth, "hard")
+        frames = tf.shape(batch.levels)[1] // SPECTRA_PER_FRAME
+        lsf = tf.reshape(output.envelope.lsf.symbols, [-1, frames, LPC_ORDER])
+        return SpectralSymbols(lsf, output.envelope.gains, [self._flat(_whole(code.indices)) for code in output.codes])
+
+    def signals_of(
+        self, symbols: SpectralSymbols, levels: tf.Tensor, offsets: tf.Tensor, used: Sequence[tf.Tensor] | None = None
+    ) -> list[tf.Tensor]:
+        """Signals at every depth, float32 [batch, (spectra + 1) hop], of symbols and nothing else.
+
+        Args:
+            symbols: of the frames.
+            levels: as in `SpectralBatch`.
+            offsets: as in `SpectralBatch`.
+            used: 1 for each codec that takes part, 0 for those that do not; None for all.
+        """
+        log_envelope = self.front_end.decode(symbols.lsf, symbols.gains)
+        log_step, condition, audible = self._conditions(log_envelope, symbols.gains, offsets)
+        total, below, signals = tf.zeros_like(log_step), None, []
+        for number, (codec, indices) in enumerate(zip(self.codecs, symbols.codes, strict=False)):
+            values = codec.quantizer.decode(self._grid(indices))
+            decoded = codec.synthesise(values, condition, below, audible)
+            total += decoded if used is None else used[number] * decoded
+            below = values
+            signals.append(self._signals(total * tf.exp(log_step), levels))
+        return signals
+
+    def parts(self, depth: int | None = None) -> list[Part]:
+        """The parts of the rate up to `depth` codecs; a frame has two spectra."""
+        side = [Part("lpc", (1, LPC_ORDER), LSF_CODEBOOK_SIZE), Part("gain", (SPECTRA_PER_FRAME, 1), GAIN_LEVELS)]
+        return side + [
+            Part(f"codec {number}", (SPECTRA_PER_FRAME, self.hop), 2 * LARGEST + 1)
+            for number, _ in enumerate(self.codecs[:depth], start=1)
+        ]
+
+    def symbols_per_frame(self, depth: int) -> list[float]:
+        """Symbols a frame of each of the first `depth` codecs; LSFs and gains count with the first."""
+        counts = [float(part.shape[0] * part.shape[1]) for part in self.parts(depth)]
+        side, codes = sum(counts[:-depth]), counts[-depth:]
+        return [side + codes[0], *codes[1:]]
+
+    @property
+    def frames_per_second(self) -> float:
+        """Frames of two spectra."""
+        return SAMPLE_RATE / (SPECTRA_PER_FRAME * self.hop)
+
+    @property
+    def past(self) -> int:
+        """Spectra before the present one that a decoded spectrum depends on."""
+        return self.steps.first.reach + max(codec.past for codec in self.codecs)
+
+    def variables_of(self, modules: Sequence[int], *, front_end: bool) -> list[keras.Variable]:
+        """The trainable variables of the named modules (from 0) with their rates; the first brings the step sizes."""
+        layers: list[keras.layers.Layer] = [self.front_end] * front_end
+        layers += [self.steps, self.lsf_rate, self.gain_rate] if 0 in modules else []
+        layers += [layer for module in modules for layer in (self.codecs[module], self.rates[module])]
+        return [variable for layer in layers for variable in layer.trainable_variables]
+
+    def count_parameters(self, depth: int) -> int:
+        """Weights by which the first `depth` codecs code; those of the rate become the coder's tables."""
+        layers: list[keras.layers.Layer] = [self.front_end, self.steps, *self.codecs[:depth]]
+        return sum(layer.count_params() for layer in layers)
+
+    def multiply_adds(self, depth: int) -> int:
+        """Multiply-adds of transform and networks per second of speech, encoder and decoder, by shapes."""
+        spectra = SAMPLE_RATE / self.hop
+        layers: list[keras.layers.Layer] = [
+            self.steps,
+            *(net for codec in self.codecs[:depth] for net in (codec.encoder, codec.decoder)),
+        ]
+        kernels = [weight for layer in layers for weight in layer.weights if len(weight.shape) > 1]
+        # offsets of bands and bins are added, not multiplied
+        networks = sum(math.prod(kernel.shape) for kernel in kernels if "offsets" not in kernel.name)
+        transforms = 2 * 2 * self.hop**2
+        return round(spectra * (self.hop // self.fold * networks + transforms))
+
+    def saved_layers(self, depth: int) -> list[keras.layers.Layer]:
+        """The layers whose weights make the model of the first `depth` codecs, in the order of a saved model."""
+        side = [self.front_end, self.steps, self.lsf_rate, self.gain_rate]
+        return [*side, *self.codecs[:depth], *self.rates[:depth]]
+
+    def _conditions(
+        self, log_envelope: tf.Tensor, gains: tf.Tensor, offsets: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """Log step and log of envelope over step, grids both, and which spectra are more than silence."""
+        envelope = self._grid(log_envelope)
+        log_step = self.steps(envelope) + _per_spectrum(offsets)
+        return log_step, envelope - log_step, _per_spectrum(tf.cast(gains > 0, tf.float32))
+
+    def _bits(self, envelope: Envelope, codes: list[QuantisedSpectrum], batch: SpectralBatch) -> list[tf.Tensor]:
+        frames = tf.shape(batch.warm)[1] // SPECTRA_PER_FRAME
+        warm_frames = batch.warm[:, ::SPECTRA_PER_FRAME, 1]
+        lsf = self.lsf_rate(envelope.lsf, self.front_end.quantizer.codebook, warm_frames)
+        bits = [tf.reduce_sum(tf.reshape(lsf, [-1, frames]), 1)]
+        bits.append(tf.reduce_sum(self.gain_rate(envelope.gains, batch.warm), 1))
+        known, below = Known(envelope.log, batch.offsets, batch.warm), None
+        for rate, code in zip(self.rates, codes, strict=False):
+            indices = self._flat(code.indices)
+            bits.append(rate(indices, known, below))
+            below = indices
+        return bits
+
+    def _signals(self, spectra: tf.Tensor, levels: tf.Tensor) -> tf.Tensor:
+        return inverse_mdct(self._flat(spectra) * tf.expand_dims(levels, -1), self.window, self.hop)
+
+    def _grid(self, values: tf.Tensor) -> tf.Tensor:
+        """[batch, spectra, bins] -> [batch, spectra, bands, fold]."""
+        return tf.reshape(values, [-1, tf.shape(values)[1], self.hop // self.fold, self.fold])
+
+    def _flat(self, values: tf.Tensor) -> tf.Tensor:
+        """[batch, spectra, bands, fold] -> [batch, spectra, bins]."""
+        return tf.reshape(values, [-1, tf.shape(values)[1], self.hop])
+
+
+def _per_spectrum(values: tf.Tensor) -> tf.Tensor:
+    """[batch, spectra] -> [batch, spectra, 1, 1], in the way that LiteRT knows."""
+    return tf.reshape(values, [-1, tf.shape(values)[1], 1, 1])
+
+
+def _whole(indices: tf.Tensor) -> tf.Tensor:
+    return tf.cast(tf.round(indices), tf.int32)

@@ -1,0 +1,63 @@
+"""Encoder and decoder of a spectral cascade as graphs of any number of frames."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from constants import LPC_ORDER
+from export.graph import Graph, Port, Tensors
+from kinds.spectral.cascade import SpectralBatch, SpectralCascade, SpectralSymbols
+from nsc.kinds.spectral.litert import GAINS, LEVELS, LSF, OFFSETS, SAMPLES, USED, codec_port
+
+ANY = None  # length of an axis that a caller chooses
+
+
+def encoder_graph(cascade: SpectralCascade) -> Graph:
+    """Samples of consecutive frames to the symbols of all parts."""
+    samples = Port(SAMPLES, (ANY,), "float32", "emphasised, (spectra + 1) hop")
+    inputs = [samples, *_steps()]
+    outputs = _symbols(cascade)
+
+    def run(samples: tf.Tensor, levels: tf.Tensor, offsets: tf.Tensor) -> Tensors:
+        warm = tf.zeros([1, tf.shape(levels)[0], 2])  # matters to the rate only
+        batch = SpectralBatch(tf.expand_dims(samples, 0), tf.expand_dims(levels, 0), tf.expand_dims(offsets, 0), warm)
+        found = cascade.symbols_of(batch, len(cascade.codecs))
+        values = (found.lsf, found.gains, *found.codes)
+        return {port.name: tf.squeeze(each, 0) for port, each in zip(outputs, values, strict=True)}
+
+    return Graph("encoder", inputs, outputs, run)
+
+
+def decoder_graph(cascade: SpectralCascade) -> Graph:
+    """Symbols of consecutive frames to samples, of the codecs that are used."""
+    used = Port(USED, (len(cascade.codecs),), "float32", "1 for each codec that takes part, 0 for the last ones")
+    samples = Port(SAMPLES, (ANY,), "float32", "emphasised, (spectra + 1) hop; both ends lack their overlap")
+
+    def run(*values: tf.Tensor) -> Tensors:
+        *symbols, levels, offsets, used = values
+        lsf, gains, *codes = (tf.expand_dims(each, 0) for each in symbols)
+        found = SpectralSymbols(lsf, gains, codes)
+        levels, offsets = tf.expand_dims(levels, 0), tf.expand_dims(offsets, 0)
+        signals = cascade.signals_of(found, levels, offsets, used=tf.unstack(used))
+        return {SAMPLES: tf.squeeze(signals[-1], 0)}
+
+    return Graph("decoder", [*_symbols(cascade), *_steps(), used], [samples], run)
+
+
+def _steps() -> list[Port]:
+    return [
+        Port(LEVELS, (ANY,), "float32", "amplitude that counts as 1, of each spectrum"),
+        Port(OFFSETS, (ANY,), "float32", "of the logarithm of the step, of each spectrum"),
+    ]
+
+
+def _symbols(cascade: SpectralCascade) -> list[Port]:
+    lpc, gain, *codecs = cascade.parts()
+    return [
+        Port(LSF, (ANY, LPC_ORDER), "int32", "LSFs of each frame", lpc.name, lpc.alphabet),
+        Port(GAINS, (ANY,), "int32", "gain of each spectrum", gain.name, gain.alphabet),
+        *(
+            Port(codec_port(number), (ANY, cascade.hop), "int32", "by spectrum and bin", part.name, part.alphabet)
+            for number, part in enumerate(codecs, start=1)
+        ),
+    ]

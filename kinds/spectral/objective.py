@@ -1,0 +1,177 @@
+"""Training objective of spectral cascades, on stretches of speech at random levels, offsets and group borders."""
+
+from __future__ import annotations
+
+import functools
+import math
+from itertools import pairwise
+from typing import NamedTuple
+
+import tensorflow as tf
+
+import lpc_utilities as lpc
+from cmrl import Stage
+from configs.config import Config
+from constants import LPC_ORDER, PRE_EMPHASIS, SAMPLE_RATE
+from kinds.samples.objective import Losses
+from kinds.spectral.batch import warm_mask
+from kinds.spectral.cascade import SpectralBatch, SpectralCascade, SpectralOutput
+from kinds.spectral.front_end import SPECTRA_PER_FRAME
+from kinds.spectral.training_symbols import GROUP_FRAMES, GROUP_SHARES
+from kinds.spectral.transform import mdct
+from loss_terms_and_measures import SQUARED_ERROR_FLOOR
+from training.disturbance import disturbance_losses
+from training.loudness import loudness_losses
+
+LEVEL_BLOCK = 5120  # samples, 0.32 s: the loudest such block of a stretch gives its level
+QUIETEST = 1e-3  # amplitude below which a stretch is not brought to unit level
+SOFTEST_DB, LOUDEST_DB = -8.0, 2.0  # of a stretch's loudest block, relative to the level that the group carries
+BAND_EDGES = (50, 125, 250, 500, 1000, 2000, 4000, 8000)  # Hz, of the loss on levels
+LEVEL_FLOOR = 1e-7  # power of a band that counts as none: 70 dB under unit level
+WIDENING_STEPS = 1000.0  # steps in which the range of offsets grows to its full width
+# Distortion grows with the step and bits fall: weights e^(k offset) of the loss and of its rate keep all rates alive.
+LOSS_SLOPE, RATE_SLOPE = -1.1, 2.3
+
+
+def stretch_samples(config: Config) -> int:
+    """Samples of a stretch of `consecutive_frames` frames of two spectra."""
+    return (SPECTRA_PER_FRAME * config.consecutive_frames + 1) * config.hop
+
+
+class Draw(NamedTuple):
+    """Random numbers of a step: of all stretches on all replicas, of which this one takes its own.
+
+    seed: int32 [2], of the step.
+    offset_range: float32 [2], smallest and largest offset of the step.
+    first, total: number of this replica's first stretch, and of all stretches.
+    """
+
+    seed: tf.Tensor
+    offset_range: tf.Tensor
+    first: tf.Tensor | int
+    total: int
+
+
+def training_batch(stretches: tf.Tensor, config: Config, draw: Draw) -> SpectralBatch:
+    """Brings stretches of speech to a level, and draws offsets and group borders.
+
+    Args:
+        stretches: float32 [batch, stretch_samples], pre-emphasised where the configuration says so.
+        config: of the run.
+        draw: where random numbers come from.
+    """
+    spectra = stretches.shape[1] // config.hop - 1
+    own = slice(draw.first, draw.first + tf.shape(stretches)[0])
+    heard = as_heard(stretches, config)
+    blocks = heard[:, : heard.shape[1] // LEVEL_BLOCK * LEVEL_BLOCK]
+    power = tf.reduce_mean(tf.square(tf.reshape(blocks, [-1, heard.shape[1] // LEVEL_BLOCK, LEVEL_BLOCK])), -1)
+    level = tf.maximum(tf.sqrt(tf.reduce_max(power, 1, keepdims=True)), QUIETEST)
+    decibels = tf.random.stateless_uniform([draw.total, 1], draw.seed, SOFTEST_DB, LOUDEST_DB)[own]
+    offsets = tf.random.stateless_uniform([draw.total, 1], draw.seed + 1, *tf.unstack(draw.offset_range))[own]
+    shares = tf.math.log(tf.constant([GROUP_SHARES]))
+    sizes = tf.gather(GROUP_FRAMES, tf.random.stateless_categorical(shares, draw.total, draw.seed + 2)[0])[own]
+    places = tf.range(spectra) % (SPECTRA_PER_FRAME * sizes[:, None])
+    ones = tf.ones_like(places, tf.float32)
+    return SpectralBatch(stretches / level * 10.0 ** (decibels / 20), ones, offsets * ones, warm_mask(places))
+
+
+def as_heard(signals: tf.Tensor, config: Config) -> tf.Tensor:
+    """Signals [batch, multiple of 16] with the pre-emphasis undone."""
+    if not config.pre_emphasis:
+        return signals
+    polynomial = tf.constant([[1.0, -PRE_EMPHASIS] + [0.0] * (LPC_ORDER - 1)])
+    return lpc.synthesis_filter(signals, tf.repeat(polynomial, tf.shape(signals)[0], axis=0))
+
+
+def spectral_objective(
+    output: SpectralOutput,
+    batch: SpectralBatch,
+    cascade: SpectralCascade,
+    stage: Stage,
+    tau: tf.Tensor,
+    *,
+    warm_up: bool,
+) -> Losses:
+    """The losses of a batch in one stage.
+
+    Args:
+        output: the batch after the cascade.
+        batch: what was coded.
+        cascade: gives the configuration.
+        stage: says which depth the losses compare and whose bits are paid for.
+        tau: float32 [modules], weight of a module's bits, counted in bits for each symbol of the first one: the same
+            price of a bit in every stage.
+        warm_up: quantisers are bypassed, so that bits do not count.
+    """
+    config = cascade.config
+    offset = batch.offsets[:, 0]
+    weight = tf.exp(LOSS_SLOPE * offset)
+    layer_loss = config.layer_loss if stage.name == "finetune" else 0.0
+    distortions = _distortion(output, batch, config, weight, layer_loss)
+    bits = module_bits(output, stage.depth)
+    symbols = cascade.symbols_per_frame(stage.depth)
+    paid = tf.reduce_mean(weight * tf.exp(RATE_SLOPE * offset) * bits, 1) / symbols[0]
+    total = tf.reduce_sum(_weights(config) * distortions)
+    if not warm_up:
+        total += tf.reduce_sum(tf.gather(tau * tf.pad(paid, [[0, config.num_modules - stage.depth]]), stage.trained))
+    entropies = tf.reduce_mean(bits, 1) / tf.constant(symbols, tf.float32)
+    time, loudness, disturbance, _ = tf.unstack(distortions)
+    return Losses(total, time, tf.zeros([]), loudness, disturbance, tf.zeros([]), entropies)
+
+
+def module_bits(output: SpectralOutput, depth: int) -> tf.Tensor:
+    """Bits per frame of every module for each signal, float32 [depth, batch]; LSFs and gains count with the first."""
+    lsf, gain, *codes = output.bits
+    frames = tf.cast(tf.shape(output.envelope.gains)[1] // SPECTRA_PER_FRAME, tf.float32)
+    return tf.stack([lsf + gain + codes[0], *codes[1:depth]]) / frames
+
+
+def _weights(config: Config) -> tuple[float, ...]:
+    """Of the time loss and of those on loudness, disturbance and levels of bands."""
+    return config.coefficients[0], config.loudness_weight, config.disturbance_weight, config.level_weight
+
+
+def _distortion(
+    output: SpectralOutput, batch: SpectralBatch, config: Config, weight: tf.Tensor, layer_loss: float
+) -> tf.Tensor:
+    """What `_weights` weighs [4], at full depth, plus `layer_loss` times the mean over the shallower depths."""
+    inner = slice(config.hop, -config.hop)  # at both ends the overlap is missing
+    target = batch.signals[:, inner]
+    weights = _weights(config)
+    hears = any(weights[1:3])
+    heard_target = as_heard(target, config) if hears else target
+    losses = []
+    for signals in output.signals if layer_loss else output.signals[-1:]:
+        decoded = signals[:, inner]
+        heard = as_heard(decoded, config) if hears else decoded
+        measures = (
+            functools.partial(_time_losses, target, decoded, config.hop),
+            functools.partial(loudness_losses, heard_target, heard),
+            functools.partial(disturbance_losses, heard_target, heard),
+            functools.partial(_level_losses, target, decoded, config),
+        )
+        terms = [measure() if of else tf.zeros_like(weight) for of, measure in zip(weights, measures, strict=True)]
+        losses.append(tf.reduce_mean(weight * tf.stack(terms), 1))
+    if len(losses) == 1:
+        return losses[0]
+    return losses[-1] + layer_loss * tf.add_n(losses[:-1]) / (len(losses) - 1)
+
+
+def _time_losses(target: tf.Tensor, decoded: tf.Tensor, hop: int) -> tf.Tensor:
+    """Mean over hops of the root mean squared error of each, float32 [batch]."""
+    squares = tf.square(tf.reshape(target - decoded, [-1, target.shape[1] // hop, hop]))
+    return tf.reduce_mean(tf.sqrt(tf.reduce_mean(squares, -1) + SQUARED_ERROR_FLOOR), 1)
+
+
+def _level_losses(target: tf.Tensor, decoded: tf.Tensor, config: Config) -> tf.Tensor:
+    """Squared difference of the levels of octave bands over a whole stretch, mean over bands, dB^2, float32 [batch].
+
+    Where bits are few, an error that is as small as can be is one of too little energy, which other losses forgive.
+    """
+    edges = [round(hertz * 2 * config.hop / SAMPLE_RATE) for hertz in BAND_EDGES]
+    levels = []
+    for signals in (target, decoded):
+        power = tf.reduce_mean(tf.square(mdct(signals, config.mdct_window, config.hop)), 1)
+        bands = [tf.reduce_mean(power[:, low:high], 1) for low, high in pairwise(edges)]
+        levels.append(tf.math.log(tf.stack(bands, 1) + LEVEL_FLOOR) * (10 / math.log(10)))
+    return tf.reduce_mean(tf.square(levels[1] - levels[0]), 1)

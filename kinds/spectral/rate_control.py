@@ -1,0 +1,124 @@
+"""Rate control of spectral cascades: one tau for the bits of all parts together, or one for each module."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from cmrl import Stage
+from kinds.spectral.cascade import SpectralCascade
+from kinds.spectral.front_end import SPECTRA_PER_FRAME
+from network.replicas import sum_over_replicas
+from training.rate_control import DEAD_BITS, LEAST_TARGET
+
+MEMORY = 0.95  # share of the measured bits that survives a step: a window of about 20 steps
+OFFSET_FALL = 0.85  # bits fall as e^(-0.85 offset), by which rates at all offsets give the one at the model's own
+STEER_RATE, LARGEST_ERROR = 0.2, 0.5  # change of log tau for each relative error of the rate, in one interval
+FIRST_TAU = 3.0  # where `coeff_term` has none
+TAU_RANGE = 1e-3, 1e3
+
+
+class SpectralRateController(tf.Module):
+    """Steers the taus so that the cascade ends at its target in kbps.
+
+    The rate is the context model's estimate on training batches, brought to the model's own offset and corrected by
+    what validation files really cost with the averaged weights. All state is in variables, for checkpoints.
+    """
+
+    def __init__(self, cascade: SpectralCascade, stage: Stage) -> None:
+        super().__init__()
+        self.config, self.stage = cascade.config, stage
+        self.parts = cascade.parts(stage.depth)
+        self.frames_per_second = cascade.frames_per_second
+        self._symbols = np.array(cascade.symbols_per_frame(stage.depth))
+        start = float(self.config.coefficients[3]) or FIRST_TAU
+        self.tau = tf.Variable(tf.fill([self.config.num_modules], start), trainable=False)
+        self.bits = tf.Variable(tf.zeros([len(self.parts)]), trainable=False)
+        self.correction = tf.Variable(tf.ones([len(self.parts)]), trainable=False)
+
+    @property
+    def integral(self) -> tf.Variable:
+        """The taus at which training has arrived, for a later stage to go on from."""
+        return self.tau
+
+    def begin_from(self, taus: Sequence[float]) -> None:
+        """Starts the first modules at the weights that steered them when they were last trained."""
+        start = self.tau.numpy()
+        start[: len(taus)] = taus
+        self.tau.assign(start)
+
+    def observe(self, observed: tuple[Sequence[tf.Tensor], tf.Tensor]) -> None:
+        """Takes in a global training batch, of which this replica has its share.
+
+        Args:
+            observed: estimated bits [batch] of every part, and offsets [batch, spectra].
+        """
+        part_bits, offsets = observed
+        spectra = tf.cast(tf.shape(offsets)[1], tf.float32)
+        weight = tf.exp(OFFSET_FALL * (offsets[:, 0] - self.config.default_offset)) * SPECTRA_PER_FRAME / spectra
+        signals = tf.cast(tf.shape(offsets)[0], tf.float32)
+        found = tf.stack([tf.reduce_sum(bits * weight) for bits in part_bits] + [signals])
+        found = sum_over_replicas(found)
+        bits = found[:-1] / found[-1]
+        known = tf.reduce_any(self.bits > 0)
+        self.bits.assign(tf.where(known, MEMORY * self.bits + (1 - MEMORY) * bits, bits))
+
+    def measured_bits(self) -> NDArray[np.float64]:
+        """Bits per frame of every part at the model's own offset, by training's estimate."""
+        return self.bits.numpy().astype(np.float64)
+
+    def expected_bits(self) -> NDArray[np.float64]:
+        """Bits per frame of every part, corrected by validation."""
+        return self.measured_bits() * self.correction.numpy()
+
+    def expected_module_bits(self) -> NDArray[np.float64]:
+        """Bits per frame of every module in use; LSFs and gains count with the first."""
+        return self._by_module(self.expected_bits())
+
+    def target_module_bits(self) -> NDArray[np.float64]:
+        """Bits per frame that every module in use should cost; side information counts with the first."""
+        config = self.config
+        if not config.target_kbps:
+            per_module = config.target_entropy_per_module or (config.target_entropy,) * config.num_modules
+            return self._symbols * np.array(per_module[: self.stage.depth])
+        side = float(self.expected_bits()[: -self.stage.depth].sum())
+        codes = config.target_kbps * 1000 / self.frames_per_second - side
+        target = np.maximum(codes / config.num_modules, LEAST_TARGET * self._symbols)
+        target[0] += side
+        return target
+
+    def symbols_per_frame(self) -> NDArray[np.float64]:
+        """Symbols per frame of every module in use."""
+        return self._symbols
+
+    def validated(self, bits: Sequence[float]) -> None:
+        """Learns from validation files what every part really costs, in bits per frame."""
+        self.correction.assign(np.clip(np.array(bits) / np.maximum(self.measured_bits(), 1e-6), 0.5, 1.5))
+
+    def steer(self) -> None:
+        """Moves the taus of the trained modules by the relative error of their rate, or of all rates together."""
+        expected, target = self.expected_module_bits(), self.target_module_bits()
+        if self.config.budget == "modules":
+            error = expected / target - 1
+        else:
+            error = np.full(self.stage.depth, expected.sum() / target.sum() - 1)
+        tau, trained = self.tau.numpy(), list(self.stage.trained)
+        change = np.exp(STEER_RATE * np.clip(error, -LARGEST_ERROR, LARGEST_ERROR))
+        tau[trained] = np.clip(tau[trained] * change[trained], *TAU_RANGE)
+        self.tau.assign(tau)
+
+    def end_epoch(self) -> None:
+        """Nothing: the loop closes every few steps."""
+
+    def dead_modules(self) -> list[int]:
+        """Trained modules (from 0) that send next to nothing."""
+        per_symbol = self.measured_bits()[-self.stage.depth :] / self._symbols
+        return [module for module in self.stage.trained if per_symbol[module] < DEAD_BITS]
+
+    def _by_module(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        codes = values[-self.stage.depth :].copy()
+        codes[0] += values[: -self.stage.depth].sum()
+        return codes

@@ -1,0 +1,66 @@
+"""A spectral cascade as the codec's encoder and decoder see it, computed by its Keras layers."""
+
+from __future__ import annotations
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from kinds.spectral.cascade import SpectralBatch, SpectralCascade
+from kinds.spectral.cascade import SpectralSymbols as Tensors
+from kinds.spectral.front_end import SPECTRA_PER_FRAME
+from nsc.entropy.spectral_coder import SpectralCoder, SpectralSymbols
+from nsc.kinds.spectral.level import offset_index
+from nsc.kinds.spectral.model import SpectralModel
+from nsc.kinds.spectral.network import SpectralSettings
+
+Floats = NDArray[np.float32]
+
+
+class KerasSpectralNetwork:
+    """Implements `nsc.kinds.spectral.network.SpectralNetwork`."""
+
+    def __init__(self, cascade: SpectralCascade) -> None:
+        self._cascade = cascade
+
+    def symbols(self, samples: Floats, levels: Floats, offsets: Floats, layers: int) -> SpectralSymbols:
+        """See `SpectralNetwork`."""
+        warm = np.zeros((1, len(levels), 2), np.float32)  # matters to the rate only
+        batch = SpectralBatch(*map(tf.constant, (samples[None], levels[None], offsets[None], warm)))
+        found = self._symbols_of(batch, layers)
+        return SpectralSymbols(
+            found.lsf[0].numpy(), found.gains[0].numpy(), tuple(code[0].numpy() for code in found.codes)
+        )
+
+    def samples(self, symbols: SpectralSymbols, levels: Floats, offsets: Floats) -> Floats:
+        """See `SpectralNetwork`."""
+        codes = [tf.constant(code[None]) for code in symbols.indices]
+        found = Tensors(tf.constant(symbols.lsf[None]), tf.constant(symbols.gains[None]), codes)
+        signal: Floats = self._signal_of(found, tf.constant(levels[None]), tf.constant(offsets[None]))[0].numpy()
+        return signal
+
+    @tf.function(reduce_retracing=True, autograph=False)
+    def _symbols_of(self, batch: SpectralBatch, layers: int) -> Tensors:
+        return self._cascade.symbols_of(batch, layers)
+
+    @tf.function(reduce_retracing=True, autograph=False)
+    def _signal_of(self, symbols: Tensors, levels: tf.Tensor, offsets: tf.Tensor) -> tf.Tensor:
+        return self._cascade.signals_of(symbols, levels, offsets)[-1]
+
+
+def settings_of(cascade: SpectralCascade, depth: int) -> SpectralSettings:
+    """What encoder and decoder have to know of the first `depth` codecs."""
+    config = cascade.config
+    return SpectralSettings(
+        depth=depth,
+        hop=config.hop,
+        history=-(-(cascade.past + 1) // SPECTRA_PER_FRAME),
+        look_ahead=config.look_ahead,
+        offset=offset_index(config.default_offset),
+        pre_emphasis=config.pre_emphasis,
+    )
+
+
+def coding_model(cascade: SpectralCascade, coder: SpectralCoder, digest: str) -> SpectralModel:
+    """The codecs of a cascade for which there is a coder as a model that encodes and decodes files."""
+    return SpectralModel(digest, settings_of(cascade, len(coder.codecs)), coder, KerasSpectralNetwork(cascade))

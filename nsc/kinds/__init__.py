@@ -1,0 +1,1 @@
+"""The kinds of model: on samples, in format version 1, and on the lapped spectrum, in version 2."""

@@ -1,0 +1,1 @@
+"""Models on samples, in format version 1."""

@@ -1,0 +1,96 @@
+"""The encoder's half of a spectral cascade: pre-emphasis, levels, framing, symbols, bytes."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from nsc.coding.filters import InputFilter
+from nsc.coding.interface import Content, Signal
+from nsc.entropy.coefficient_model import LARGEST_INDEX
+from nsc.entropy.spectral_coder import SpectralCoder
+from nsc.format.version_2 import Header
+from nsc.kinds.spectral.level import GroupSteps, LevelMeter, StepTrack, level_index
+from nsc.kinds.spectral.network import SpectralNetwork, SpectralSettings, frames_between
+
+# The share of a group's codes that may reach the last bin: beyond, what is cut off outweighs what finer steps bring.
+MOST_OVERFLOWS = 2e-4
+OVERFLOW_GROWTH = 2  # indices, 0.5 dB, by which the steps of such a group grow
+
+
+class SpectralAnalysis:
+    """Codes groups of frames. Networks see frames of earlier groups, but symbols are coded group by group."""
+
+    def __init__(
+        self,
+        header: Header,
+        settings: SpectralSettings,
+        network: SpectralNetwork,
+        coder: SpectralCoder,
+        *,
+        offset: int,
+        most_bytes: int | None = None,
+    ) -> None:
+        """Begins a stream.
+
+        Args:
+            header: of the stream.
+            settings: of the model.
+            network: of the model.
+            coder: of the layers that are sent.
+            offset: index of the step offset.
+            most_bytes: that the parts of a group may take; where they would take more, steps grow.
+        """
+        self.header = header
+        self.look_ahead = settings.look_ahead * header.frame_samples
+        self._settings, self._network, self._coder = settings, network, coder
+        self._offset, self._most_bytes = offset, most_bytes
+        self._coarsest = len(coder.offsets) - 1
+        self._filter = InputFilter(high_pass=False, pre_emphasis=settings.pre_emphasis)
+        self._meter = LevelMeter(header.frame_samples)
+        self._past = StepTrack(settings.history)
+        self._samples = np.zeros(0, np.float32)  # from the start of the next group
+        # from the first frame of the history on, whose first spectrum begins a hop before it
+        self._filtered = np.zeros(settings.history * header.frame_samples + header.hop, np.float32)
+
+    def append(self, samples: Signal) -> None:
+        """Takes the next samples of the signal."""
+        self._samples = np.concatenate([self._samples, samples])
+        self._filtered = np.concatenate([self._filtered, self._filter(samples)])
+
+    def end(self) -> None:
+        """Lets the last frames see zeros after the signal, not the filter's response to zeros."""
+        silence = (0, 2 * self.header.group_samples + self.look_ahead)
+        self._samples, self._filtered = np.pad(self._samples, silence), np.pad(self._filtered, silence)
+
+    def next_group(self, frames: int) -> Content:
+        """Codes the next group."""
+        steps = GroupSteps(self._next_level(frames), self._offset)
+        parts, growth = self._coded(frames, steps)
+        while growth and steps.offset < self._coarsest:
+            steps = steps._replace(offset=min(steps.offset + growth, self._coarsest))
+            parts, growth = self._coded(frames, steps)
+        self._past.append(steps, self.header.frames)
+        self._samples = self._samples[self.header.group_samples :]
+        self._filtered = self._filtered[self.header.group_samples :]
+        return Content(tuple(steps), parts)
+
+    def _coded(self, frames: int, steps: GroupSteps) -> tuple[tuple[bytes, ...], int]:
+        """Parts of a group, and by how many indices its steps have to grow before they can be sent.
+
+        They grow where codes overflow and where parts are too long. Only the first codec's codes count, so that all
+        depths have the same steps. The network is given whole groups, and so computes the same in all.
+        """
+        settings, header = self._settings, self.header
+        seen = header.frames + settings.look_ahead
+        samples = self._filtered[: (settings.history + seen) * header.frame_samples + header.hop]
+        symbols = self._network.symbols(samples, *self._past.with_group(steps, seen), header.layers)
+        own = frames_between(symbols, settings.history, settings.history + frames)
+        overflows = np.mean(np.abs(own.indices[0]) >= LARGEST_INDEX) > MOST_OVERFLOWS
+        if overflows and steps.offset < self._coarsest:
+            return (), OVERFLOW_GROWTH
+        parts = tuple(self._coder.encode(own, steps.offset))
+        return parts, int(self._most_bytes is not None and sum(map(len, parts)) > self._most_bytes)
+
+    def _next_level(self, frames: int) -> int:
+        size = self.header.frame_samples
+        return level_index([self._meter.frame(self._samples[n * size : (n + 1) * size]) for n in range(frames)])

@@ -1,0 +1,74 @@
+"""The decoder's half of a spectral cascade: symbols of a group and of the past to samples; concealment."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from nsc.coding.filters import DeEmphasis
+from nsc.coding.interface import Signal
+from nsc.entropy.spectral_coder import SpectralCoder, SpectralSymbols
+from nsc.format import Group
+from nsc.format.version_2 import GAIN_STEP_DB, SPECTRA_PER_FRAME, Header
+from nsc.kinds.spectral.level import GroupSteps, StepTrack
+from nsc.kinds.spectral.network import SpectralNetwork, SpectralSettings, frames_between, joined, silence
+
+FADE_DB = 1.5  # by which a lost spectrum is softer than the preceding one; random signs would sound worse
+
+
+class SpectralSynthesis:
+    """Implements `interface.Synthesis`; lost groups are concealed by repeating the last spectrum, fading."""
+
+    def __init__(
+        self,
+        header: Header,
+        settings: SpectralSettings,
+        network: SpectralNetwork,
+        coder: SpectralCoder,
+        layers: int,
+    ) -> None:
+        """Begins to decode the first `layers` layers of a stream."""
+        self.lead = header.hop  # the first spectrum begins before the signal
+        self._header, self._settings, self._network, self._coder = header, settings, network, coder
+        self._layers = layers
+        self._steps = StepTrack(settings.history)
+        self._last = GroupSteps(0, settings.offset)
+        self._past = silence(settings.history, layers, header.hop)
+        self._de_emphasis = DeEmphasis() if settings.pre_emphasis else None
+
+    def next_group(self, group: Group, frames: int) -> Signal | None:
+        """The samples that a group completes; None if its bytes are corrupt."""
+        steps = GroupSteps(*group.side)
+        try:
+            symbols = self._coder.decode(group.parts[: self._layers], frames, steps.offset)
+        except ValueError:
+            return None
+        return self._synthesised(symbols, steps)
+
+    def conceal(self, frames: int) -> Signal:
+        """The samples in place of frames that were lost, at the last level and offset."""
+        blocks = [np.zeros(0, np.float32)]
+        while frames > 0:
+            count = min(frames, self._header.frames)
+            blocks.append(self._synthesised(self._repeated(count), self._last))
+            frames -= count
+        return np.concatenate(blocks)
+
+    def _repeated(self, frames: int) -> SpectralSymbols:
+        """The last spectrum over and over, each time softer."""
+        history, spectra = self._settings.history, SPECTRA_PER_FRAME * frames
+        last = frames_between(self._past, history - 1, history)
+        fall = np.rint(FADE_DB / GAIN_STEP_DB * np.arange(1, spectra + 1)).astype(np.int32)
+        gains = np.maximum(last.gains[-1] - fall, 0)
+        codes = tuple(np.repeat(code[-1:], spectra, 0) for code in last.indices)
+        return SpectralSymbols(np.repeat(last.lsf, frames, 0), gains, codes)
+
+    def _synthesised(self, symbols: SpectralSymbols, steps: GroupSteps) -> Signal:
+        frames, history = len(symbols.lsf), self._settings.history
+        whole = joined(self._past, symbols)
+        padded = joined(whole, silence(self._header.frames - frames, self._layers, self._header.hop))
+        samples = self._network.samples(padded, *self._steps.with_group(steps, self._header.frames))
+        self._past, self._last = frames_between(whole, frames, frames + history), steps
+        self._steps.append(steps, frames)
+        size = self._header.frame_samples
+        signal = samples[history * size : (history + frames) * size]
+        return self._de_emphasis(signal) if self._de_emphasis else signal

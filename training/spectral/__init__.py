@@ -1,1 +1,0 @@
-"""Training of cascades on the lapped spectrum."""
