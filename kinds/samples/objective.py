@@ -10,7 +10,7 @@ import tensorflow as tf
 import lpc_utilities as lpc
 from cmrl import Cascade, CascadeOutput, Stage
 from configs.config import Config
-from constants import FRAME_LENGTH, HOP, LPC_ORDER, OVERLAP, PRE_EMPHASIS
+from constants import FRAME_LENGTH, HOP, OVERLAP
 from loss_terms_and_measures import assignment_entropy, mel_loss, quantisation_penalty, time_loss
 from nn_core_operator import Quantised
 from training.loudness import loudness_loss
@@ -87,7 +87,7 @@ def _compared_signals(output: CascadeOutput, cascade: Cascade, *, deepest_only: 
     decoded = [cascade.front_end.synthesise(each, analysis.polynomial) for each in sums]
     signals = [analysis.frames, *decoded]
     if config.pre_emphasis and config.loss_after_de_emphasis:
-        signals = [_de_emphasised(signal) for signal in signals]
+        signals = [lpc.de_emphasise(signal) for signal in signals]
     return signals
 
 
@@ -97,12 +97,7 @@ def _as_heard(frames: tf.Tensor, cascade: Cascade) -> tf.Tensor:
     runs = tf.reshape(cascade.front_end.window * frames, [-1, config.consecutive_frames, FRAME_LENGTH])
     signals = tf.signal.overlap_and_add(runs, HOP)[:, : HOP * config.consecutive_frames + OVERLAP]
     emphasised = config.pre_emphasis and not config.loss_after_de_emphasis
-    return _de_emphasised(signals) if emphasised else signals
-
-
-def _de_emphasised(signals: tf.Tensor) -> tf.Tensor:
-    polynomial = tf.constant([[1.0, -PRE_EMPHASIS] + [0.0] * (LPC_ORDER - 1)])
-    return lpc.synthesis_filter(signals, tf.repeat(polynomial, tf.shape(signals)[0], axis=0))
+    return lpc.de_emphasise(signals) if emphasised else signals
 
 
 class _Term(NamedTuple):

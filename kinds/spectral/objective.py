@@ -12,7 +12,7 @@ import tensorflow as tf
 import lpc_utilities as lpc
 from cmrl import Stage
 from configs.config import Config
-from constants import LPC_ORDER, PRE_EMPHASIS, SAMPLE_RATE
+from constants import SAMPLE_RATE
 from kinds.samples.objective import Losses
 from kinds.spectral.batch import warm_mask
 from kinds.spectral.cascade import SpectralBatch, SpectralCascade, SpectralOutput
@@ -76,11 +76,8 @@ def training_batch(stretches: tf.Tensor, config: Config, draw: Draw) -> Spectral
 
 
 def as_heard(signals: tf.Tensor, config: Config) -> tf.Tensor:
-    """Signals [batch, multiple of 16] with the pre-emphasis undone."""
-    if not config.pre_emphasis:
-        return signals
-    polynomial = tf.constant([[1.0, -PRE_EMPHASIS] + [0.0] * (LPC_ORDER - 1)])
-    return lpc.synthesis_filter(signals, tf.repeat(polynomial, tf.shape(signals)[0], axis=0))
+    """Signals [batch, samples] with the pre-emphasis undone."""
+    return lpc.de_emphasise(signals) if config.pre_emphasis else signals
 
 
 def spectral_objective(

@@ -16,6 +16,7 @@ from constants import (
     LSF_FIRST_LEVELS,
     LSF_LAST_LEVELS,
     OVERLAP,
+    PRE_EMPHASIS,
     SAMPLE_RATE,
     WHITE_NOISE_CORRECTION,
 )
@@ -356,6 +357,29 @@ def test_synthesis_filter_equals_lfilter(coded: tuple[Array, Array]) -> None:
         scipy_signal.lfilter([1.0], a, x) for a, x in zip(*map(np.float64, (polynomials, residual)), strict=True)
     ]
     assert decibels(np.array(expected), found).min() > 140
+
+
+@pytest.mark.parametrize("length", [1, 63, 64, 1000])
+def test_de_emphasis_in_blocks_equals_lfilter_and_its_gradient_runs_backwards(length: int) -> None:
+    signals, weights = np.random.default_rng(17).standard_normal((2, 3, length)).astype(np.float32)
+    with tf.GradientTape() as tape:
+        tape.watch(inputs := tf.constant(signals))
+        found = lpc.de_emphasise(inputs)
+    gradient = tape.gradient(found, inputs, tf.constant(weights)).numpy()
+    assert decibels(filtered_by_pole(signals), found.numpy()).min() > 130
+    assert decibels(filtered_by_pole(weights[:, ::-1])[:, ::-1], gradient).min() > 130
+
+
+def filtered_by_pole(signals: Array) -> NDArray[np.float64]:
+    return np.asarray(scipy_signal.lfilter([1.0], [1.0, -PRE_EMPHASIS], signals.astype(np.float64)))
+
+
+def test_de_emphasis_takes_no_more_operations_for_a_longer_signal() -> None:
+    def operations(length: int) -> int:
+        traced = tf.function(lpc.de_emphasise).get_concrete_function(tf.TensorSpec([2, length]))
+        return len(traced.graph.get_operations())
+
+    assert operations(20_000) == operations(2_000) < 40
 
 
 def test_round_trip_with_quantised_lsfs_is_better_than_95_db_in_every_frame(
