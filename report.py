@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from comparison.cluster import add_flags, place_of
 from comparison.results import Store, faults
 from measures.measures import ALL_MEASURES
 from network.machine import import_tensorflow
@@ -132,7 +133,7 @@ def _add_measure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--allow_overlap", action="store_true", help="test on speech used in training, too")
     parser.add_argument("--check_dir", type=Path, default=Path("check"), help="folder of models (default check)")
     parser.add_argument("--cache_dir", type=Path, default=Path("data/coded"), help="of coded files, safe to delete")
-    parser.add_argument("--processes", type=int, default=0, help="worker processes (default 0: one per core)")
+    add_flags(parser, processes=0)
 
 
 def _measure(options: argparse.Namespace) -> None:
@@ -165,7 +166,7 @@ def _measure(options: argparse.Namespace) -> None:
         corpus=options.data_dir.resolve(),
         cache_dir=options.cache_dir.resolve(),
         measures=options.measures,
-        processes=options.processes,
+        place=place_of(options),
     )
     for line in faults(results)[:FAULTS_NAMED]:
         console.log.info("%s", line)

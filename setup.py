@@ -55,6 +55,9 @@ setup(
             "tabulate>=0.9",
             "tqdm>=4.66",
             "av>=14",  # decodes the sample speech
+            "distributed>=2026.8",  # shares out sweeps and comparisons
+            "dask-jobqueue>=0.9",  # in jobs of Slurm
+            "bokeh>=3.1",  # draws Dask's dashboard
         ],
         "report": ["matplotlib>=3.9", "jinja2>=3.1"],
         # without the lattice its scores are those of an older mapping; speequal, its kin in C++, needs Bazel to install

@@ -4,27 +4,25 @@ from __future__ import annotations
 
 import functools
 import itertools
-import multiprocessing
 import os
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
-from comparison.claims import claim, holder
+from comparison.cluster import Place, open_workers, outcomes
 from comparison.coders import Coder, Version
 from comparison.results import Recording, Result, Store
 from constants import SAMPLE_RATE
 from measures.measures import VISQOL_MISSING, score
-from nsc.console import log
+from nsc import console
 from nsc.errors import UserError
 from utilities import INT16_SCALE, load_speech, to_int16
 
-POOLED_FROM = 8  # files: fewer are done sooner than worker processes start
+POOLED_FROM = 8  # tasks: fewer are done sooner than worker processes start
+CRASHED = "the process ended without a message: a library crashed on this file"
 # each core has a process of its own
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
 
@@ -102,53 +100,45 @@ def compare(
     corpus: Path,
     cache_dir: Path,
     measures: Sequence[str],
-    processes: int = 0,
+    place: Place,
 ) -> list[Result]:
     """Codes and scores every file with every codec that is not yet in the store.
-
-    Codecs that another process or machine with the same folder works on are left to it.
 
     Args:
         coders: the codecs.
         recordings: test speech.
         store: gets the results, file by file.
         corpus: folder of the speech.
-        cache_dir: gets coded and decoded files, by content.
+        cache_dir: gets coded and decoded files, by content; workers of other machines see it under the same path.
         measures: names of the measures.
-        processes: 0 for one a processor core.
+        place: where files are coded and scored.
 
     Returns:
         The results of these codecs and files, as far as they exist now.
     """
-    workers = processes or os.cpu_count() or 1
     total = len(coders) * len(recordings)
-    with tqdm(total=total, desc="comparing", unit="file", disable=None) as progress:
-        for coder in coders:
-            tasks = [Task(coder, recording, corpus, cache_dir, measures) for recording in recordings]
-            progress.set_postfix_str(coder.codec.label)
-            with claim(store.claim_path(coder.codec.name)) as mine:
-                if mine:
-                    _compare_with_one(coder, tasks, store, workers, progress)
-                else:
-                    owner = holder(store.claim_path(coder.codec.name))
-                    log.info("%s is in work by %s; run again when that has ended", coder.codec.label, owner)
-                    progress.update(len(tasks))
+    waiting: list[Task] = []
+    for coder in coders:
+        store.describe(coder.codec)
+        tasks = [Task(coder, recording, corpus, cache_dir, measures) for recording in recordings]
+        waiting += _unfinished(tasks, coder, store)
+    with tqdm(total=total, initial=total - len(waiting), desc="comparing", unit="file", disable=None) as progress:
+        for results in _run(waiting, place):
+            store.append(results)
+            progress.update()
     wanted = {os.path.relpath(recording.path, corpus) for recording in recordings}
     found = itertools.chain.from_iterable(store.of_codec(coder.codec.name) for coder in coders)
     return [result for result in found if result.file in wanted and result.corpus == str(corpus)]
 
 
-def _compare_with_one(coder: Coder, tasks: Sequence[Task], store: Store, workers: int, progress: tqdm) -> None:
-    store.describe(coder.codec)
+def _unfinished(tasks: Sequence[Task], coder: Coder, store: Store) -> list[Task]:
+    """The tasks that lack measures, each with what is known of its file."""
     found = store.of_codec(coder.codec.name)
     done = _done(found, coder)
     waiting = [task for task in tasks if not set(task.measures) <= done.get((str(task.corpus), task.file), set())]
     for task in waiting:
         task.known = tuple(each for each in found if (each.corpus, each.file) == (str(task.corpus), task.file))
-    progress.update(len(tasks) - len(waiting))
-    for results in _run(waiting, workers):
-        store.append(results)
-        progress.update()
+    return waiting
 
 
 def _settled(result: Result) -> set[str]:
@@ -169,50 +159,21 @@ def _done(results: Sequence[Result], coder: Coder) -> dict[tuple[str, str], set[
     }
 
 
-def _run(tasks: Sequence[Task], workers: int) -> Iterator[list[Result]]:
-    if workers <= 1 or len(tasks) < POOLED_FROM:
+def _run(tasks: Sequence[Task], place: Place) -> Iterator[list[Result]]:
+    if not place.elsewhere and (place.local_workers == 1 or len(tasks) < POOLED_FROM):
         for task in tasks:
             yield task.run()
         return
-    waiting = list(tasks)
-    while waiting:
-        yield from _run_in_pool(waiting, workers)
-        suspects = waiting[: 2 * workers]  # if tasks are left, a library ended the process of one of those in work
-        del waiting[: 2 * workers]
-        while suspects:
-            yield from _run_in_pool(suspects, 1)
-            if suspects:
-                yield [suspects.pop(0).failed("the process ended without a message: a library crashed on this file")]
-
-
-def _run_in_pool(waiting: list[Task], workers: int) -> Iterator[list[Result]]:
-    """Runs tasks in their order and takes those that are done off the list; a process that dies ends it."""
-    with _pool(workers) as pool:
-        futures = {pool.submit(Task.run, task): task for task in waiting}
-        try:
-            for future in as_completed(futures):
-                if isinstance(future.exception(), BrokenProcessPool):
-                    continue  # others may have ended well before
-                waiting.remove(futures[future])
-                yield future.result()
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
-
-
-def _pool(workers: int) -> Executor:
-    # Spawned, not forked: TensorFlow's threads do not survive a fork.
-    context = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(workers, mp_context=context, initializer=_stay_quiet)
-
-
-def _stay_quiet() -> None:
-    from nsc import console
-
-    console.show_own_lines()
+    with open_workers(place, ONE_THREAD, deaths=0) as client:
+        client.run(console.show_own_lines)
+        for task, outcome in outcomes(client, Task.run, tasks):
+            if isinstance(outcome, Exception):
+                yield [task.failed(CRASHED)]
+            else:
+                yield outcome
 
 
 def limit_threads() -> None:
-    """Lets each worker process compute in one thread; before the first one starts."""
+    """Lets this process compute in one thread, as worker processes do; before it imports numerical libraries."""
     for name, value in ONE_THREAD.items():
         os.environ.setdefault(name, value)

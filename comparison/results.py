@@ -153,15 +153,11 @@ def _of_right_types(kind: type[Record], values: dict[str, Any]) -> Record:
 
 
 class Store:
-    """The results of all codecs in one folder; each codec has files of its own, so that machines may share it."""
+    """The results of all codecs in one folder; each codec has files of its own."""
 
     def __init__(self, output: Path) -> None:
         self.output = output
         self.folder = output / FOLDER
-
-    def claim_path(self, codec: str) -> Path:
-        """Stands for the work on one codec."""
-        return self.folder / f"{codec}.claim"
 
     def describe(self, codec: Codec) -> None:
         """Writes the codec's description."""

@@ -5,11 +5,9 @@ from __future__ import annotations
 import csv
 import json
 import math
-import os
 import pickle
 import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -21,8 +19,8 @@ from numpy.typing import NDArray
 
 import nsc
 import report
-from comparison import claims, coders
-from comparison.claims import claim
+from comparison import coders
+from comparison.cluster import Place
 from comparison.coders import ModelCoder, PeerCoder, Version, model_coder, with_groups_of
 from comparison.compare import compare
 from comparison.peers import ffmpeg
@@ -51,7 +49,7 @@ def model_folder(check_dir: Path) -> Path:
 
 
 def run(coder: coders.Coder, recordings: Sequence[Recording], folder: Path, **changes: Any) -> list[Result]:
-    values: dict[str, Any] = {"corpus": CORPUS, "cache_dir": folder / "cache", "measures": ["snr"], "processes": 1}
+    values: dict[str, Any] = {"corpus": CORPUS, "cache_dir": folder / "cache", "measures": ["snr"], "place": Place(1)}
     return compare([coder], recordings, Store(folder), **(values | changes))
 
 
@@ -144,7 +142,7 @@ def test_a_line_torn_by_a_crash_costs_only_its_own_file(tmp_path: Path) -> None:
 
 def test_worker_processes_give_the_same_results_as_one(tmp_path: Path) -> None:
     alone = run(PeerCoder("pcm16"), CLIPS, tmp_path / "one", measures=["snr", "lsd"])
-    pooled = run(PeerCoder("pcm16"), CLIPS, tmp_path / "two", measures=["snr", "lsd"], processes=2)
+    pooled = run(PeerCoder("pcm16"), CLIPS, tmp_path / "two", measures=["snr", "lsd"], place=Place(2))
     key = [(each.file, each.bits, each.measures) for each in alone]
     assert sorted(key, key=str) == sorted([(each.file, each.bits, each.measures) for each in pooled], key=str)
     assert all(each.measures == {"snr": math.inf, "lsd": 0} for each in pooled)
@@ -158,7 +156,7 @@ def test_a_codec_that_fails_on_a_file_is_counted_and_named_and_tried_again(tmp_p
 
 
 def test_a_process_that_a_library_ends_takes_only_its_file_with_it(tmp_path: Path) -> None:
-    results = run(Clumsy(fatal_length=soundfile.info(CLIPS[2].path).frames), CLIPS, tmp_path, processes=2)
+    results = run(Clumsy(fatal_length=soundfile.info(CLIPS[2].path).frames), CLIPS, tmp_path, place=Place(2))
     assert {each.file for each in results if each.error} == {str(CLIPS[2].path.relative_to(CORPUS))}
     assert len(results) == len(CLIPS)
 
@@ -190,54 +188,6 @@ def test_the_table_has_a_line_for_every_result(model_folder: Path, check_dir: Pa
     assert float(rows[2]["kbps"]) == 256
     assert all(float(row["snr"]) for row in rows)
     assert [each.kind for each in Store(tmp_path).codecs()] == ["model", "peer"]
-
-
-def test_work_is_claimed_once_and_released(tmp_path: Path) -> None:
-    path = tmp_path / "work.claim"
-    with claim(path) as mine, claim(path) as other:
-        assert mine and not other
-        assert str(os.getpid()) in claims.holder(path)
-    assert list(tmp_path.iterdir()) == []
-    with claim(path) as mine:
-        assert mine
-
-
-def test_the_claim_of_a_process_that_died_is_taken_over(tmp_path: Path) -> None:
-    path = tmp_path / "work.claim"
-    path.write_text("elsewhere 1\n")
-    with claim(path) as mine:
-        assert not mine
-    past = time.time() - claims.LIFETIME - 1
-    os.utime(path, (past, past))
-    with claim(path) as mine:
-        assert mine
-
-
-def test_a_claim_lives_as_long_as_its_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(claims, "HEARTBEAT", 0.01)
-    path = tmp_path / "work.claim"
-    with claim(path):
-        os.utime(path, (0, 0))
-        deadline = time.monotonic() + 5
-        while path.stat().st_mtime == 0 and time.monotonic() < deadline:
-            time.sleep(0.01)
-        assert path.stat().st_mtime > 0
-
-
-def test_a_command_under_a_claim_runs_once_and_again_only_if_it_failed(tmp_path: Path) -> None:
-    command = ["sh", "-c", f"echo ran >> {tmp_path}/log; test -e {tmp_path}/ready"]
-    work = str(tmp_path / "work")
-    assert claims.main([work, *command]) == 1
-    (tmp_path / "ready").touch()
-    assert [claims.main([work, *command]) for _ in range(2)] == [0, 0]
-    assert (tmp_path / "log").read_text() == "ran\n" * 2
-    with claim(tmp_path / "other.claim"):
-        assert claims.main([str(tmp_path / "other"), "false"]) == claims.TAKEN
-
-
-def test_a_codec_in_work_elsewhere_is_left_alone(tmp_path: Path) -> None:
-    with claim(Store(tmp_path).claim_path("pcm16")):
-        assert run(PeerCoder("pcm16"), CLIPS[:1], tmp_path) == []
 
 
 def measure(tmp_path: Path, *extra: str, data_dir: Path = CORPUS) -> int:
