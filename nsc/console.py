@@ -6,6 +6,7 @@ import argparse
 import errno
 import logging
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping
@@ -14,8 +15,10 @@ from typing import BinaryIO, Final, NoReturn
 
 from nsc.atomic import naming
 from nsc.errors import UserError
+from nsc.stops import stops
 
-USER_ERROR, INTERRUPTED, NOBODY_READS = 2, 130, 141  # exit statuses, as shells have them after Ctrl-C and SIGPIPE
+USER_ERROR, NOBODY_READS = 2, 141  # exit statuses; the second as shells have it after SIGPIPE
+SIGNALLED: Final = 128  # to which the number of the signal is added that stopped a process
 ADVICE: Final[Mapping[int, str]] = {
     errno.ENOSPC: "make room, and the same command continues",
     errno.EDQUOT: "make room, and the same command continues",
@@ -54,30 +57,34 @@ def exit_status(program: str, work: Callable[[], int | None], interrupted: str =
     Args:
         program: whose name begins the line.
         work: what is done.
-        interrupted: a line to print after Ctrl-C.
+        interrupted: a line to print after a signal that stops.
 
     Returns:
-        What `work` returns, 0 for nothing; 2 after a line; 130 after Ctrl-C, 141 where the reader has closed the pipe.
+        What `work` returns, 0 for nothing; 2 after a line; 128 and the signal's number after Ctrl-C (130), SIGTERM
+        (143) or SIGHUP (129); 141 where the reader has closed the pipe.
     """
     _fill_closed_streams()
-    try:
-        status = work() or 0
-        if sys.stdout:
-            with naming("standard output"):
-                sys.stdout.flush()
-        return status
-    except KeyboardInterrupt:
-        return _left(INTERRUPTED, f"{program}: {interrupted}" if interrupted else "")
-    except BrokenPipeError:
-        return _left(NOBODY_READS, "")
-    except Exception as error:
-        reason = _reason(error)
-        if reason is None:
-            raise
-        return _left(USER_ERROR, f"{program}: {reason}")
+    with stops() as met:
+        try:
+            status = work() or 0
+            if sys.stdout:
+                with naming("standard output"):
+                    sys.stdout.flush()
+            return status
+        except BrokenPipeError:
+            return _left(NOBODY_READS, "")
+        except (Exception, KeyboardInterrupt) as error:
+            reason = _reason(error)
+            if reason is not None:
+                return _left(USER_ERROR, f"{program}: {reason}")
+            # native code makes other errors of the exception of a signal
+            if not met.asked and not isinstance(error, KeyboardInterrupt):
+                raise
+            number = met.asked or signal.SIGINT
+            return _left(SIGNALLED + number, f"{program}: {interrupted}" if interrupted else "")
 
 
-def _reason(error: Exception) -> str | None:
+def _reason(error: BaseException) -> str | None:
     """Message of an error that is not a bug; None for others."""
     if isinstance(error, UserError):
         return str(error)

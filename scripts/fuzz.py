@@ -123,6 +123,5 @@ def _fuzz(options: argparse.Namespace) -> int:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     signal.signal(signal.SIGINT, signal.default_int_handler)  # also in the background
     sys.exit(main(sys.argv[1:]))

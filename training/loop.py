@@ -20,6 +20,7 @@ from kinds.samples.objective import Losses
 from kinds.spectral.trainer import SpectralStageTrainer, SpectralValidationSet
 from nsc.console import log
 from nsc.errors import UserError
+from nsc.stops import stops
 from runs.runs import Journal, Run
 from runs.saved_model import assign_weights, save_model, saved_taus, saved_weights
 from runs.stages import STAGES, stage_folders
@@ -113,14 +114,14 @@ class Training:
     def _run_steps(self, trainer: StageTrainer, validation: ValidationSet) -> None:
         start = int(trainer.step.numpy())
         watch, saved_at = Watch(trainer), time.monotonic()
-        with tqdm(
-            total=trainer.total_steps, initial=start, desc=trainer.stage.name, unit="step", disable=None
-        ) as progress:
+        bar = tqdm(total=trainer.total_steps, initial=start, desc=trainer.stage.name, unit="step", disable=None)
+        with bar as progress, stops() as stop:
             for step, (epoch, contexts) in enumerate(trainer.batches(), start=start + 1):
                 losses = trainer.train_step(contexts, epoch)
+                stop.waits = True
                 progress.update()
                 epoch_ends = step % trainer.steps_per_epoch == 0
-                if not epoch_ends and step % CONTROL_INTERVAL:
+                if not epoch_ends and step % CONTROL_INTERVAL and not stop.asked:
                     continue
                 # No checkpoint without this: it stops a run whose weights are NaN or infinite.
                 reading = watch.read(losses, step, warm_up=epoch < trainer.stage.warm_up)
@@ -128,9 +129,10 @@ class Training:
                 self._note("step", stage=trainer.stage.name, step=step, **reading.values)
                 if epoch_ends:
                     self._end_epoch(trainer, validation, epoch)
-                if epoch_ends or _minutes_since(saved_at) > self.config.checkpoint_minutes:
+                if epoch_ends or stop.asked or _minutes_since(saved_at) > self.config.checkpoint_minutes:
                     trainer.save()
                     saved_at = time.monotonic()
+                    stop.raise_asked()
 
     def _end_epoch(self, trainer: StageTrainer, validation: ValidationSet, epoch: int) -> None:
         bits = self._validate(trainer, validation, epoch)

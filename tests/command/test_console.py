@@ -2,6 +2,7 @@
 
 import errno
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,6 +12,7 @@ import pytest
 
 from nsc.console import exit_status
 from nsc.errors import UserError
+from nsc.stops import WAITS, stops
 from tests.helpers.places import ROOT
 
 SCRIPT = """
@@ -52,6 +54,61 @@ def test_every_end_is_one_line_and_a_status(end: str, capsys: pytest.CaptureFixt
     shown = capsys.readouterr().err
     assert shown.count("\n") == bool(line)
     assert line in shown
+
+
+SIGNALS = [("SIGINT", 130), ("SIGTERM", 143), ("SIGHUP", 129)]
+
+
+def meeting(name: str, error: type[Exception] | None = None) -> Callable[[], None]:
+    """Work that gets a signal, of whose exception native code makes another one."""
+
+    def work() -> None:
+        try:
+            signal.raise_signal(signal.Signals[name])
+        except KeyboardInterrupt:
+            if error is None:
+                raise
+            raise error("returned a result with an exception set") from None
+
+    return work
+
+
+@pytest.mark.parametrize("error", [None, SystemError, ImportError])
+@pytest.mark.parametrize(("name", "status"), SIGNALS)
+def test_a_signal_that_stops_is_one_line_and_its_status_whatever_native_code_makes_of_it(
+    name: str, status: int, error: type[Exception] | None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = signal.getsignal(signal.Signals[name])
+    assert exit_status("nsc", meeting(name, error), "stopped") == status
+    assert capsys.readouterr().err == "nsc: stopped\n"
+    assert signal.getsignal(signal.Signals[name]) == before
+
+
+def test_a_signal_that_the_parent_ignores_stays_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
+    try:
+        assert exit_status("nsc", meeting("SIGHUP")) == 0
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_a_first_signal_waits_for_what_is_to_be_saved_and_a_second_does_not(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    done = []
+
+    def work(twice: bool) -> None:
+        with stops() as stop:
+            stop.waits = True
+            for _ in range(1 + twice):
+                signal.raise_signal(signal.SIGTERM)
+            done.append("saved")
+            stop.raise_asked()
+
+    assert exit_status("nsc", lambda: work(twice=False), "stopped") == 143
+    assert exit_status("nsc", lambda: work(twice=True), "stopped") == 143
+    assert done == ["saved"]
+    assert capfd.readouterr().err == 2 * (WAITS.decode() + "nsc: stopped\n")
 
 
 def test_a_mistake_in_the_code_is_no_users_mistake() -> None:

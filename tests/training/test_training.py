@@ -497,6 +497,29 @@ class TestContinuing:
         ]
         assert finals[0] == finals[1]
 
+    @pytest.mark.parametrize(("name", "status"), [("SIGTERM", 143), ("SIGHUP", 129), ("SIGINT", 130)])
+    def test_a_signal_finishes_the_step_saves_and_goes_on_as_if_never_stopped(
+        self, name: str, status: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        stopped, whole = Workplace(tmp_path / "stopped"), Workplace(tmp_path / "whole")
+        options: dict[str, Any] = {"training_mode": 1, "num_modules": 1, "steps_per_epoch": 8, "epochs": 1}
+        step = StageTrainer.train_step
+
+        def signalled(trainer: StageTrainer, *arguments: Any) -> Any:
+            if int(trainer.step.numpy()) == 4:
+                signal.raise_signal(signal.Signals[name])
+            return step(trainer, *arguments)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(StageTrainer, "train_step", signalled)
+            assert stopped.run(**options) == status
+        assert [path.stem for path in stopped.check.glob("*/checkpoints/first/*.index")] == ["ckpt-5"]
+        runs = [stopped.train(**options), whole.train(**options)]
+        assert stopped.events(runs[0], "stopped")[0]["step"] == 5
+        assert stopped.events(runs[0], "resumed")[0]["step"] == 5
+        ends = [place.events(run, "exported")[0]["model"] for place, run in zip((stopped, whole), runs, strict=True)]
+        assert ends[0] == ends[1]
+
     def test_a_change_of_threads_is_announced(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         place = Workplace(tmp_path)
         options: dict[str, Any] = {"training_mode": 1, "num_modules": 1, "time_domain": True, "epochs": 2}
