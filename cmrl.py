@@ -171,9 +171,9 @@ def stages_of(config: Config) -> list[Stage]:
         int(config.follower_setting(config.follower_epochs, None)),
         config.follower_setting(config.follower_learning_rates, None),
     )
-    return {1: [first], 2: followers, 3: [first, *followers], 4: [first, *followers], 5: [finetune]}[
-        config.training_mode
-    ]
+    greedy = [first, *followers]
+    third = [first] if config.original_modes else greedy
+    return {1: [first], 2: followers, 3: third, 4: greedy, 5: [finetune]}[config.training_mode]
 
 
 def _follower_stage(config: Config, module: int) -> Stage:

@@ -45,7 +45,8 @@ MOST_SHOWN = 80  # characters of a wrong value in a message
 BARE = ("new", "deterministic")
 SPECTRAL = "spectral"  # the kind of network that works on the lapped spectrum
 WINDOWS = ("sine", "kbd", "low_overlap")  # of the lapped transform
-IGNORED = ("window_size",)  # flags of the first implementation that never had an effect
+# Flags of the first implementation that never had an effect.
+IGNORED = {"window_size": "no effect, as in the first implementation: frames are 512 samples"}
 QUICKSTART = Path(__file__).parent / "quickstart.toml"
 
 
@@ -100,6 +101,11 @@ class Config:
         0,
         "stage of the saved model: mode 5: 2 greedy, 3 finetuned; mode 0: 1 greedy, 2 finetuned; 0: the latest, "
         "in mode 5 without base_model_id the latest greedy one",
+    )
+    original_modes: bool = option(
+        False,
+        "1: modes 3 and 5 as in April 2020: mode 3 trains the first codec alone, mode 5 finetunes scalar codecs without"
+        " LPC only",
     )
     suffix: str = option("", "part of the name of the run's folder and journal")
     name_mark: str = option("", "part of the name of the run's folder and journal", flag="save_unique_mark")
@@ -488,8 +494,9 @@ def _parser() -> argparse.ArgumentParser:
         # some read best bare, the other switches take 0 or 1
         bare: dict[str, Any] = {"nargs": "?", "const": "1"} if field.name in BARE else {}
         group.add_argument(f"--{flag_of(field)}", metavar=_metavar(field), help=_help(field), **bare)
-    for flag in IGNORED:
-        parser.add_argument(f"--{flag}", help=argparse.SUPPRESS)
+    ignored = parser.add_argument_group("Without effect")
+    for flag, meaning in IGNORED.items():
+        ignored.add_argument(f"--{flag}", metavar="N", help=meaning)
     return parser
 
 

@@ -40,7 +40,7 @@ FOLLOWER_FLAGS = (
 )
 
 RULES = (
-    _Idle(IGNORED, lambda config: True, "frames are 512 samples, as in the first implementation, which ignores it too"),
+    *(_Idle((flag,), lambda config: True, meaning) for flag, meaning in IGNORED.items()),
     _Idle(TRAINING_FLAGS, lambda config: config.training_mode == 0, "mode 0 evaluates a model as it was trained"),
     _Idle(("rates", "max_files"), lambda config: config.training_mode != 0, "they are for mode 0"),
     _Idle(("base_model_id", "from_where_step"), _trains(2, 5), "modes 1, 3 and 4 start afresh"),
@@ -60,6 +60,12 @@ RULES = (
         lambda config: config.training_mode in (3, 4) and config.num_modules == 1,
         "there is one codec",
     ),
+    _Idle(
+        FOLLOWER_FLAGS,
+        lambda config: config.training_mode == 3 and config.original_modes,
+        "mode 3 of April 2020 trains the first codec only",
+    ),
+    _Idle(("original_modes",), _trains(3, 5), "it is for modes 3 and 5"),
     _Idle(("layer_loss",), _trains(5), "it is for finetuning, mode 5"),
     _Idle(
         (

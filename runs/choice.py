@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 from configs.config import Config
+from nsc.console import log
 from nsc.errors import UserError
 from runs.runs import Run, find_run
 from runs.saved_model import saved_config
@@ -17,7 +19,25 @@ FINETUNED = {0: 2, 5: 3}
 
 
 def saved_stage(config: Config) -> tuple[Run, Path]:
-    """The saved run that mode 0, 2 or 5 works on, and the folder of its stage."""
+    """The saved run that mode 0, 2 or 5 works on, and the folder of its stage.
+
+    Where nothing is finetuned, mode 0 takes the latest stage for a finetuned one, and says so: the first README
+    evaluates with the flags of its training, --from_where_step 2 among them.
+    """
+    if config.training_mode != 0 or not _wants_finetuned(config):
+        return _stage_asked_for(config)
+    try:
+        return _stage_asked_for(config)
+    except UserError:
+        run, stage = _stage_asked_for(dataclasses.replace(config, from_where_step=0))
+    log.info(
+        "run %s is not finetuned, which --training_mode 5 --base_model_id %s does: its stage %s is evaluated",
+        *(run.id, run.id, stage.name),
+    )
+    return run, stage
+
+
+def _stage_asked_for(config: Config) -> tuple[Run, Path]:
     run = find_run(
         config.base_model_id,
         config.check_dir,

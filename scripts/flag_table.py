@@ -7,7 +7,7 @@ import argparse
 import dataclasses
 from pathlib import Path
 
-from configs.config import Config, flag_of, shown
+from configs.config import IGNORED, Config, flag_of, shown
 from utilities import atomic_write
 
 DOCUMENT = Path(__file__).resolve().parent.parent / "docs" / "flags.md"
@@ -24,6 +24,8 @@ def table() -> str:
         words = field.metadata["choices"] if of_words else ()
         meaning = field.metadata["help"] + (f" ({', '.join(words)})" if words else "")
         lines.append(f"| `--{flag_of(field)}` | `{shown(field.default)}` | {meaning} |")
+    lines.append("| **Without effect** | | |")
+    lines += [f"| `--{flag}` | | {meaning} |" for flag, meaning in IGNORED.items()]
     return "\n".join(lines) + "\n"
 
 

@@ -110,7 +110,19 @@ def _resolved(config: Config, base_run: Run | None, base: Path | None, named: di
     if config.training_mode == 5:
         step = (FINETUNED if base.name == FINETUNE else GREEDY)[5]
     resolved = _with_network_of(config, base, named)
+    _check_original_finetuning(resolved, base_run)
     return dataclasses.replace(resolved, base_model_id=base_run.id, from_where_step=step)
+
+
+def _check_original_finetuning(config: Config, base_run: Run) -> None:
+    """Raises UserError where mode 5 of the first implementation's README, of April 2020, had no such codec."""
+    scalar_waveform = config.time_domain and set(config.quantizer) == {"scalar"}
+    if config.training_mode == 5 and config.original_modes and not scalar_waveform:
+        lpc, kinds = "no LPC" if config.time_domain else "LPC", " and ".join(dict.fromkeys(config.quantizer))
+        raise UserError(
+            "argument --original_modes: mode 5 of April 2020 finetunes scalar codecs without LPC only,"
+            f" run {base_run.id} has {lpc} and {kinds} codes; --original_modes 0 finetunes it"
+        )
 
 
 def _with_network_of(config: Config, base: Path, named: dict[str, Any]) -> Config:

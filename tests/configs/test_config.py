@@ -215,6 +215,7 @@ def test_help_shows_every_flag_with_its_default_under_a_heading(
             assert f" {field.metadata['heading']}: --{flag_of(field)} " in text
     assert text.count("(default: ") == len(fields)
     assert "(default: '9 9 100 20 1 2')" in text
+    assert "--window_size N no effect, as in the first implementation" in text
 
 
 def test_a_quantiser_for_each_module_or_one_for_all() -> None:
@@ -256,6 +257,7 @@ def test_the_original_s_two_revisions_differ_in_what_changed_between_them() -> N
         "vector_alpha_start",
         "lsf_alpha_start",
         "lsf_terms",
+        "original_modes",
         "tau_epoch_steps",
         "time_domain_scale",
     }

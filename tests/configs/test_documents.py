@@ -38,7 +38,7 @@ def test_the_readme_stays_a_front_door() -> None:
 
 def test_every_test_that_the_ledger_names_exists() -> None:
     known = {
-        name for path in ROOT.glob("tests/*/test_*.py") for name in re.findall(r"def (test_\w+)", path.read_text())
+        name for path in ROOT.glob("tests/**/test_*.py") for name in re.findall(r"def (test_\w+)", path.read_text())
     }
     named = set(re.findall(r"`(test_\w+)`", (ROOT / "FIDELITY.md").read_text()))
     assert len(named) > 40

@@ -69,7 +69,7 @@ class TestMistakesOfTheUser:
 
     def test_a_stage_that_a_run_has_not(self, trained: Workplace, capsys: pytest.CaptureFixture[str]) -> None:
         greedy = trained.folders()[0].name
-        message = refusal(trained.run(training_mode=0, base_model_id=greedy, from_where_step=2), capsys)
+        message = refusal(trained.run(training_mode=5, base_model_id=greedy, from_where_step=3), capsys)
         assert f"it has first, follower_2; --training_mode 5 --base_model_id {greedy} finetunes it" in message
 
     def test_a_finetuned_stage_where_nothing_is_finetuned(
@@ -77,9 +77,9 @@ class TestMistakesOfTheUser:
     ) -> None:
         place = Workplace(trained.root / "greedy_only")
         shutil.copytree(trained.folders()[0], place.check / trained.folders()[0].name)
-        message = refusal(place.run(training_mode=0, from_where_step=2), capsys)
+        message = refusal(place.run(training_mode=5, from_where_step=3), capsys)
         assert (
-            "expected a finetuned run (--from_where_step 2), which --training_mode 5 makes of a greedy one" in message
+            "expected a finetuned run (--from_where_step 3), which --training_mode 5 makes of a greedy one" in message
         )
 
     def test_a_step_that_a_mode_has_not(self, trained: Workplace, capsys: pytest.CaptureFixture[str]) -> None:
@@ -172,6 +172,47 @@ def test_from_where_step_one_evaluates_the_newest_greedy_run(
 ) -> None:
     assert trained.run(training_mode=0, from_where_step=1, max_files=1) == 0
     assert f"{trained.folders()[0].name}, stage follower_2" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("named", [True, False], ids=["a run that is named", "the newest run"])
+def test_from_where_step_two_evaluates_what_there_is_where_nothing_is_finetuned(
+    named: bool, trained: Workplace, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place, greedy = Workplace(tmp_path), trained.folders()[0]
+    shutil.copytree(greedy, place.check / greedy.name)
+
+    asked = {"base_model_id": greedy.name} if named else {}
+    assert place.run(training_mode=0, from_where_step=2, max_files=1, **asked) == 0
+
+    printed = capsys.readouterr()
+    assert f"run {greedy.name} is not finetuned" in printed.err
+    assert "its stage follower_2 is evaluated" in printed.err
+    assert re.search(r"depth +kbps", printed.out)
+
+
+def test_from_where_step_two_evaluates_a_finetuned_run_without_a_word_where_there_is_one(
+    trained: Workplace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert trained.run(training_mode=0, from_where_step=2, max_files=1) == 0
+    told = capsys.readouterr().err
+    assert f"{trained.folders()[1].name}, stage finetune" in told
+    assert "is not finetuned" not in told
+
+
+class TestModesOfApril2020:
+    def test_mode_three_trains_a_single_codec(self, place: Workplace) -> None:
+        assert place.run(training_mode=3, original_modes=True, time_domain=True, steps_per_epoch=1) == 0
+        assert stages(runs.find_run("", place.check)) == ["first"]
+
+    def test_mode_five_finetunes_scalar_codecs_without_lpc(self, place: Workplace) -> None:
+        options = {"original_modes": True, "time_domain": True, "steps_per_epoch": 1, "num_modules": 1}
+        assert place.run(training_mode=3, **options) == 0
+        assert place.run(training_mode=5, **options) == 0
+        assert stages(runs.find_run("", place.check)) == ["finetune"]
+
+    def test_mode_five_refuses_a_cascade_with_lpc(self, trained: Workplace, capsys: pytest.CaptureFixture[str]) -> None:
+        message = refusal(trained.run(training_mode=5, original_modes=True), capsys)
+        assert f"run {trained.folders()[0].name} has LPC and scalar codes; --original_modes 0 finetunes it" in message
 
 
 def test_mode_two_adds_codecs_of_its_own_kind_to_a_saved_first_codec(

@@ -17,7 +17,7 @@ def test_the_window_size_of_old_command_lines_is_taken_and_said_to_do_nothing(
     assert main.main(["--window_size", "512", "--seed", "3"]) == 0
     told = [line for line in capsys.readouterr().err.splitlines() if "without effect" in line]
     assert len(told) == 1
-    assert "--window_size (frames are 512 samples" in told[0]
+    assert "--window_size (no effect, as in the first implementation: frames are 512 samples)" in told[0]
 
 
 def test_a_base_model_that_a_mode_does_not_read_is_told() -> None:
@@ -40,6 +40,11 @@ def test_a_base_model_that_a_mode_does_not_read_is_told() -> None:
         (("--time_domain_scale", "33"), "--time_domain_scale"),
         (("--training_mode", "1", "--epoch_greedy_followers", "5"), "--epoch_greedy_followers"),
         (("--layer_loss", "0"), "--layer_loss"),
+        (("--original_modes", "1"), "--original_modes"),
+        (
+            ("--training_mode", "3", "--original_modes", "1", "--epoch_greedy_followers", "5"),
+            "--epoch_greedy_followers",
+        ),
         (("--max_files", "3", "--training_mode", "5"), "--max_files"),
         (("--training_mode", "0", "--epoch_tanh", "3"), "--epoch_tanh"),
         (("--training_mode", "0", "--target_kbps", "9", "--rates", "9"), "--target_kbps"),
