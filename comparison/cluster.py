@@ -72,9 +72,8 @@ def add_flags(parser: argparse.ArgumentParser, processes: int) -> None:
     elsewhere = parser.add_mutually_exclusive_group()
     elsewhere.add_argument("--scheduler", default="", metavar="ADDRESS", help="work on a Dask scheduler's workers")
     elsewhere.add_argument("--slurm", type=int, default=0, metavar="JOBS", help="work in so many Slurm jobs")
-    parser.add_argument(
-        "--slurm_options", default="", metavar="'--OPTION ...'", help="of sbatch, such as '--partition=gpu --gpus=1'"
-    )
+    text = "of sbatch, such as --slurm_options='--partition=gpu --gpus=1'"
+    parser.add_argument("--slurm_options", default="", metavar="OPTIONS", help=text)
 
 
 def place_of(options: argparse.Namespace) -> Place:

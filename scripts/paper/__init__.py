@@ -1,1 +1,0 @@
-"""The papers' experiment, see scripts/reproduce_paper.sh."""

@@ -1,0 +1,249 @@
+"""Sweeps: which models a grid has, what is trained and not done twice, and what happens when a worker is killed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from comparison import cluster
+from comparison.cluster import Place, open_workers, outcomes
+from configs.config import parse_flags
+from nsc.errors import UserError
+from scripts.sweep import __main__ as command
+from scripts.sweep.grid import Grid, Point, read_grid
+from scripts.sweep.points import Scored, Sweep
+from scripts.sweep.table import document, draw, moved_levels, parameters
+from tests.helpers import stand_in
+from tests.helpers.places import CORPUS, ROOT
+
+GRIDS = ROOT / "configs" / "sweeps"
+STAND_IN = Path(stand_in.__file__)
+TWO_RATES = """
+modes = [1]
+[axes]
+seed = [0, 1]
+target_kbps = [9, 24]
+"""
+
+
+def grid_of(folder: Path, text: str = TWO_RATES) -> Grid:
+    (folder / "small.toml").write_text(text)
+    return read_grid(folder / "small.toml")
+
+
+def sweep_of(folder: Path, grid: Grid, *flags: str) -> Sweep:
+    return Sweep(grid, folder / "out", CORPUS, flags=flags, program=STAND_IN)
+
+
+def calls(sweep: Sweep) -> list[str]:
+    path = sweep.output / "calls"
+    return path.read_text().splitlines() if path.exists() else []
+
+
+def modes(sweep: Sweep) -> list[str]:
+    return [line.split("--training_mode ")[1].split()[0] for line in calls(sweep)]
+
+
+def test_all_methods_strides_and_rates_of_the_papers_are_trained() -> None:
+    points = list(read_grid(GRIDS / "paper.toml").points())
+    assert len({point.name for point in points}) == 3 * 2 * 5
+    sweep = Sweep(read_grid(GRIDS / "paper.toml"), Path("out"), CORPUS)
+    for point in points:
+        config = parse_flags(sweep.flags_of(point))[0]
+        assert config.num_modules == (1 if point.kbps <= 16 else 2)
+        assert config.target_kbps == point.kbps
+        assert f"stride{config.module_strides()[0]}" in point.name.replace("the_strides", "stride")
+        assert config.time_domain is (point.labels["method"] == "no LPC")
+        assert config.train_lsf_codebook is (point.labels["method"] != "LPC, fixed codebook")
+        assert sweep.trainings(point) == ([4] if point.kbps <= 16 else [4, 5])
+
+
+@pytest.mark.parametrize("path", sorted(GRIDS.glob("*.toml")), ids=lambda path: path.stem)
+def test_the_flags_of_every_grid_are_flags(path: Path) -> None:
+    sweep = Sweep(read_grid(path), Path("out"), CORPUS)
+    for point in sweep.grid.points():
+        for mode in sweep.trainings(point):
+            parse_flags(sweep.command(point, mode, ""))
+
+
+def test_an_axis_takes_other_values_and_names_of_its_own(tmp_path: Path) -> None:
+    grid = read_grid(GRIDS / "paper.toml").with_axis("target_kbps=12").with_axis("method=cq time_domain")
+    grid = grid.with_axis("seed=0 1")
+    assert [(point.kbps, point.labels["method"]) for point in grid.with_axis("the_strides=2").points()] == [
+        *[(12, "CQ")] * 2,
+        *[(12, "no LPC")] * 2,
+    ]
+    with pytest.raises(UserError, match="argument --set: method has cq, time_domain, not 'opus'"):
+        grid.with_axis("method=opus")
+    with pytest.raises(UserError, match="expected AXIS=VALUES"):
+        grid.with_axis("method")
+
+
+@pytest.mark.parametrize("text", ["", "axes = 3", "[axes]\nseed = [1]\n[flag]\n", "[axes", "[axes]\nseed = 1"])
+def test_what_is_no_grid_is_named_in_one_line(text: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"small\.toml"):
+        grid_of(tmp_path, text)
+
+
+def test_a_cascade_is_trained_finetuned_and_scored_in_both_stages_once(tmp_path: Path) -> None:
+    sweep = sweep_of(tmp_path, grid_of(tmp_path, "[axes]\nnum_resnets = [2]\ntarget_kbps = [24]"))
+    (tmp_path / "out").mkdir()
+    [point] = sweep.grid.points()
+    first = sweep.train(point)
+    assert [each.stage for each in first] == ["greedy", "finetuned"]
+    assert modes(sweep) == ["4", "0", "5", "0"]
+    assert f"--base_model_id {first[0].id}" in calls(sweep)[2]
+    assert sweep.train(point) == first
+    assert len(calls(sweep)) == 4
+
+
+def test_other_flags_make_another_run(tmp_path: Path) -> None:
+    grid = grid_of(tmp_path).with_axis("seed=0").with_axis("target_kbps=9")
+    (tmp_path / "out").mkdir()
+    for flag in ("1", "2", "1"):
+        sweep = sweep_of(tmp_path, grid, "--epoch_tanh", flag)
+        sweep.train(next(grid.points()))
+    assert modes(sweep) == ["1", "0", "1", "0"]
+
+
+def test_a_model_off_its_rate_is_trained_again_nearer_to_it(tmp_path: Path) -> None:
+    sweep = sweep_of(tmp_path, replace(grid_of(tmp_path), tolerance=0.02))
+    (tmp_path / "out").mkdir()
+    [found] = sweep.train(next(sweep.grid.points()))
+    assert found.scores["kbps"] == pytest.approx(9.0, rel=0.02)
+    assert found.point.start == 8.18
+    assert modes(sweep) == ["1", "0", "1", "0"]
+    repetition = replace(next(sweep.grid.with_axis("seed=1").points()), start=8.18)
+    assert sweep.train(repetition)[0].scores["kbps"] == pytest.approx(9.0, rel=0.02)
+    assert len(calls(sweep)) == 6
+
+
+def test_a_training_that_fails_says_its_last_line(tmp_path: Path) -> None:
+    sweep = sweep_of(tmp_path, grid_of(tmp_path))
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "fail").touch()
+    with pytest.raises(UserError, match=r"main.py: expected more, found less .status 2"):
+        sweep.train(next(sweep.grid.points()))
+
+
+def run(tmp_path: Path, *flags: str) -> int:
+    grid_of(tmp_path)
+    places = ["--data_dir", str(CORPUS), "--output", str(tmp_path / "out")]
+    return command.main([str(tmp_path / "small.toml"), *places, *flags], STAND_IN)
+
+
+def test_a_killed_worker_s_training_is_run_again_and_a_finished_sweep_does_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "wait").touch()
+    killed: list[int] = []
+
+    def kill_one() -> None:
+        """The worker process that the first training belongs to, and what became of the training."""
+        while len(trainings := list(out.glob("check/*/pid"))) < 2 or not all(each.read_text() for each in trainings):
+            time.sleep(0.02)
+        training = int(trainings[0].read_text())
+        parent = int(Path(f"/proc/{training}/stat").read_text().rpartition(")")[2].split()[1])
+        os.kill(parent, signal.SIGKILL)
+        while Path(f"/proc/{training}/cmdline").exists() and Path(f"/proc/{training}/cmdline").read_bytes():
+            time.sleep(0.02)
+        killed.append(training)
+        (out / "wait").unlink()
+
+    killer = threading.Thread(target=kill_one, daemon=True)
+    killer.start()
+    assert run(tmp_path, "--processes", "2") == 0
+    killer.join()
+    printed = capsys.readouterr()
+    assert killed
+    assert len([line for line in calls(sweep_of(tmp_path, grid_of(tmp_path))) if "mode 1" in line]) == 5
+    assert printed.out.count("\n") == 2 + 4  # four models, all scored
+    assert "dashboard: http://127.0.0.1:" in printed.err
+    assert (out / "results.md").read_text() == printed.out
+    assert (out / "results.png").read_bytes().startswith(b"\x89PNG")
+    assert run(tmp_path) == 0
+    assert capsys.readouterr().out == printed.out
+    assert len(calls(sweep_of(tmp_path, grid_of(tmp_path)))) == 5 + 4
+
+
+def test_a_model_that_fails_is_named_and_the_others_go_on() -> None:
+    with open_workers(Place(1)) as client:
+        found = dict(outcomes(client, _odd, [1, 2, 3]))
+    assert (found[1], found[3]) == (1, 3)
+    assert isinstance(found[2], UserError) and "2 is even" in str(found[2])
+
+
+def _odd(number: int) -> int:
+    if number % 2 == 0:
+        raise UserError(f"{number} is even")
+    return number
+
+
+def test_a_scheduler_s_workers_do_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    with open_workers(Place(1)) as other:
+        address = str(other.scheduler_info()["address"])
+        with open_workers(Place(scheduler=address)) as client:
+            assert dict(outcomes(client, abs, [-3])) == {-3: 3}
+        assert other.submit(abs, -1).result() == 1  # it is not ours to end
+    monkeypatch.setattr(cluster, "SCHEDULER_SECONDS", 0.2)
+    with (
+        pytest.raises(UserError, match="argument --scheduler: no Dask scheduler answers"),
+        open_workers(Place(scheduler=address)),
+    ):
+        pass
+
+
+def scored(run: Path, stage: str = "greedy", **changes: Any) -> Scored:
+    labels = {"seed": changes.pop("seed", "0"), "method": "CQ"}
+    scores = {"kbps": 9.0, "pesq_wb": 3.0, "stoi": 0.9, "si_sdr": 8.0, "snr": 9.0} | changes
+    return Scored(Point("cq", labels, {"target_kbps": "9"}, 9.0), stage, run, scores)
+
+
+def test_the_table_has_means_over_seeds_and_how_far_they_lie_apart(tmp_path: Path) -> None:
+    from kinds.samples.front_end import lsf_codebook
+    from scripts.measure.codebook import CODEBOOK
+
+    models = []
+    for seed, pesq in enumerate((3.0, 3.2)):
+        run = tmp_path / "check" / f"run{seed}"
+        stage = run / "stages" / "first"
+        stage.mkdir(parents=True)
+        np.savez(stage / "model.npz", **{CODEBOOK: lsf_codebook(), "table/lpc": np.ones(7)})  # type: ignore[arg-type]
+        (tmp_path / "doc").mkdir(exist_ok=True)
+        (tmp_path / "doc" / f"run{seed}.jsonl").write_text('{"event": "validated", "gap_codec_1": 0.02}\n')
+        models.append(scored(run, pesq_wb=pesq, seed=str(seed)))
+    grid = Grid({}, repeat="seed", details=True, curves=["method"])
+    lines = document(grid, models).splitlines()
+    assert len(lines) == 3
+    row = dict(zip(*([each.strip() for each in line.split("|")] for line in (lines[0], lines[2])), strict=True))
+    assert (row["PESQ-WB"], row["seeds"], row["method"]) == ("3.100 ±0.141", "2", "CQ")
+    assert (row["LSF levels moved"], row["parameters"], row["soft-hard gap"]) == (
+        "0.000 ±0.000",
+        "256",
+        "0.0200 ±0.0000",
+    )
+    draw(replace(grid, published=True), models, tmp_path / "figure.png")
+    assert (tmp_path / "figure.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_levels_are_counted_in_their_own_steps(tmp_path: Path) -> None:
+    from kinds.samples.front_end import lsf_codebook
+    from scripts.measure.codebook import CODEBOOK
+
+    stage = tmp_path / "stages" / "first"
+    stage.mkdir(parents=True)
+    levels = lsf_codebook().reshape(16, 16)
+    steps = np.diff(levels, axis=1).mean(axis=1, keepdims=True)
+    np.savez(stage / "model.npz", **{CODEBOOK: (levels + steps / 2).reshape(-1)})
+    assert moved_levels(tmp_path) == pytest.approx(0.5, rel=1e-4)
+    assert parameters(tmp_path) == 256
