@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from comparison.cluster import add_flags, place_of
 from comparison.results import Store, faults
-from measures.measures import ALL_MEASURES
+from measures.measures import ALL_MEASURES, JURY, LOSS_MEASURES
 from network.machine import import_tensorflow
 from nsc import console
 from nsc.console import Parser
@@ -115,7 +115,12 @@ def _add_measure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--lyra_dir", type=Path, help="folder of Lyra V2's LiteRT files (default the environment's LYRA_DIR)"
     )
-    parser.add_argument("--measures", nargs="+", default=list(ALL_MEASURES), choices=list(ALL_MEASURES))
+    parser.add_argument(
+        "--measures",
+        nargs="+",
+        choices=list(ALL_MEASURES),
+        help=f"default: all, {', '.join(LOSS_MEASURES)} with --losses only",
+    )
     parser.add_argument(
         "--files_per_speaker", type=int, default=0, help="largest number of files of each speaker (default 0: all)"
     )
@@ -141,11 +146,12 @@ def _measure(options: argparse.Namespace) -> None:
     from comparison.peers.lyra import use_folder
 
     limit_threads()
-    if "visqol" in options.measures and not importlib.util.find_spec("numba"):
+    losses = tuple(sorted({0.0, *(percent / 100 for percent in options.losses)}))
+    measures = options.measures or [*JURY, *(LOSS_MEASURES if len(losses) > 1 else ())]
+    if "visqol" in measures and not importlib.util.find_spec("numba"):
         console.log.info("ViSQOL takes 9 times as long without numba: pip install 'neural-speech-coding[visqol]'")
     if options.lyra_dir:
         use_folder(options.lyra_dir)
-    losses = tuple(sorted({0.0, *(percent / 100 for percent in options.losses)}))
     peers = _peers(options.peers, losses, options.burst)
     import_tensorflow()
     from comparison.coders import model_coder, with_groups_of
@@ -165,7 +171,7 @@ def _measure(options: argparse.Namespace) -> None:
         store,
         corpus=options.data_dir.resolve(),
         cache_dir=options.cache_dir.resolve(),
-        measures=options.measures,
+        measures=measures,
         place=place_of(options),
     )
     for line in faults(results)[:FAULTS_NAMED]:

@@ -62,6 +62,18 @@ setup(
         "report": ["matplotlib>=3.9", "jinja2>=3.1"],
         # without the lattice its scores are those of an older mapping; speequal, its kin in C++, needs Bazel to install
         "visqol": ["visqol-python[lattice]>=3.8,<4", "numba>=0.60"],
+        # judges of report.py and scripts.jury; NISQA's code and weights are used from where NISQA_DIR names them
+        "jury": [
+            "torch>=2.2",
+            "distillmos>=0.9,<0.10",
+            "warpq>=1.5,<1.6",
+            "pyvad>=0.1.3",
+            "setuptools<81",  # webrtcvad, which pyvad needs, imports pkg_resources
+            "librosa>=0.10",
+            "pandas>=2",
+            "speechmos>=0.0.1",
+            "onnxruntime>=1.17",
+        ],
         "dev": [
             "build>=1",
             "pytest>=8",

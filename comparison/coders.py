@@ -119,7 +119,7 @@ class ModelCoder:
 
     def code(self, samples: Samples, cache_dir: Path) -> list[Version]:
         """See Coder."""
-        content = _content(samples)
+        content = content_of(samples)
         folder = cache_dir / self.codec.name
         whole = self._whole_file(folder / f"{content}.nsc", samples)
         versions = []
@@ -147,13 +147,14 @@ class ModelCoder:
         return to_int16(nsc.decode(data, load_alone(self.folder).coding).signal)
 
 
-def _content(samples: Samples) -> str:
+def content_of(samples: Samples) -> str:
+    """A signal's name by what it holds."""
     return hashlib.sha256(samples.astype("<i2").tobytes()).hexdigest()[:24]
 
 
 def _seed(samples: Samples) -> int:
     """Of the channel: the same for all codecs."""
-    return int(_content(samples)[:8], 16)
+    return int(content_of(samples)[:8], 16)
 
 
 def _is_intact(path: Path, length: int) -> bool:

@@ -16,7 +16,7 @@ from comparison.cluster import Place, open_workers, outcomes
 from comparison.coders import Coder, Version
 from comparison.results import Recording, Result, Store
 from constants import SAMPLE_RATE
-from measures.measures import VISQOL_MISSING, score
+from measures.measures import columns_of, missing, score
 from nsc import console
 from nsc.errors import UserError
 from utilities import INT16_SCALE, load_speech, to_int16
@@ -56,7 +56,7 @@ class Task:
     def _scored(self, samples: np.ndarray, version: Version) -> Result:
         reference, decoded = samples / INT16_SCALE, load_speech(version.decoded)
         known = self._known(version)
-        names = [name for name in self.measures if name not in _settled(known)]
+        names = [name for name in self.measures if not set(columns_of([name])) <= set(known.measures)]
         found = score(reference, decoded.astype(np.float64), names)
         return replace(
             self._blank(),
@@ -68,7 +68,7 @@ class Task:
             delay_ms=version.delay_ms,
             decoded=str(version.decoded),
             measures={**known.measures, **found.values},
-            failures={name: each for name, each in known.failures.items() if name not in names} | found.failures,
+            failures={name: each for name, each in known.failures.items() if name not in found.values} | found.failures,
         )
 
     def _known(self, version: Version) -> Result:
@@ -110,17 +110,18 @@ def compare(
         store: gets the results, file by file.
         corpus: folder of the speech.
         cache_dir: gets coded and decoded files, by content; workers of other machines see it under the same path.
-        measures: names of the measures.
+        measures: names of the measures; those that cannot be used here are named in a line and left out.
         place: where files are coded and scored.
 
     Returns:
         The results of these codecs and files, as far as they exist now.
     """
     total = len(coders) * len(recordings)
+    usable = _usable(measures)
     waiting: list[Task] = []
     for coder in coders:
         store.describe(coder.codec)
-        tasks = [Task(coder, recording, corpus, cache_dir, measures) for recording in recordings]
+        tasks = [Task(coder, recording, corpus, cache_dir, usable) for recording in recordings]
         waiting += _unfinished(tasks, coder, store)
     with tqdm(total=total, initial=total - len(waiting), desc="comparing", unit="file", disable=None) as progress:
         for results in _run(waiting, place):
@@ -135,23 +136,27 @@ def _unfinished(tasks: Sequence[Task], coder: Coder, store: Store) -> list[Task]
     """The tasks that lack measures, each with what is known of its file."""
     found = store.of_codec(coder.codec.name)
     done = _done(found, coder)
-    waiting = [task for task in tasks if not set(task.measures) <= done.get((str(task.corpus), task.file), set())]
+    waiting = [
+        task for task in tasks if not set(columns_of(task.measures)) <= done.get((str(task.corpus), task.file), set())
+    ]
     for task in waiting:
         task.known = tuple(each for each in found if (each.corpus, each.file) == (str(task.corpus), task.file))
     return waiting
 
 
-def _settled(result: Result) -> set[str]:
-    """Measures that need not be computed again: all but those that were not installed."""
-    return {name for name in result.measures if result.failures.get(name) != VISQOL_MISSING}
+def _usable(measures: Sequence[str]) -> list[str]:
+    needs = missing(measures)
+    for name, need in needs.items():
+        console.log.info("without %s, which needs %s", name, need)
+    return [name for name in measures if name not in needs]
 
 
 def _done(results: Sequence[Result], coder: Coder) -> dict[tuple[str, str], set[str]]:
-    """Measures that each file has at every requested loss; failed files have none and are tried again."""
+    """Values that each file has at every requested loss; failed files have none and are tried again."""
     losses: dict[tuple[str, str], dict[float, set[str]]] = {}
     for result in results:
         if not result.error and Path(result.decoded).is_file():
-            losses.setdefault((result.corpus, result.file), {})[result.loss] = _settled(result)
+            losses.setdefault((result.corpus, result.file), {})[result.loss] = set(result.measures)
     return {
         place: set.intersection(*(found[loss] for loss in coder.losses))
         for place, found in losses.items()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from comparison.coders import ModelCoder
 from comparison.results import Recording
-from corpus.find import find_test_speech
+from corpus.find import find_speech, find_test_speech
 from corpus.manifest import MANIFEST
 from corpus.speech_file import SpeechFile
 from nsc.console import log
@@ -21,21 +21,31 @@ from runs.runs import find_run
 TIMIT_SPEAKER = re.compile(r"([FM])[A-Z]{3}\d", re.IGNORECASE)
 
 
-def speech_to_test(data_dir: Path, files_per_speaker: int = 0) -> list[SpeechFile]:
-    """Recordings of the test speakers, evenly spread over each speaker's, sorted by path.
+def speech_to_test(data_dir: Path, files_per_speaker: int = 0, split: str = "test") -> list[SpeechFile]:
+    """Recordings of the speakers of a split, evenly spread over each speaker's, sorted by path.
 
     Args:
         data_dir: as `corpus.find.find_test_speech` takes it.
         files_per_speaker: at most so many; 0 for all.
+        split: train, val or test.
 
     Raises:
         UserError: there is no speech.
     """
     by_speaker: defaultdict[str, list[SpeechFile]] = defaultdict(list)
-    for file in find_test_speech(data_dir):
+    for file in _of_split(data_dir, split):
         by_speaker[file.speaker].append(file)
     chosen = [file for files in by_speaker.values() for file in _spread(files, files_per_speaker)]
     return sorted(chosen, key=lambda file: file.path)
+
+
+def _of_split(data_dir: Path, split: str) -> list[SpeechFile]:
+    if split == "test":
+        return find_test_speech(data_dir)
+    files = [file for file in find_speech(data_dir) if file.split == split]
+    if not files:
+        raise UserError(f"{data_dir}: expected recordings of split {split}, found none; choose another split")
+    return files
 
 
 def recordings_of(files: Sequence[SpeechFile], data_dir: Path) -> list[Recording]:

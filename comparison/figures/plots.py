@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from comparison.numbers.curves import MEASURES, Curves, Point
-from measures.measures import Interval
+from measures.intervals import Interval
 from nsc.errors import UserError
 from utilities import atomic_write
 

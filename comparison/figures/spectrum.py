@@ -17,7 +17,7 @@ from comparison.numbers.curves import Point, points_of
 from comparison.numbers.rows import MEN, SEXES, WOMEN
 from comparison.results import Result, Store
 from constants import SAMPLE_RATE
-from measures.measures import Interval, mean_with_interval
+from measures.intervals import Interval, mean_with_interval
 from nsc.errors import UserError
 from utilities import load_speech
 

@@ -12,7 +12,8 @@ import numpy as np
 from scipy.interpolate import PchipInterpolator
 
 from comparison.results import Codec, Result
-from measures.measures import Interval, mean_with_interval
+from measures.intervals import Interval, mean_with_interval
+from measures.time_structure import BANDS, OCTAVE_COLUMNS
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,18 @@ MEASURES = {
     "si_sdr": Measure("SI-SDR dB", 1, waveform=True),
     "snr": Measure("SNR dB", 1, waveform=True),
     "lsd": Measure("LSD dB", 2, less_is_better=True),
+    "distill_mos": Measure("Distill-MOS", 2),
+    "nisqa": Measure("NISQA", 2),
+    "warpq": Measure("WARP-Q", 3),
+    "plcmos": Measure("PLCMOS", 2),
+    "rms_4ms": Measure("4 ms error dB", 1, less_is_better=True),
+    "rms_32ms": Measure("32 ms error dB", 1, less_is_better=True),
 }
+BY_BAND = {
+    "4 ms error dB, 4 bands": [f"rms_4ms_{low}" for low, _ in BANDS],
+    "32 ms error dB, 4 bands": [f"rms_32ms_{low}" for low, _ in BANDS],
+    "level dB, 125 Hz to 8 kHz": list(OCTAVE_COLUMNS),
+}  # values of bands that share a cell, from low to high
 FEWEST_FOR_BD = 2  # points of a curve
 
 
@@ -148,6 +160,18 @@ def difference_at_equal_rate(point: Point, curve: Sequence[Point], measure: str)
         return None
     found = [value for value in values.values() if not math.isnan(value)]
     return Difference(everybody, women, men, (max if MEASURES[measure].less_is_better else min)(found))
+
+
+def paired_differences(point: Point, other: Point) -> dict[str, Interval]:
+    """How much a point is above another on the files that both have, in pairs of each speaker, whatever their rates."""
+    files = {result.file for result in point.results} & {result.file for result in other.results}
+    found = {}
+    for name in (name for name in MEASURES if point.has(name) and other.has(name)):
+        ours, theirs = (_by_speaker(each, name, files) for each in (point, other))
+        speakers = [speaker for speaker in ours if speaker in theirs]
+        values = [ours[speaker][1] - theirs[speaker][1] for speaker in speakers]
+        found[name] = mean_with_interval(values, speakers)
+    return found
 
 
 def _by_speaker(point: Point, measure: str, files: Container[str]) -> dict[str, tuple[float, float]]:

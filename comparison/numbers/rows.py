@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Any, Self
 
-from comparison.numbers.curves import MEASURES, Curves, Difference, Point, difference_at_equal_rate, shown_measures
+from comparison.numbers.curves import (
+    BY_BAND,
+    MEASURES,
+    Curves,
+    Difference,
+    Point,
+    difference_at_equal_rate,
+    shown_measures,
+)
 from comparison.results import Result
-from measures.measures import Interval
+from measures.intervals import Interval
 
 WOMEN, MEN = "F", "M"
+BAND_NAMES = [name for names in BY_BAND.values() for name in names]
 SEXES = {WOMEN: "women", MEN: "men"}
 
 
@@ -34,6 +43,7 @@ class Row:
         scores: mean over speakers of each measure with its 95 % interval.
         by_sex: the same for women (F) and men (M), where the corpus distinguishes them.
         worst: of each measure, its worst file.
+        bands: mean over speakers of each value of a band with its 95 % interval.
     """
 
     label: str
@@ -49,6 +59,7 @@ class Row:
     scores: Mapping[str, Interval]
     by_sex: Mapping[str, Mapping[str, Interval]]
     worst: Mapping[str, float]
+    bands: Mapping[str, Interval] = field(default_factory=dict)
 
     def comparable(self, measure: str) -> bool:
         """Whether the measure may be compared with other codecs'."""
@@ -64,6 +75,7 @@ class Row:
         values = dict(entry)
         values["scores"] = _intervals(entry["scores"])
         values["by_sex"] = {sex: _intervals(scores) for sex, scores in entry["by_sex"].items()}
+        values["bands"] = _intervals(entry.get("bands", {}))
         values["worst"] = {name: _number(value) for name, value in entry["worst"].items()}
         return cls(**values)
 
@@ -107,6 +119,7 @@ def row_of(point: Point) -> Row:
         scores={name: point.intervals[name] for name in names},
         by_sex={sex: {name: part.intervals[name] for name in names} for sex, part in parts.items() if part},
         worst={name: _worst(point, name) for name in names},
+        bands={name: point.intervals[name] for name in BAND_NAMES if name in point.intervals},
     )
 
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from tabulate import tabulate
 
-from comparison.numbers.curves import MEASURES
+from comparison.numbers.curves import BY_BAND, MEASURES
 from comparison.numbers.rows import SEXES, Row, Versus
 from comparison.numbers.summary import BdRate, Summary
-from measures.measures import Interval
+from measures.intervals import Interval
 
 NOTES = (
     "Rates are measured: all bytes of our written file; of the other codecs the bits of their packets, without "
@@ -75,6 +75,52 @@ def _score_row(row: Row, first: str, others: Sequence[str]) -> list[str]:
         *(value_text(row, name) for name in others),
         str(row.flagged),
     ]
+
+
+def jury_table(rows: Sequence[Row]) -> str:
+    """Every row with its rate and the scores of every judge, also by bands."""
+    names, groups = measures_of(rows), {title: columns for title, columns in BY_BAND.items() if _any_has(rows, columns)}
+    headings = ["codec", "kbps", "delay ms", "files", *(MEASURES[name].title for name in names), *groups]
+    lines = [
+        [
+            row.label,
+            f"{row.kbps:.2f}",
+            delay_text(row),
+            str(row.files),
+            *(value_text(row, name) for name in names),
+            *(bands_text(row, columns) for columns in groups.values()),
+        ]
+        for row in rows
+    ]
+    return markdown(headings, lines)
+
+
+def paired_table(found: Sequence[tuple[str, Mapping[str, Interval]]]) -> str:
+    """Differences of codecs from another, measure by measure."""
+    names = [name for name in MEASURES if any(name in differences for _, differences in found)]
+    lines = [
+        [
+            label,
+            *(
+                interval_text(differences[name], MEASURES[name].digits, signed=True) if name in differences else NOTHING
+                for name in names
+            ),
+        ]
+        for label, differences in found
+    ]
+    return markdown(["codec", *(MEASURES[name].title for name in names)], lines)
+
+
+def _any_has(rows: Sequence[Row], columns: Sequence[str]) -> bool:
+    return any(name in row.bands for row in rows for name in columns)
+
+
+def bands_text(row: Row, columns: Sequence[str]) -> str:
+    """Means of values by bands, from low to high."""
+    if not set(columns) <= set(row.bands):
+        return NOTHING
+    signs = "+" if any(row.bands[name].mean < 0 for name in columns) else ""
+    return " / ".join(f"{row.bands[name].mean:{signs}.1f}" for name in columns)
 
 
 def mean_text(interval: Interval | None, measure: str) -> str:

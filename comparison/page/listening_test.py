@@ -24,7 +24,7 @@ from comparison.numbers.tables import interval_text
 from comparison.page.choice import Column, choose_columns, choose_files
 from comparison.results import Store
 from constants import SAMPLE_RATE
-from measures.measures import Interval, mean_with_interval
+from measures.intervals import Interval, mean_with_interval
 from nsc.errors import UserError
 from utilities import atomic_write, load_speech
 

@@ -118,14 +118,15 @@ def test_a_run_continues_where_it_stopped(tmp_path: Path, monkeypatch: pytest.Mo
     assert len(coded) == 6
 
 
-def test_a_measure_that_was_not_installed_is_computed_once_it_is(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_measure_that_was_not_installed_is_named_and_computed_once_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setitem(
-        measures.ALL_MEASURES, "lsd", lambda *_: measures.Measurement(math.nan, measures.VISQOL_MISSING)
-    )
-    (first,) = run(PeerCoder("pcm16"), CLIPS[:1], tmp_path, measures=["snr", "lsd"])
-    assert first.failures == {"lsd": measures.VISQOL_MISSING}
+    absent = measures.ALL_MEASURES["lsd"]._replace(missing=lambda: "a package: pip install it")
+    monkeypatch.setitem(measures.ALL_MEASURES, "lsd", absent)
+    with caplog.at_level("INFO"):
+        (first,) = run(PeerCoder("pcm16"), CLIPS[:1], tmp_path, measures=["snr", "lsd"])
+    assert "without lsd, which needs a package: pip install it" in caplog.text
+    assert first.measures == {"snr": math.inf} and first.failures == {}
     monkeypatch.undo()
     (again,) = run(PeerCoder("pcm16"), CLIPS[:1], tmp_path, measures=["snr", "lsd"])
     assert again.measures == {"snr": math.inf, "lsd": 0} and again.failures == {}

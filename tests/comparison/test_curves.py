@@ -20,7 +20,7 @@ from comparison.numbers.rows import Row, row_of
 from comparison.numbers.summary import Summary, summary_of
 from comparison.numbers.tables import document, interval_text
 from comparison.results import Codec, Result, Store
-from measures.measures import Interval
+from measures.intervals import Interval
 
 SPEAKERS = ("anna", "bert", "cleo")
 

@@ -12,7 +12,7 @@ import scipy.stats
 import soundfile
 from numpy.typing import NDArray
 
-from measures import measures
+from measures import measures, perception
 from measures.measures import (
     log_spectral_distance,
     mean_with_interval,
@@ -115,7 +115,6 @@ def test_without_visqol_its_value_is_missing_with_the_command_that_installs_it(
     speech: Signal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "visqol", None)
-    measures._visqol_speech_mode.cache_clear()
     values, failures = score(speech, speech, ["snr", "visqol"])
     assert math.isnan(values["visqol"])
     assert "pip install" in failures["visqol"]
@@ -126,7 +125,7 @@ def test_a_fault_in_a_measure_s_library_becomes_a_reason(speech: Signal, monkeyp
     def fail(*arguments: object) -> float:
         raise ZeroDivisionError("of a kind\nthat nobody knew")
 
-    monkeypatch.setattr(measures.pystoi, "stoi", fail)
+    monkeypatch.setattr(perception.pystoi, "stoi", fail)
     values, failures = score(speech, speech + noise_like(speech, decibels_below=20))
     assert failures == {"stoi": "stoi failed: ZeroDivisionError: of a kind that nobody knew"}
     assert np.isfinite(values["pesq_wb"])
@@ -219,7 +218,7 @@ def test_pesq_of_long_speech_is_the_mean_over_its_pieces_with_speech(
 ) -> None:
     clean, noisy = speech, speech + noise_like(speech, decibels_below=30)
     silence = np.zeros(speech.size)
-    monkeypatch.setattr(measures, "PESQ_LONGEST", speech.size)
+    monkeypatch.setattr(perception, "PESQ_LONGEST", speech.size)
     long = pesq_wb(np.concatenate([clean, silence, clean]), np.concatenate([clean, silence, noisy]))
     assert long == pytest.approx((pesq_wb(clean, clean) + pesq_wb(clean, noisy)) / 2)
     assert pesq_wb(np.tile(clean, 2), np.append(clean, silence)).reason == "the decoded signal is silent"
