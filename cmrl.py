@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from configs.config import Config
-from constants import LPC_ORDER, LSF_CODEBOOK_SIZE
+from constants import LPC_ORDER
 from kinds.samples.front_end import Analysis, LpcFrontEnd, TimeDomainFrontEnd
 from neural_speech_coding_module import NeuralSpeechCodec
 from nn_core_operator import Film, Quantised
@@ -97,7 +97,7 @@ class Cascade(keras.Model):
 
     def parts(self, depth: int | None = None) -> list[Part]:
         """The parts of the rate up to `depth` codecs, LPC first."""
-        lpc = [] if self.config.time_domain else [Part(LPC_PART, (1, LPC_ORDER), LSF_CODEBOOK_SIZE)]
+        lpc = [] if self.config.time_domain else [Part(LPC_PART, (1, LPC_ORDER), self.config.lsf_levels)]
         return lpc + [
             Part(f"{CODEC_PART} {number}", codec.symbols_shape, codec.quantizer.codebook.shape[0])
             for number, codec in enumerate(self.codecs[:depth], start=1)

@@ -12,11 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn, get_type_hints
 
-from constants import FRAME_LENGTH, FRAMES_PER_GROUP, LSF_CODEBOOK_SIZE
+from constants import FRAME_LENGTH, FRAMES_PER_GROUP, LPC_ORDER, LSF_CODEBOOK_SIZE
 from nsc.console import Parser
 from nsc.errors import UserError
+from nsc.format import version_3
 from nsc.format.version_2 import OFFSETS
 from nsc.kinds.spectral.level import offset_of
+from nsc.kinds.spectral.network import MOST_LAMBDA
 
 PROGRAM = "main.py"
 MAY_BE_NEGATIVE = ("alpha_start", "vector_alpha_start", "lsf_alpha_start")
@@ -144,6 +146,9 @@ class Config:
     bandwidth_expansion: float = option(
         1.0, "gamma of A(z/gamma), which gives the residual and shapes its noise; 1: A(z) itself", network=True
     )
+    lsf_levels: int = option(
+        LSF_CODEBOOK_SIZE, "levels of the LSF codebook, as many for each coefficient at the start", network=True
+    )
     lsf_spacing: float = option(0.02, "smallest distance of neighbouring decoded LSFs, radians", network=True)
 
     num_modules: int = option(
@@ -176,6 +181,9 @@ class Config:
         network=True,
     )
     hop: int = option(320, "new samples of a spectrum, and its bins (spectral)", network=True)
+    spectra_per_frame: int = option(
+        2, "spectra that share one set of LSFs (spectral)", choices=version_3.SPECTRA_PER_FRAME, network=True
+    )
     mdct_window: str = option("sine", "window of the transform (spectral)", choices=WINDOWS, network=True)
     spectral_width: tuple[int, ...] = option((96,), "wide channels of each module (spectral)", network=True)
     spectral_narrow: tuple[int, ...] = option((48,), "narrow channels of each module (spectral)", network=True)
@@ -187,6 +195,12 @@ class Config:
         0.7, "power of the envelope that the quantiser's step follows, before training corrects it (spectral)"
     )
     step_start: float = option(0.6, "step size at the start, relative to the envelope at unit level (spectral)")
+    rdo_lambda: float = option(
+        0.0,
+        "squared error, in units of the step, that a bit is worth where a model's encoder chooses between the nearest "
+        "bin and the one below; 0: always the nearest (spectral)",
+        network=True,
+    )
     strides: tuple[int, ...] = option(
         (2,),
         "down-sampling of each module, 2 or 4: 256 or 128 codes per frame",
@@ -633,6 +647,9 @@ def _check(config: Config) -> None:
     _require(config.seed < 2**32, "seed", "a whole number below 2^32", config.seed)
     _require(config.ema_decay < 1, "ema_decay", "a number from 0 to below 1", config.ema_decay)
     _require(config.lsf_spacing <= 0.1, "lsf_spacing", "0 to 0.1 radians", config.lsf_spacing)
+    levels = config.lsf_levels
+    fits = 2 * LPC_ORDER <= levels <= LSF_CODEBOOK_SIZE and levels % LPC_ORDER == 0
+    _require(fits, "lsf_levels", f"a multiple of {LPC_ORDER} from {2 * LPC_ORDER} to {LSF_CODEBOOK_SIZE}", levels)
     _require(config.bandwidth_expansion <= 1, "bandwidth_expansion", "0 to 1", config.bandwidth_expansion)
     _check_runs(config)
     trains = config.training_mode > 0
@@ -660,6 +677,7 @@ def _check_spectral(config: Config) -> None:
     _require(set(config.quantizer) == {"scalar"}, "quantizer", "scalar with spectral networks", config.quantizer)
     fits = 160 <= config.hop <= 512 and config.hop % 16 == 0 and config.hop % config.fold == 0
     _require(fits, "hop", f"a multiple of 16 and of fold {config.fold} from 160 to 512", config.hop)
+    _require(config.rdo_lambda <= MOST_LAMBDA, "rdo_lambda", f"0 to {MOST_LAMBDA}", config.rdo_lambda)
     _require(config.look_ahead <= 1, "look_ahead", "0 or 1", config.look_ahead)
     for name, most in (("spectral_width", 1024), ("spectral_narrow", 512), ("spectral_blocks", 16)):
         values = getattr(config, name)

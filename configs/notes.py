@@ -106,6 +106,7 @@ RULES = (
     _Idle(
         (
             "hop",
+            "spectra_per_frame",
             "mdct_window",
             "spectral_width",
             "spectral_narrow",
@@ -113,6 +114,7 @@ RULES = (
             "look_ahead",
             "step_power",
             "step_start",
+            "rdo_lambda",
             "rate_range",
             "default_offset",
             "disturbance_weight",

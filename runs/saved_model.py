@@ -24,11 +24,13 @@ from kinds.samples.rate import Tables
 from kinds.samples.serving import KerasNetwork, settings_of
 from kinds.spectral.cascade import SpectralCascade
 from kinds.spectral.serving import coding_model
+from kinds.spectral.serving import settings_of as spectral_settings_of
 from nsc.entropy.check import check_tables
 from nsc.entropy.spectral_coder import SpectralCoder
 from nsc.errors import UserError
 from nsc.kinds.samples.model import CascadeModel
 from nsc.kinds.spectral.model import SpectralModel
+from nsc.kinds.spectral.network import check_coder
 from runs.model_file import check_shapes, read_arrays, read_description, sizes_by_layer
 from runs.stages import ARRAYS, DESCRIPTION, STAGES
 from utilities import atomic_write
@@ -143,13 +145,7 @@ def load_model(folder: Path) -> SavedModel:
 def _check_tables(cascade: Cascade | SpectralCascade, tables: Tables) -> None:
     """Raises UserError where tables are not those of a coder of the cascade's symbols."""
     if isinstance(cascade, SpectralCascade):
-        coder = SpectralCoder.read(tables)
-        found = len(coder.codecs), len(coder.codecs[0].offsets)
-        if found != (len(cascade.codecs), cascade.hop):
-            raise UserError(
-                f"expected a coder of {len(cascade.codecs)} codecs and {cascade.hop} bins, found one of {found[0]} and"
-                f" {found[1]}"
-            )
+        check_coder(spectral_settings_of(cascade, len(cascade.codecs)), SpectralCoder.read(tables))
         return
     parts = cascade.parts()
     check_tables(tables, {part.name: part.shape for part in parts}, {part.name: part.alphabet for part in parts})

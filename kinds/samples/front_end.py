@@ -13,9 +13,9 @@ from configs.config import Config
 from constants import (
     LPC_CONTEXT,
     LPC_ORDER,
+    LSF_CODEBOOK_SIZE,
     LSF_FIRST_LEVELS,
     LSF_LAST_LEVELS,
-    LSF_LEVELS_PER_COEFFICIENT,
 )
 from nn_core_operator import Quantised, SoftToHardQuantizer
 from utilities import crossfade_window
@@ -56,7 +56,7 @@ class TimeDomainFrontEnd(keras.layers.Layer):
 
 
 class LpcFrontEnd(keras.layers.Layer):
-    """LPC of order 16 whose LSFs are quantised soft-to-hard against one codebook of 256 scalars.
+    """LPC of order 16 whose LSFs are quantised soft-to-hard against one codebook of scalars.
 
     The residual comes from the quantised polynomial, so that the codecs learn to compensate for LSF quantisation,
     and the gradient reaches the codebook through the inverse and the synthesis filter.
@@ -65,7 +65,7 @@ class LpcFrontEnd(keras.layers.Layer):
     def __init__(self, config: Config) -> None:
         super().__init__(name="lpc")
         self.quantizer = SoftToHardQuantizer(
-            lsf_codebook(),
+            lsf_codebook(config.lsf_levels),
             config.lsf_alpha_start,
             trainable_codebook=config.train_lsf_codebook,
             trainable_alpha=config.train_lsf_codebook and config.trains_alpha,
@@ -102,9 +102,9 @@ class LpcFrontEnd(keras.layers.Layer):
         return lpc.expand_bandwidth(polynomial, self.gamma)
 
 
-def lsf_codebook() -> np.ndarray:
-    """The initial codebook: 16 uniform levels for each coefficient, one flat list, float32 [256], radians."""
-    levels = np.linspace(LSF_FIRST_LEVELS, LSF_LAST_LEVELS, LSF_LEVELS_PER_COEFFICIENT, axis=1)
+def lsf_codebook(size: int = LSF_CODEBOOK_SIZE) -> np.ndarray:
+    """The initial codebook: uniform levels, as many for each coefficient, one flat list, float32 [size], radians."""
+    levels = np.linspace(LSF_FIRST_LEVELS, LSF_LAST_LEVELS, size // LPC_ORDER, axis=1)
     return levels.reshape(-1).astype(np.float32)
 
 

@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 
 from configs.config import Config
 from kinds.spectral.cascade import SpectralBatch
-from kinds.spectral.front_end import SPECTRA_PER_FRAME
 from nsc.coding.interface import Signal
 from nsc.format.version_2 import number_of_frames
 from nsc.kinds.spectral.level import group_level_indices
@@ -27,13 +26,13 @@ def warm_mask(places: NDArray[np.integer] | tf.Tensor) -> tf.Tensor:
 
 def file_batch(signal: Signal, config: Config, offset: float, frames_per_group: int) -> SpectralBatch:
     """A whole signal [n] of 16 kHz, full scale 1, as a batch of one."""
-    hop = config.hop
-    frames = number_of_frames(len(signal), hop)
-    spectra = SPECTRA_PER_FRAME * frames
+    hop, spectra_per_frame = config.hop, config.spectra_per_frame
+    frames = number_of_frames(len(signal), hop, spectra_per_frame)
+    spectra = spectra_per_frame * frames
     padded = np.zeros((spectra + 1) * hop, np.float32)
     padded[hop : hop + len(signal)] = pre_emphasise(signal) if config.pre_emphasis else signal
-    indices = group_level_indices(signal, frames, SPECTRA_PER_FRAME * hop, frames_per_group)
-    group_spectra = SPECTRA_PER_FRAME * frames_per_group
+    indices = group_level_indices(signal, frames, spectra_per_frame * hop, frames_per_group)
+    group_spectra = spectra_per_frame * frames_per_group
     levels = gains_of(np.repeat(indices, group_spectra)[:spectra])
     warm = warm_mask(group_places(spectra, group_spectra))
     offsets = tf.fill([1, spectra], tf.constant(offset, tf.float32))

@@ -11,8 +11,8 @@ import tensorflow as tf
 
 from cmrl import Part
 from configs.config import Config
-from constants import LPC_ORDER, LSF_CODEBOOK_SIZE, SAMPLE_RATE
-from kinds.spectral.front_end import GAIN_LEVELS, SPECTRA_PER_FRAME, Envelope, SpectralEnvelope
+from constants import LPC_ORDER, SAMPLE_RATE
+from kinds.spectral.front_end import GAIN_LEVELS, Envelope, SpectralEnvelope
 from kinds.spectral.networks import LARGEST, QuantisedSpectrum, SpectralCodec, StepSizes
 from kinds.spectral.rate import CoefficientRate, GainRate, Known, LsfRate
 from kinds.spectral.transform import inverse_mdct, mdct
@@ -67,6 +67,7 @@ class SpectralCascade(keras.Model):
         super().__init__(name="cascade")
         self.config = config
         self.hop, self.window, self.fold = config.hop, config.mdct_window, config.fold
+        self.spectra_per_frame = config.spectra_per_frame
         self.front_end = SpectralEnvelope(config)
         bands = self.hop // self.fold
         self.steps = StepSizes(bands, self.fold, power=config.step_power, start=config.step_start)
@@ -100,10 +101,16 @@ class SpectralCascade(keras.Model):
 
     def symbols_of(self, batch: SpectralBatch, depth: int) -> SpectralSymbols:
         """The hard symbols of a batch up to `depth` codecs."""
+        return self.quantised_of(batch, depth)[0]
+
+    def quantised_of(self, batch: SpectralBatch, depth: int) -> tuple[SpectralSymbols, list[tf.Tensor]]:
+        """The hard symbols of a batch up to `depth` codecs, and what each codec quantised [batch, spectra, bins]."""
         output = self.call(batch, ["hard"] * depth, "hard")
-        frames = tf.shape(batch.levels)[1] // SPECTRA_PER_FRAME
+        frames = tf.shape(batch.levels)[1] // self.spectra_per_frame
         lsf = tf.reshape(output.envelope.lsf.symbols, [-1, frames, LPC_ORDER])
-        return SpectralSymbols(lsf, output.envelope.gains, [self._flat(_whole(code.indices)) for code in output.codes])
+        indices = [self._flat(_whole(code.indices)) for code in output.codes]
+        codes = [self._flat(code.code) for code in output.codes]
+        return SpectralSymbols(lsf, output.envelope.gains, indices), codes
 
     def signals_of(
         self, symbols: SpectralSymbols, levels: tf.Tensor, offsets: tf.Tensor, used: Sequence[tf.Tensor] | None = None
@@ -128,10 +135,11 @@ class SpectralCascade(keras.Model):
         return signals
 
     def parts(self, depth: int | None = None) -> list[Part]:
-        """The parts of the rate up to `depth` codecs; a frame has two spectra."""
-        side = [Part("lpc", (1, LPC_ORDER), LSF_CODEBOOK_SIZE), Part("gain", (SPECTRA_PER_FRAME, 1), GAIN_LEVELS)]
+        """The parts of the rate up to `depth` codecs."""
+        levels, spectra = self.config.lsf_levels, self.spectra_per_frame
+        side = [Part("lpc", (1, LPC_ORDER), levels), Part("gain", (spectra, 1), GAIN_LEVELS)]
         return side + [
-            Part(f"codec {number}", (SPECTRA_PER_FRAME, self.hop), 2 * LARGEST + 1)
+            Part(f"codec {number}", (spectra, self.hop), 2 * LARGEST + 1)
             for number, _ in enumerate(self.codecs[:depth], start=1)
         ]
 
@@ -143,8 +151,8 @@ class SpectralCascade(keras.Model):
 
     @property
     def frames_per_second(self) -> float:
-        """Frames of two spectra."""
-        return SAMPLE_RATE / (SPECTRA_PER_FRAME * self.hop)
+        """Frames of `spectra_per_frame` spectra."""
+        return SAMPLE_RATE / (self.spectra_per_frame * self.hop)
 
     @property
     def past(self) -> int:
@@ -190,8 +198,8 @@ class SpectralCascade(keras.Model):
         return log_step, envelope - log_step, _per_spectrum(tf.cast(gains > 0, tf.float32))
 
     def _bits(self, envelope: Envelope, codes: list[QuantisedSpectrum], batch: SpectralBatch) -> list[tf.Tensor]:
-        frames = tf.shape(batch.warm)[1] // SPECTRA_PER_FRAME
-        warm_frames = batch.warm[:, ::SPECTRA_PER_FRAME, 1]
+        frames = tf.shape(batch.warm)[1] // self.spectra_per_frame
+        warm_frames = batch.warm[:, :: self.spectra_per_frame, 1]
         lsf = self.lsf_rate(envelope.lsf, self.front_end.quantizer.codebook, warm_frames)
         bits = [tf.reduce_sum(tf.reshape(lsf, [-1, frames]), 1)]
         bits.append(tf.reduce_sum(self.gain_rate(envelope.gains, batch.warm), 1))

@@ -1,7 +1,7 @@
 """Spectral envelope for step sizes and probabilities: LPC with a learned LSF codebook, and a gain per spectrum.
 
-A frame of two spectra (40 ms) has one set of LSFs; its analysis window covers what both spectra cover and no more, so
-that linear prediction adds no delay. The envelope is |g / A| at the transform's frequencies, as in transform coded
+A frame of a few spectra (40 ms) has one set of LSFs; its analysis window covers what they cover and no more, so that
+linear prediction adds no delay. The envelope is |g / A| at the transform's frequencies, as in transform coded
 excitation (3GPP TS 26.445, 5.3.3).
 """
 
@@ -19,7 +19,6 @@ from configs.config import Config
 from kinds.samples.front_end import lsf_codebook
 from nn_core_operator import Quantised, SoftToHardQuantizer
 
-SPECTRA_PER_FRAME = 2  # that share one set of LSFs
 GAIN_LEVELS = 64
 GAIN_STEP_DB = 1.5
 GAIN_FLOOR_DB = -72.0  # of index 0, relative to the group's level
@@ -46,13 +45,14 @@ class SpectralEnvelope(keras.layers.Layer):
     def __init__(self, config: Config) -> None:
         super().__init__(name="lpc")
         self.hop, self.spacing = config.hop, config.lsf_spacing
+        self.spectra_per_frame = config.spectra_per_frame
         self.quantizer = SoftToHardQuantizer(
-            lsf_codebook(),
+            lsf_codebook(config.lsf_levels),
             config.lsf_alpha_start,
             trainable_codebook=config.train_lsf_codebook,
             trainable_alpha=config.train_lsf_codebook and config.trains_alpha,
         )
-        self.window = analysis_window(self.hop)
+        self.window = analysis_window(self.hop, self.spectra_per_frame)
         angles = (np.arange(self.hop) + 0.5) * np.pi / self.hop
         response = np.exp(-1j * np.outer(np.arange(lpc.LPC_ORDER + 1), angles))
         self.real, self.imaginary = response.real.astype(np.float32), response.imag.astype(np.float32)
@@ -63,7 +63,7 @@ class SpectralEnvelope(keras.layers.Layer):
 
         Args:
             signals: float32 [batch, (spectra + 1) hop].
-            spectra: their MDCT [batch, spectra, hop] at unit level, an even number.
+            spectra: their MDCT [batch, spectra, hop] at unit level, of whole frames.
             decision: of the LSF quantiser, see `SoftToHardQuantizer.call`.
         """
         quantised = self.quantizer(self.line_spectrum(signals)[:, None, :], decision=decision)
@@ -81,8 +81,10 @@ class SpectralEnvelope(keras.layers.Layer):
     def line_spectrum(self, signals: tf.Tensor) -> tf.Tensor:
         """Unquantised LSFs [batch x frames, 16] of signals [batch, (spectra + 1) hop]; no gradient."""
         hops = tf.reshape(signals, [tf.shape(signals)[0], -1, self.hop])
-        contexts = tf.concat([hops[:, :-2:2], hops[:, 1:-1:2], hops[:, 2::2]], -1)
-        windowed = tf.reshape(contexts * self.window, [-1, 3 * self.hop])
+        frame = self.spectra_per_frame
+        within = [hops[:, place : place - frame : frame] for place in range(frame)]
+        contexts = tf.concat([*within, hops[:, frame::frame]], -1)
+        windowed = tf.reshape(contexts * self.window, [-1, (frame + 1) * self.hop])
         return tf.stop_gradient(lpc.polynomial_to_lsf(lpc.levinson_durbin(lpc.autocorrelation(windowed))))
 
     def log_shape(self, lsf: tf.Tensor, spectra: tf.Tensor) -> tf.Tensor:
@@ -90,13 +92,13 @@ class SpectralEnvelope(keras.layers.Layer):
         polynomial = lpc.lsf_to_polynomial(lpc.stabilise_lsf(lsf, self.spacing))
         power = tf.square(tf.matmul(polynomial, self.real)) + tf.square(tf.matmul(polynomial, self.imaginary))
         log = -0.5 * tf.math.log(power + RESPONSE_FLOOR)
-        return tf.reshape(tf.repeat(log, SPECTRA_PER_FRAME, axis=0), [-1, spectra, self.hop])
+        return tf.reshape(tf.repeat(log, self.spectra_per_frame, axis=0), [-1, spectra, self.hop])
 
 
-def analysis_window(hop: int) -> np.ndarray:
-    """Window [3 hop] of linear prediction: flat where the two spectra overlap, half a Hann window on both sides."""
+def analysis_window(hop: int, spectra: int) -> np.ndarray:
+    """Window [(spectra + 1) hop] of linear prediction: flat where spectra overlap, half a Hann window on both sides."""
     fade = np.sin(np.pi * (np.arange(hop) + 0.5) / (2 * hop)) ** 2
-    return np.concatenate([fade, np.ones(hop), fade[::-1]]).astype(np.float32)
+    return np.concatenate([fade, np.ones((spectra - 1) * hop), fade[::-1]]).astype(np.float32)
 
 
 def gain_position(spectra: tf.Tensor, log_shape: tf.Tensor) -> tf.Tensor:

@@ -7,7 +7,7 @@ import tensorflow as tf
 from constants import LPC_ORDER
 from export.graph import Graph, Port, Tensors
 from kinds.spectral.cascade import SpectralBatch, SpectralCascade, SpectralSymbols
-from nsc.kinds.spectral.litert import GAINS, LEVELS, LSF, OFFSETS, SAMPLES, USED, codec_port
+from nsc.kinds.spectral.litert import GAINS, LEVELS, LSF, OFFSETS, SAMPLES, USED, code_port, codec_port
 
 ANY = None  # length of an axis that a caller chooses
 
@@ -16,13 +16,16 @@ def encoder_graph(cascade: SpectralCascade) -> Graph:
     """Samples of consecutive frames to the symbols of all parts."""
     samples = Port(SAMPLES, (ANY,), "float32", "emphasised, (spectra + 1) hop")
     inputs = [samples, *_steps()]
-    outputs = _symbols(cascade)
+    symbols = _symbols(cascade)
+    # only an encoder that does not always take the nearest bin needs to know what was quantised
+    codes = _codes(cascade) if cascade.config.rdo_lambda else []
+    outputs = [*symbols, *codes]
 
     def run(samples: tf.Tensor, levels: tf.Tensor, offsets: tf.Tensor) -> Tensors:
         warm = tf.zeros([1, tf.shape(levels)[0], 2])  # matters to the rate only
         batch = SpectralBatch(tf.expand_dims(samples, 0), tf.expand_dims(levels, 0), tf.expand_dims(offsets, 0), warm)
-        found = cascade.symbols_of(batch, len(cascade.codecs))
-        values = (found.lsf, found.gains, *found.codes)
+        found, unquantised = cascade.quantised_of(batch, len(cascade.codecs))
+        values = (found.lsf, found.gains, *found.codes, *unquantised[: len(codes)])
         return {port.name: tf.squeeze(each, 0) for port, each in zip(outputs, values, strict=True)}
 
     return Graph("encoder", inputs, outputs, run)
@@ -49,6 +52,11 @@ def _steps() -> list[Port]:
         Port(LEVELS, (ANY,), "float32", "amplitude that counts as 1, of each spectrum"),
         Port(OFFSETS, (ANY,), "float32", "of the logarithm of the step, of each spectrum"),
     ]
+
+
+def _codes(cascade: SpectralCascade) -> list[Port]:
+    numbers = range(1, len(cascade.codecs) + 1)
+    return [Port(code_port(number), (ANY, cascade.hop), "float32", "what the codec quantised") for number in numbers]
 
 
 def _symbols(cascade: SpectralCascade) -> list[Port]:

@@ -26,10 +26,12 @@ class QuantisedSpectrum(NamedTuple):
 
     decoded: float32 [batch, spectra, bands, fold], what the decoder is given.
     indices: float32 of the same shape, whole numbers from -63 to 63 that carry the code's gradient.
+    code: float32 of the same shape, what was quantised, cut off half a step beyond the outermost bins.
     """
 
     decoded: tf.Tensor
     indices: tf.Tensor
+    code: tf.Tensor
 
 
 class UniformQuantizer(keras.layers.Layer):
@@ -58,10 +60,10 @@ class UniformQuantizer(keras.layers.Layer):
         code = tf.clip_by_value(code, -self._end, self._end)
         index = self._nearest(tf.stop_gradient(code))
         if decision == "hard":
-            return QuantisedSpectrum(self.decode(index), index)
+            return QuantisedSpectrum(self.decode(index), index, code)
         passed = code - tf.stop_gradient(code)  # exactly zero, its gradient one
         decoded = code if decision == "bypass" else self.decode(index) + passed
-        return QuantisedSpectrum(decoded, index + passed)
+        return QuantisedSpectrum(decoded, index + passed, code)
 
     def decode(self, indices: tf.Tensor) -> tf.Tensor:
         """The bins of indices -63 to 63."""

@@ -16,7 +16,6 @@ from constants import SAMPLE_RATE
 from kinds.samples.objective import Losses
 from kinds.spectral.batch import warm_mask
 from kinds.spectral.cascade import SpectralBatch, SpectralCascade, SpectralOutput
-from kinds.spectral.front_end import SPECTRA_PER_FRAME
 from kinds.spectral.training_symbols import GROUP_FRAMES, GROUP_SHARES
 from kinds.spectral.transform import mdct
 from loss_terms_and_measures import SQUARED_ERROR_FLOOR
@@ -34,8 +33,8 @@ LOSS_SLOPE, RATE_SLOPE = -1.1, 2.3
 
 
 def stretch_samples(config: Config) -> int:
-    """Samples of a stretch of `consecutive_frames` frames of two spectra."""
-    return (SPECTRA_PER_FRAME * config.consecutive_frames + 1) * config.hop
+    """Samples of a stretch of `consecutive_frames` frames."""
+    return (config.spectra_per_frame * config.consecutive_frames + 1) * config.hop
 
 
 class Draw(NamedTuple):
@@ -70,7 +69,7 @@ def training_batch(stretches: tf.Tensor, config: Config, draw: Draw) -> Spectral
     offsets = tf.random.stateless_uniform([draw.total, 1], draw.seed + 1, *tf.unstack(draw.offset_range))[own]
     shares = tf.math.log(tf.constant([GROUP_SHARES]))
     sizes = tf.gather(GROUP_FRAMES, tf.random.stateless_categorical(shares, draw.total, draw.seed + 2)[0])[own]
-    places = tf.range(spectra) % (SPECTRA_PER_FRAME * sizes[:, None])
+    places = tf.range(spectra) % (config.spectra_per_frame * sizes[:, None])
     ones = tf.ones_like(places, tf.float32)
     return SpectralBatch(stretches / level * 10.0 ** (decibels / 20), ones, offsets * ones, warm_mask(places))
 
@@ -105,7 +104,7 @@ def spectral_objective(
     weight = tf.exp(LOSS_SLOPE * offset)
     layer_loss = config.layer_loss if stage.name == "finetune" else 0.0
     distortions = _distortion(output, batch, config, weight, layer_loss)
-    bits = module_bits(output, stage.depth)
+    bits = module_bits(output, stage.depth, config.spectra_per_frame)
     symbols = cascade.symbols_per_frame(stage.depth)
     paid = tf.reduce_mean(weight * tf.exp(RATE_SLOPE * offset) * bits, 1) / symbols[0]
     total = tf.reduce_sum(_weights(config) * distortions)
@@ -116,10 +115,10 @@ def spectral_objective(
     return Losses(total, time, tf.zeros([]), loudness, disturbance, tf.zeros([]), entropies)
 
 
-def module_bits(output: SpectralOutput, depth: int) -> tf.Tensor:
+def module_bits(output: SpectralOutput, depth: int, spectra_per_frame: int) -> tf.Tensor:
     """Bits per frame of every module for each signal, float32 [depth, batch]; LSFs and gains count with the first."""
     lsf, gain, *codes = output.bits
-    frames = tf.cast(tf.shape(output.envelope.gains)[1] // SPECTRA_PER_FRAME, tf.float32)
+    frames = tf.cast(tf.shape(output.envelope.gains)[1] // spectra_per_frame, tf.float32)
     return tf.stack([lsf + gain + codes[0], *codes[1:depth]]) / frames
 
 

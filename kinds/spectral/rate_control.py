@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from cmrl import Stage
 from kinds.spectral.cascade import SpectralCascade
-from kinds.spectral.front_end import SPECTRA_PER_FRAME
 from network.replicas import sum_over_replicas
 from training.rate_control import DEAD_BITS, LEAST_TARGET
 
@@ -58,7 +57,8 @@ class SpectralRateController(tf.Module):
         """
         part_bits, offsets = observed
         spectra = tf.cast(tf.shape(offsets)[1], tf.float32)
-        weight = tf.exp(OFFSET_FALL * (offsets[:, 0] - self.config.default_offset)) * SPECTRA_PER_FRAME / spectra
+        fall = tf.exp(OFFSET_FALL * (offsets[:, 0] - self.config.default_offset))
+        weight = fall * self.config.spectra_per_frame / spectra
         signals = tf.cast(tf.shape(offsets)[0], tf.float32)
         found = tf.stack([tf.reduce_sum(bits * weight) for bits in part_bits] + [signals])
         found = sum_over_replicas(found)

@@ -8,11 +8,10 @@ from numpy.typing import NDArray
 
 from kinds.spectral.cascade import SpectralBatch, SpectralCascade
 from kinds.spectral.cascade import SpectralSymbols as Tensors
-from kinds.spectral.front_end import SPECTRA_PER_FRAME
 from nsc.entropy.spectral_coder import SpectralCoder, SpectralSymbols
 from nsc.kinds.spectral.level import offset_index
 from nsc.kinds.spectral.model import SpectralModel
-from nsc.kinds.spectral.network import SpectralSettings
+from nsc.kinds.spectral.network import Quantised, SpectralSettings
 
 Floats = NDArray[np.float32]
 
@@ -23,14 +22,14 @@ class KerasSpectralNetwork:
     def __init__(self, cascade: SpectralCascade) -> None:
         self._cascade = cascade
 
-    def symbols(self, samples: Floats, levels: Floats, offsets: Floats, layers: int) -> SpectralSymbols:
+    def quantised(self, samples: Floats, levels: Floats, offsets: Floats, layers: int) -> Quantised:
         """See `SpectralNetwork`."""
         warm = np.zeros((1, len(levels), 2), np.float32)  # matters to the rate only
         batch = SpectralBatch(*map(tf.constant, (samples[None], levels[None], offsets[None], warm)))
-        found = self._symbols_of(batch, layers)
-        return SpectralSymbols(
-            found.lsf[0].numpy(), found.gains[0].numpy(), tuple(code[0].numpy() for code in found.codes)
-        )
+        found, codes = self._quantised_of(batch, layers)
+        indices = tuple(code[0].numpy() for code in found.codes)
+        symbols = SpectralSymbols(found.lsf[0].numpy(), found.gains[0].numpy(), indices)
+        return Quantised(symbols, tuple(code[0].numpy() for code in codes))
 
     def samples(self, symbols: SpectralSymbols, levels: Floats, offsets: Floats) -> Floats:
         """See `SpectralNetwork`."""
@@ -40,8 +39,8 @@ class KerasSpectralNetwork:
         return signal
 
     @tf.function(reduce_retracing=True, autograph=False)
-    def _symbols_of(self, batch: SpectralBatch, layers: int) -> Tensors:
-        return self._cascade.symbols_of(batch, layers)
+    def _quantised_of(self, batch: SpectralBatch, layers: int) -> tuple[Tensors, list[tf.Tensor]]:
+        return self._cascade.quantised_of(batch, layers)
 
     @tf.function(reduce_retracing=True, autograph=False)
     def _signal_of(self, symbols: Tensors, levels: tf.Tensor, offsets: tf.Tensor) -> tf.Tensor:
@@ -54,10 +53,12 @@ def settings_of(cascade: SpectralCascade, depth: int) -> SpectralSettings:
     return SpectralSettings(
         depth=depth,
         hop=config.hop,
-        history=-(-(cascade.past + 1) // SPECTRA_PER_FRAME),
+        history=-(-(cascade.past + 1) // config.spectra_per_frame),
         look_ahead=config.look_ahead,
         offset=offset_index(config.default_offset),
         pre_emphasis=config.pre_emphasis,
+        spectra_per_frame=config.spectra_per_frame,
+        rdo_lambda=config.rdo_lambda,
     )
 
 

@@ -12,6 +12,7 @@ from kinds.spectral.cascade import SpectralCascade
 from kinds.spectral.rate import FIRST_LOG_SCALE, LOG_SCALE_STEP, CoefficientRate, GainRate
 from nsc.entropy.coefficient_model import (
     ALPHABET,
+    BIN_BITS,
     DIRECT_BITS,
     FEATURE_BITS,
     HIDDEN_BITS,
@@ -28,7 +29,7 @@ from nsc.entropy.lsf_model import WEIGHT_ONE as LSF_WEIGHT_ONE
 from nsc.entropy.model_arrays import TABLE_TOTAL
 from nsc.entropy.neighbourhood import ROUNDS
 from nsc.entropy.spectral_coder import SpectralCoder, SpectralSymbols, gains_before
-from nsc.entropy.spectral_envelope import COSINE_BITS, GAIN_LEVELS, SPECTRA_PER_FRAME
+from nsc.entropy.spectral_envelope import COSINE_BITS, GAIN_LEVELS
 from nsc.entropy.whole_numbers import LOG_ONE, Integers
 
 OFFSET_STEP = 8 / LOG_ONE  # of the log step: 1/32, about 0.27 dB
@@ -60,7 +61,7 @@ def offset_grid(finest: float, coarsest: float) -> Integers:
 
 def cut_groups(symbols: SpectralSymbols, frames_per_group: int) -> SpectralSymbols:
     """Symbols [signals, frames, ...] as complete groups [signals x groups, frames per group, ...]."""
-    spectra = SPECTRA_PER_FRAME * frames_per_group
+    spectra = symbols.spectra_per_frame * frames_per_group
 
     def cut(values: NDArray[np.int32], length: int) -> NDArray[np.int32]:
         whole = values.shape[1] // length * length
@@ -91,12 +92,14 @@ def build_coder(
         _gain_tables(cascade.gain_rate, samples),
         [rounded_model(rate) for rate in cascade.rates[:depth]],
         offsets,
+        cascade.spectra_per_frame,
     )
+    bins = [_bins(codec.quantizer.codebook) if cascade.config.rdo_lambda else None for codec in cascade.codecs[:depth]]
     codecs = [
-        CoefficientModel(codec.rounds, codec.offsets, _counted(codec.tables, counts))
-        for codec, counts in zip(coder.codecs, _counts(coder, samples), strict=True)
+        CoefficientModel(codec.rounds, codec.offsets, _counted(codec.tables, counts), own)
+        for codec, counts, own in zip(coder.codecs, _counts(coder, samples), bins, strict=True)
     ]
-    return SpectralCoder(coder.lsf, coder.cosines, coder.gains, codecs, offsets)
+    return SpectralCoder(coder.lsf, coder.cosines, coder.gains, codecs, offsets, coder.spectra_per_frame)
 
 
 def rounded_model(rate: CoefficientRate) -> CoefficientModel:
@@ -114,6 +117,10 @@ def rounded_model(rate: CoefficientRate) -> CoefficientModel:
         offsets[of.bins()] += np.asarray(output.bias)[0]
     shares = np.exp2(-np.asarray(rate.code_lengths(), np.float64))  # of each magnitude with one sign
     return CoefficientModel(rounds, _rounded(offsets / LOG_SCALE_STEP, POSITION_BITS, 100), _whole_symmetric(shares))
+
+
+def _bins(codebook: object) -> Integers:
+    return np.rint(np.asarray(codebook, np.float64) * (1 << BIN_BITS)).astype(np.int64)
 
 
 def _rounded(weights: object, bits: int, largest: int) -> Integers:
@@ -171,7 +178,7 @@ def fit_lsf_model(codebook: Floats, groups: Sequence[NDArray[np.int32]]) -> LsfM
     """Least-squares predictions of the LSFs and, by where they fall, counted tables.
 
     Args:
-        codebook: levels in radians, [256].
+        codebook: levels in radians, [levels].
         groups: symbols [groups, frames, 16], any number of lengths.
     """
     # training may move the outermost levels past the ends of the circle; predictions need not follow

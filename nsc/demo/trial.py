@@ -19,7 +19,6 @@ from nsc.coding.whole import Rate
 from nsc.constants import SAMPLE_RATE
 from nsc.errors import UserError
 from nsc.format.channel import lose_groups
-from nsc.format.version_2 import SPECTRA_PER_FRAME
 from nsc.kinds.spectral.file import frame_code_lengths
 from nsc.kinds.spectral.model import SpectralModel
 from nsc.models.find import find_model
@@ -122,7 +121,7 @@ def _bits(data: bytes, model: Model) -> tuple[dict[str, list[float]], float]:
     header, groups, *_ = bitstream.read_contents(data)
     if isinstance(model, SpectralModel):
         lengths = frame_code_lengths(data, model.coder)
-        frame = model.settings.hop * SPECTRA_PER_FRAME / SAMPLE_RATE
+        frame = model.settings.hop * model.settings.spectra_per_frame / SAMPLE_RATE
         return {part: np.round(bits, 1).tolist() for part, bits in lengths.items()}, frame
     names = header.part_names
     parts = {name: [8.0 * len(group.parts[place]) for group in groups] for place, name in enumerate(names)}

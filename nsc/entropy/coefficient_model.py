@@ -8,12 +8,12 @@ any order of summation gives the same.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nsc.entropy.model_arrays import ModelArrays
+from nsc.entropy.model_arrays import ModelArrays, code_lengths
 from nsc.entropy.neighbourhood import (
     BEFORE,
     BELOW,
@@ -39,10 +39,13 @@ ALPHABET = 2 * LARGEST_INDEX + 1
 HIDDEN_BITS = 12  # 2^12 stands for a weight of 1 into a hidden unit, and out of it
 DIRECT_BITS = 16  # 2^16 stands for a weight of 1 of the direct path
 POSITION_BITS = 24  # 2^24 stands for one table
+BIN_BITS = 16  # 2^16 stands for 1 in the quantiser's bins
 MOST_HIDDEN, MOST_CLASSES = 64, 256
 LARGEST_WEIGHT = 1 << 8  # of either kind
 LARGEST = 2**31 - 1
 FEATURE_BITS = LOG_ONE.bit_length() - 1
+
+Number = TypeVar("Number", bound=np.generic)
 
 _COUNT_LOGS = count_logs(LARGEST_CONTEXT * max(len(each) for each in BEFORE + LONG_BEFORE + BELOW + ROUNDS[2].around))
 _TANH = tanh_table()
@@ -169,15 +172,19 @@ class RoundArrays(NamedTuple):
 class CoefficientModel:
     """The probabilities of one codec's coefficients."""
 
-    def __init__(self, rounds: list[RoundArrays], offsets: Integers, tables: Integers) -> None:
+    def __init__(
+        self, rounds: list[RoundArrays], offsets: Integers, tables: Integers, bins: Integers | None = None
+    ) -> None:
         """Takes whole numbers.
 
         Args:
             rounds: weights of each round.
             offsets: [bins], of the position among the tables, times 2^24.
             tables: [classes, 127], counts of the indices -63 ... 63, symmetric.
+            bins: [127], what the indices decode to, times 2^16; None in models that always take the nearest.
         """
-        self.rounds, self.offsets, self.tables = rounds, offsets, tables
+        self.rounds, self.offsets, self.tables, self.bins = rounds, offsets, tables, bins
+        self._bits = code_lengths(tables)
         self.networks = [
             _RoundNetwork(of, weights, offsets[of.bins()], len(tables))
             for of, weights in zip(ROUNDS, rounds, strict=True)
@@ -201,7 +208,8 @@ class CoefficientModel:
             raise arrays.error("tables", f"1 to {MOST_CLASSES} tables", str(len(tables)))
         if (tables != tables[:, ::-1]).any():
             raise arrays.error("tables", "the same counts for both signs", "others")
-        return cls(rounds, offsets, tables)
+        bins = arrays.numbers("bins", (ALPHABET,), -LARGEST, LARGEST) if "bins" in arrays else None
+        return cls(rounds, offsets, tables, bins)
 
     def arrays(self) -> dict[str, NDArray[np.int32]]:
         """The model's arrays for a file."""
@@ -210,7 +218,8 @@ class CoefficientModel:
             for number, weights in enumerate(self.rounds)
             for name, array in weights._asdict().items()
         }
-        return found | {"offsets": self.offsets.astype(np.int32), "tables": self.tables.astype(np.int32)}
+        bins = {} if self.bins is None else {"bins": self.bins.astype(np.int32)}
+        return found | {"offsets": self.offsets.astype(np.int32), "tables": self.tables.astype(np.int32)} | bins
 
     def known(self, spectra: KnownSpectra, below: NDArray[np.int32] | None) -> list[WholeFloats]:
         """What each round needs of what is known before the first; below: indices of the codec before."""
@@ -226,10 +235,34 @@ class CoefficientModel:
         chosen = [network.choose(each, past, magnitudes) for network, each in zip(self.networks, known, strict=True)]
         return np.concatenate(chosen, -1)
 
+    def nearer_to_zero(
+        self, classes: Integers, indices: NDArray[np.int32], codes: NDArray[np.float32], rdo_lambda: float
+    ) -> NDArray[np.int32]:
+        """Indices [..., spectra, bins], one bin nearer to zero where that is worth more than it costs.
 
-def in_coding_order(indices: NDArray[np.int32]) -> NDArray[np.int32]:
-    """Bins of the first round, of the second, of the third."""
-    return np.concatenate([indices[..., of.bins()] for of in ROUNDS], -1)
+        Args:
+            classes: tables in coding order, of the indices as they are.
+            indices: of the nearest bins.
+            codes: what was quantised, of the same shape.
+            rdo_lambda: squared error that a bit is worth.
+        """
+        assert self.bins is not None, "the model has no bins"
+        index, code = in_coding_order(indices), in_coding_order(codes).astype(np.float64)
+        lower = index - np.sign(index)
+        saved = self._bits[classes, index + LARGEST_INDEX] - self._bits[classes, lower + LARGEST_INDEX]
+        bins = self.bins / (1 << BIN_BITS)
+        growth = (code - bins[lower + LARGEST_INDEX]) ** 2 - (code - bins[index + LARGEST_INDEX]) ** 2
+        return in_order_of_bins(np.where((index != 0) & (growth < rdo_lambda * saved), lower, index))
+
+
+def in_coding_order(values: NDArray[Number]) -> NDArray[Number]:
+    """[..., bins] as bins of the first round, of the second, of the third."""
+    return np.concatenate([values[..., of.bins()] for of in ROUNDS], -1)
+
+
+def in_order_of_bins(values: NDArray[Number]) -> NDArray[Number]:
+    """The inverse of `in_coding_order`."""
+    return values[..., np.argsort(in_coding_order(np.arange(values.shape[-1])))]
 
 
 def _features(of: Round, follower: bool) -> int:

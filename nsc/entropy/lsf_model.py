@@ -16,7 +16,7 @@ from nsc.entropy.model_arrays import ModelArrays
 from nsc.entropy.whole_numbers import Integers
 
 ORDER = 16
-ALPHABET = 256
+MOST_LEVELS = 256
 STATES = 2  # of a frame: first of its group, or not
 ANGLE_ONE = 1 << 12  # stands for one radian
 WEIGHT_ONE = 1 << 12  # stands for a prediction weight of 1
@@ -33,14 +33,14 @@ class LsfModel:
     """The model of a frame's LSFs.
 
     Attributes:
-        angles: [256], level of each symbol in radians, times 2^12.
+        angles: [levels], level of each symbol in radians, times 2^12.
         bias: [2, 16], prediction where all levels are 0, in units of 2^-24 radians.
         before: [16, 16], weight of LSF j of the frame before for LSF i, times 2^12.
         below: [2, 16, 16], weight of LSF j < i of the same frame for LSF i, times 2^12.
         first: [2, 16], prediction at which the second table's turn would begin, less one step.
         step: [2, 16], predictions that share a table.
         counts: [2, 16], tables of each LSF.
-        tables: [sum of counts, 256], at least 1 everywhere, sums of 2^16.
+        tables: [sum of counts, levels], at least 1 everywhere, sums of 2^16.
     """
 
     angles: Integers
@@ -64,15 +64,18 @@ class LsfModel:
         below = arrays.numbers("below", (STATES, ORDER, ORDER), -LARGEST_WEIGHT, LARGEST_WEIGHT)
         if np.triu(below).any():
             raise arrays.error("below", "weights of lower LSFs alone", "others")
+        angles = arrays.numbers("angles", (None,), 0, LARGEST_ANGLE)
+        if not 2 <= len(angles) <= MOST_LEVELS:
+            raise arrays.error("angles", f"2 to {MOST_LEVELS} levels", str(len(angles)))
         return cls(
-            angles=arrays.numbers("angles", (ALPHABET,), 0, LARGEST_ANGLE),
+            angles=angles,
             bias=arrays.numbers("bias", each, -LARGEST, LARGEST),
             before=arrays.numbers("before", (ORDER, ORDER), -LARGEST_WEIGHT, LARGEST_WEIGHT),
             below=below,
             first=arrays.numbers("first", each, -LARGEST, LARGEST),
             step=arrays.numbers("step", each, 1, LARGEST),
             counts=counts,
-            tables=arrays.tables("tables", (int(counts.sum()), ALPHABET)),
+            tables=arrays.tables("tables", (int(counts.sum()), len(angles))),
         )
 
     def arrays(self) -> dict[str, NDArray[np.int32]]:

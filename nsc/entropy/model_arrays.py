@@ -11,8 +11,14 @@ from numpy.typing import NDArray
 from nsc.entropy.whole_numbers import Integers
 from nsc.errors import UserError
 
-TABLE_TOTAL = 1 << 16  # sum of a probability table
+TABLE_BITS = 16
+TABLE_TOTAL = 1 << TABLE_BITS  # sum of a probability table
 ADVICE = "copy the model again"
+
+
+def code_lengths(tables: Integers) -> NDArray[np.float64]:
+    """Bits of every symbol under probability tables that sum to 2^16."""
+    return float(TABLE_BITS) - np.log2(tables)
 
 
 class ModelArrays:

@@ -21,32 +21,38 @@ from nsc.entropy.coefficient_model import (
     past_features,
 )
 from nsc.entropy.lsf_model import LsfModel
-from nsc.entropy.model_arrays import TABLE_TOTAL, ModelArrays
+from nsc.entropy.model_arrays import ModelArrays, code_lengths
 from nsc.entropy.neighbourhood import LARGEST_CONTEXT, SIDE
 from nsc.entropy.range_coding import RangeDecoder, RangeEncoder
-from nsc.entropy.spectral_envelope import GAIN_LEVELS, SPECTRA_PER_FRAME, EnvelopeLogs, gain_logs
+from nsc.entropy.spectral_envelope import GAIN_LEVELS, EnvelopeLogs, gain_logs
 from nsc.entropy.whole_numbers import LOG_ONE, Integers, WholeFloats
 
 MOST_CODECS = 63
+USUAL_SPECTRA_PER_FRAME, MOST_SPECTRA_PER_FRAME = 2, 8
 MOST_OFFSETS = 256
 LARGEST_OFFSET = 8 * LOG_ONE
 LARGEST_COSINE = 2 << 20
-TABLE_BITS = TABLE_TOTAL.bit_length() - 1
+SPECTRA_ARRAY = "spectra_per_frame"
 
 Symbols = NDArray[np.int32]
 
 
 class SpectralSymbols(NamedTuple):
-    """The symbols of a group of F frames, or of equally long groups with leading axes.
+    """The symbols of a group of F frames of S spectra, or of equally long groups with leading axes.
 
-    lsf: int32 [F, 16], 0 to 255.
-    gains: int32 [2 F], 0 to 63.
-    indices: of each codec, int32 [2 F, bins], -63 to 63.
+    lsf: int32 [F, 16], below the number of LSF levels.
+    gains: int32 [F S], 0 to 63.
+    indices: of each codec, int32 [F S, bins], -63 to 63.
     """
 
     lsf: Symbols
     gains: Symbols
     indices: tuple[Symbols, ...]
+
+    @property
+    def spectra_per_frame(self) -> int:
+        """Spectra that share one set of LSFs, where there is a frame at all."""
+        return self.gains.shape[-1] // self.lsf.shape[-2]
 
     def group(self, number: int) -> SpectralSymbols:
         """One of the groups of a leading axis."""
@@ -57,8 +63,8 @@ class CodeLengths(NamedTuple):
     """Ideal code lengths in bits.
 
     lsf: float64 [..., F].
-    gains: float64 [..., 2 F].
-    indices: of each codec, float64 [..., 2 F].
+    gains: float64 [..., F S].
+    indices: of each codec, float64 [..., F S].
     """
 
     lsf: NDArray[np.float64]
@@ -70,17 +76,25 @@ class SpectralCoder:
     """The entropy coder of a model. All its numbers are whole."""
 
     def __init__(
-        self, lsf: LsfModel, cosines: Integers, gains: Integers, codecs: Sequence[CoefficientModel], offsets: Integers
+        self,
+        lsf: LsfModel,
+        cosines: Integers,
+        gains: Integers,
+        codecs: Sequence[CoefficientModel],
+        offsets: Integers,
+        spectra_per_frame: int = USUAL_SPECTRA_PER_FRAME,
     ) -> None:
         """Takes the models of all parts.
 
         Args:
             lsf: of the LSFs.
-            cosines: 2 cos of the LSF levels, [256], times 2^20.
+            cosines: 2 cos of the LSF levels, [levels], times 2^20.
             gains: tables [65, 64] of a gain by the one before in the group, the last without one.
             codecs: of each codec's indices.
             offsets: of the log step, natural logarithms times LOG_ONE, rising; what an offset index means.
+            spectra_per_frame: that share one set of LSFs.
         """
+        self.spectra_per_frame = spectra_per_frame
         self.lsf, self.cosines, self.gains, self.codecs, self.offsets = lsf, cosines, gains, list(codecs), offsets
         self.envelope = EnvelopeLogs(cosines, len(self.codecs[0].offsets))
         self.gain_logs = gain_logs()
@@ -104,12 +118,14 @@ class SpectralCoder:
             codecs.append(CoefficientModel.read(found.within(f"codec_{len(codecs) + 1}:"), follower=bool(codecs)))
             if len(codecs[-1].offsets) != len(codecs[0].offsets):
                 raise found.error(f"codec_{len(codecs)}:offsets", f"{len(codecs[0].offsets)} bins", "others")
+        lsf = LsfModel.read(found.within("lsf:"))
         return cls(
-            LsfModel.read(found.within("lsf:")),
-            found.numbers("lsf:cosines", (256,), -LARGEST_COSINE, LARGEST_COSINE),
+            lsf,
+            found.numbers("lsf:cosines", (len(lsf.angles),), -LARGEST_COSINE, LARGEST_COSINE),
             found.tables("gains:tables", (GAIN_LEVELS + 1, GAIN_LEVELS)),
             codecs,
             offsets,
+            _read_spectra_per_frame(found),
         )
 
     def arrays(self, prefix: str = "") -> dict[str, NDArray[np.int32]]:
@@ -122,6 +138,8 @@ class SpectralCoder:
         found |= {f"lsf:{key}": array for key, array in self.lsf.arrays().items()}
         for number, codec in enumerate(self.codecs):
             found |= {f"codec_{number + 1}:{key}": array for key, array in codec.arrays().items()}
+        if self.spectra_per_frame != USUAL_SPECTRA_PER_FRAME:  # models from before there was a choice do not say
+            found[SPECTRA_ARRAY] = np.array(self.spectra_per_frame, np.int32)
         return {prefix + key: array for key, array in found.items()}
 
     def encode(self, symbols: SpectralSymbols, offset: int) -> list[bytes]:
@@ -142,6 +160,25 @@ class SpectralCoder:
             messages.append(encoder.finish())
             encoder = RangeEncoder()
         return messages
+
+    def nearer_to_zero(
+        self, symbols: SpectralSymbols, codes: NDArray[np.float32], offset: int, rdo_lambda: float
+    ) -> SpectralSymbols:
+        """Rate-distortion optimised quantisation of the last codec that the symbols hold.
+
+        An index goes one bin towards zero where the squared error grows by less than `rdo_lambda` times the bits that
+        this saves in its own table. Codecs before the last one stay: what follows them was made for what they send.
+
+        Args:
+            symbols: of a group, quantised to the nearest bins.
+            codes: what the last codec quantised, float32 [F S, bins].
+            offset: index into the model's offsets.
+            rdo_lambda: squared error, in units of that codec's step, that a bit is worth.
+        """
+        *_, classes = self.classes(symbols, offset)
+        codec = self.codecs[len(symbols.indices) - 1]
+        found = codec.nearer_to_zero(classes, symbols.indices[-1], codes, rdo_lambda)
+        return symbols._replace(indices=(*symbols.indices[:-1], found))
 
     def decode(self, messages: Sequence[bytes], frames: int, offset: int) -> SpectralSymbols:
         """The inverse of `encode`, of as many codecs as there are messages.
@@ -170,12 +207,12 @@ class SpectralCoder:
             symbols: with leading axes [groups].
             offsets: indices into the model's offsets, [groups].
         """
-        lsf = _bits(self.lsf.tables)[self.lsf.rows(symbols.lsf), symbols.lsf].sum(-1)
-        gains = _bits(self.gains)[gains_before(symbols.gains), symbols.gains]
+        lsf = code_lengths(self.lsf.tables)[self.lsf.rows(symbols.lsf), symbols.lsf].sum(-1)
+        gains = code_lengths(self.gains)[gains_before(symbols.gains), symbols.gains]
         found = []
         for number, classes in enumerate(self.classes(symbols, offsets)):
             indices = in_coding_order(symbols.indices[number]) + LARGEST_INDEX
-            found.append(_bits(self.codecs[number].tables)[classes, indices].sum(-1) * (symbols.gains > 0))
+            found.append(code_lengths(self.codecs[number].tables)[classes, indices].sum(-1) * (symbols.gains > 0))
         return CodeLengths(lsf, gains, tuple(found))
 
     def classes(self, symbols: SpectralSymbols, offset: NDArray[np.int64] | int) -> Iterator[Integers]:
@@ -186,15 +223,21 @@ class SpectralCoder:
             below = indices
 
     def _known(self, lsf: Symbols, gains: Symbols, offset: NDArray[np.int64]) -> KnownSpectra:
-        shapes = np.repeat(self.envelope.shapes(lsf), SPECTRA_PER_FRAME, -2)
+        shapes = np.repeat(self.envelope.shapes(lsf), self.spectra_per_frame, -2)
         return known_spectra(shapes, self.gain_logs[gains], self.offsets[offset])
 
     def _decode_gains(self, decoder: RangeDecoder, frames: int) -> Symbols:
-        gains = np.zeros(SPECTRA_PER_FRAME * frames, np.int32)
+        gains = np.zeros(self.spectra_per_frame * frames, np.int32)
         before = GAIN_LEVELS
         for spectrum in range(len(gains)):
             before = gains[spectrum] = int(decoder.decode(self._gain_rows[before : before + 1])[0])
         return gains
+
+
+def _read_spectra_per_frame(arrays: ModelArrays) -> int:
+    if SPECTRA_ARRAY not in arrays:
+        return USUAL_SPECTRA_PER_FRAME
+    return int(arrays.numbers(SPECTRA_ARRAY, (), 1, MOST_SPECTRA_PER_FRAME))
 
 
 def _decode_indices(
@@ -224,7 +267,3 @@ def gains_before(gains: Symbols) -> Symbols:
     """Row of the table of every gain [..., spectra] of groups: the gain before it, 64 for a group's first."""
     first = np.full_like(gains[..., :1], GAIN_LEVELS)
     return np.concatenate([first, gains[..., :-1]], -1)
-
-
-def _bits(tables: Integers) -> NDArray[np.float64]:
-    return TABLE_BITS - np.log2(tables)

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from nsc.entropy.whole_numbers import LOG_ONE, Integers, integer_log2, log_add
 
 COSINE_BITS = 20  # 2^20 stands for 1 in cosines
-SPECTRA_PER_FRAME = 2
 NARROWEST = 0.0075  # radians that an LSF keeps from every bin: the decoder parts equal ones by about twice that
 GAIN_LEVELS = 64
 GAIN_STEP_DB, GAIN_FLOOR_DB = 1.5, -72.0
@@ -27,7 +26,7 @@ class EnvelopeLogs:
         """Makes the tables.
 
         Args:
-            cosines: 2 cos of every level of the codebook, [256], times 2^20.
+            cosines: 2 cos of every level of the codebook, [levels], times 2^20.
             bins: of a spectrum.
         """
         frequency = (np.arange(bins) + 0.5) * np.pi / bins

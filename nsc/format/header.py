@@ -7,7 +7,7 @@ import struct
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
-from nsc.format import version_1, version_2
+from nsc.format import version_1, version_2, version_3
 from nsc.format.errors import DamagedError, NotNscError, UnknownVersionError
 
 if TYPE_CHECKING:
@@ -96,6 +96,7 @@ class Header(Protocol):
 VERSIONS: dict[int, Callable[[str, int | None, tuple[int, int]], Header]] = {
     version_1.VERSION: version_1.read,
     version_2.VERSION: version_2.read,
+    version_3.VERSION: version_3.read,
 }
 
 
@@ -116,7 +117,7 @@ def unpack_header(data: bytes) -> Header:
     if data[: len(MAGIC)] != MAGIC:
         raise NotNscError(f"expected an .nsc file, found one that begins with {data[:4]!r}; encode speech to get one")
     if len(data) > len(MAGIC) and data[len(MAGIC)] not in VERSIONS:
-        known = " or ".join(map(str, VERSIONS))
+        known = f"1 to {max(VERSIONS)}"
         raise UnknownVersionError(f"expected version {known} of .nsc, found {data[len(MAGIC)]}; use the newest codec")
     if len(data) < HEADER_BYTES:
         raise DamagedError(f"expected a header of {HEADER_BYTES} bytes, found {len(data)}; fetch the file again")

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from nsc.format.errors import DamagedError
 
+if TYPE_CHECKING:
+    from typing import Self
+
 VERSION: Final = 2
 
-SPECTRA_PER_FRAME: Final = 2  # that share one set of LSFs
+SPECTRA_PER_FRAME: Final = 2  # that share one set of LSFs; later versions say how many
 MOST_FRAMES: Final = 16  # in a group
 MOST_LAYERS: Final = 63
 LEVELS: Final = 64  # that a group can have, see `nsc.kinds.spectral.level`
@@ -33,6 +36,7 @@ class Header(NamedTuple):
     frames: in a group.
     hop: new samples of a spectrum.
     look_ahead: whether the encoder saw one frame of the future, which delays a stream.
+    spectra_per_frame: that share one set of LSFs.
     """
 
     model: str
@@ -41,6 +45,7 @@ class Header(NamedTuple):
     frames: int
     hop: int
     look_ahead: bool = False
+    spectra_per_frame: int = SPECTRA_PER_FRAME
 
     @property
     def version(self) -> int:
@@ -70,7 +75,7 @@ class Header(NamedTuple):
     @property
     def frame_samples(self) -> int:
         """Samples that a frame adds to the signal."""
-        return SPECTRA_PER_FRAME * self.hop
+        return self.spectra_per_frame * self.hop
 
     @property
     def group_samples(self) -> int:
@@ -80,7 +85,7 @@ class Header(NamedTuple):
     @property
     def most_group_bytes(self) -> int:
         """No group is longer; a length above it is damage."""
-        symbols = self.frames * (LSF_ORDER + SPECTRA_PER_FRAME * (1 + self.layers * self.hop))
+        symbols = self.frames * (LSF_ORDER + self.spectra_per_frame * (1 + self.layers * self.hop))
         return _MOST_SYMBOL_BYTES * symbols + _MOST_NUMBER_BYTES * self.layers + self.side_bytes + _MOST_FRAMING_BYTES
 
     @property
@@ -90,14 +95,13 @@ class Header(NamedTuple):
 
     def frames_of(self, num_samples: int) -> int:
         """Frames of a signal of so many samples, at least 1."""
-        return number_of_frames(num_samples, self.hop)
+        return number_of_frames(num_samples, self.hop, self.spectra_per_frame)
 
     def version_bytes(self) -> tuple[int, int]:
         """Layers with the flag of look-ahead; frames in a group and hop, four bits each."""
-        packed = (self.hop // HOP_UNIT - 1) << 4 | self.frames - 1
-        return self.layers | (LOOK_AHEAD_FLAG if self.look_ahead else 0), packed
+        return self.layers | (LOOK_AHEAD_FLAG if self.look_ahead else 0), pack_lengths(self.frames, self.hop)
 
-    def with_layers(self, layers: int) -> Header:
+    def with_layers(self, layers: int) -> Self:
         """The header of the same file cut to fewer layers."""
         return self._replace(layers=layers)
 
@@ -111,11 +115,20 @@ def read(model: str, num_samples: int | None, own: tuple[int, int]) -> Header:
     look_ahead, layers = bool(own[0] & LOOK_AHEAD_FLAG), own[0] & ~LOOK_AHEAD_FLAG
     if not 1 <= layers <= MOST_LAYERS:
         raise DamagedError(f"expected 1 to {MOST_LAYERS} layers, found {layers}; fetch the file again")
-    frames, hop = (own[1] & 0x0F) + 1, ((own[1] >> 4) + 1) * HOP_UNIT
-    return Header(model, num_samples, layers, frames, hop, look_ahead)
+    return Header(model, num_samples, layers, *unpack_lengths(own[1]), look_ahead)
 
 
-def number_of_frames(num_samples: int, hop: int) -> int:
+def pack_lengths(frames: int, hop: int) -> int:
+    """Frames in a group and the hop in one byte, four bits each."""
+    return (hop // HOP_UNIT - 1) << 4 | frames - 1
+
+
+def unpack_lengths(byte: int) -> tuple[int, int]:
+    """The inverse of `pack_lengths`."""
+    return (byte & 0x0F) + 1, ((byte >> 4) + 1) * HOP_UNIT
+
+
+def number_of_frames(num_samples: int, hop: int, spectra_per_frame: int = SPECTRA_PER_FRAME) -> int:
     """Count the frames that give each sample its full weight; the first spectrum begins a hop before the signal."""
     spectra = -(-max(num_samples, 1) // hop) + 1
-    return -(-spectra // SPECTRA_PER_FRAME)
+    return -(-spectra // spectra_per_frame)

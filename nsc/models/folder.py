@@ -144,7 +144,7 @@ def _load_spectral(description: Description, threads: int) -> Model:
     from nsc.entropy.spectral_coder import SpectralCoder
     from nsc.kinds.spectral.litert import LiteRtSpectralNetwork
     from nsc.kinds.spectral.model import SpectralModel
-    from nsc.kinds.spectral.network import SpectralSettings, check_settings
+    from nsc.kinds.spectral.network import SpectralSettings, check_coder, check_settings
 
     with _naming(description.folder):
         check_whole_numbers(description.settings, SPECTRAL_BOUNDS)
@@ -154,9 +154,7 @@ def _load_spectral(description: Description, threads: int) -> Model:
             raise UserError(f"depth: expected {description.depth} codecs, found {settings.depth}")
         check_settings(settings)
         coder = SpectralCoder.read(read_tables(description))
-        found = len(coder.codecs), len(coder.codecs[0].offsets)
-        if found != (settings.depth, settings.hop):
-            raise UserError(f"tables: expected {settings.depth} codecs of {settings.hop} bins, found {found}")
+        check_coder(settings, coder)
     network = LiteRtSpectralNetwork(partial(_read_graph, description), settings.depth, settings.hop, threads)
     return SpectralModel(description.digest, settings, coder, network)
 

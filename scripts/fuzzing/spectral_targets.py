@@ -13,7 +13,7 @@ from nsc.entropy.spectral_coder import SpectralCoder, SpectralSymbols
 from nsc.format import Group, pack_group, pack_header
 from nsc.format.version_2 import GAIN_LEVELS, LEVELS, LSF_ORDER, SPECTRA_PER_FRAME, Header, number_of_frames
 from nsc.kinds.spectral.model import SpectralModel
-from nsc.kinds.spectral.network import Floats
+from nsc.kinds.spectral.network import Floats, Quantised
 from nsc.models.folder import Description, load
 from scripts.fuzzing.choice import Generator
 from scripts.fuzzing.targets import KEPT_GROUPS, BrokenPromiseError
@@ -28,7 +28,7 @@ class SilentSpectra:
     def __init__(self, hop: int) -> None:
         self._hop = hop
 
-    def symbols(self, samples: Floats, levels: Floats, offsets: Floats, layers: int) -> SpectralSymbols:
+    def quantised(self, samples: Floats, levels: Floats, offsets: Floats, layers: int) -> Quantised:
         """See `SpectralNetwork`."""
         raise NotImplementedError
 

@@ -127,7 +127,7 @@ def test_a_joint_budget_pays_for_all_parts_and_modules_for_their_own(speech_sign
     batch = file_batch(speech_signals[0], cascade.config, 0.0, 4)
     output = cascade.call(batch, ["straight_through"] * 2, "straight_through")
     first, follower = stages_of(tiny(**spectral(rate_range=(), training_mode=4)))
-    bits = module_bits(output, 2).numpy()[:, 0]
+    bits = module_bits(output, 2, 2).numpy()[:, 0]
     symbols = cascade.symbols_per_frame(2)
     for stage, paid in ((first, bits[0] / symbols[0]), (follower, bits[1] / symbols[0])):
         losses = [

@@ -47,7 +47,7 @@ class SpectralAnalysis:
         self._coarsest = len(coder.offsets) - 1
         self._filter = InputFilter(high_pass=False, pre_emphasis=settings.pre_emphasis)
         self._meter = LevelMeter(header.frame_samples)
-        self._past = StepTrack(settings.history)
+        self._past = StepTrack(settings.history, header.spectra_per_frame)
         self._samples = np.zeros(0, np.float32)  # from the start of the next group
         # from the first frame of the history on, whose first spectrum begins a hop before it
         self._filtered = np.zeros(settings.history * header.frame_samples + header.hop, np.float32)
@@ -83,11 +83,15 @@ class SpectralAnalysis:
         settings, header = self._settings, self.header
         seen = header.frames + settings.look_ahead
         samples = self._filtered[: (settings.history + seen) * header.frame_samples + header.hop]
-        symbols = self._network.symbols(samples, *self._past.with_group(steps, seen), header.layers)
-        own = frames_between(symbols, settings.history, settings.history + frames)
+        found = self._network.quantised(samples, *self._past.with_group(steps, seen), header.layers)
+        own = frames_between(found.symbols, settings.history, settings.history + frames)
         overflows = np.mean(np.abs(own.indices[0]) >= LARGEST_INDEX) > MOST_OVERFLOWS
         if overflows and steps.offset < self._coarsest:
             return (), OVERFLOW_GROWTH
+        if settings.rdo_lambda:
+            first = settings.history * header.spectra_per_frame
+            codes = found.codes[-1][first : first + len(own.gains)]
+            own = self._coder.nearer_to_zero(own, codes, steps.offset, settings.rdo_lambda)
         parts = tuple(self._coder.encode(own, steps.offset))
         return parts, int(self._most_bytes is not None and sum(map(len, parts)) > self._most_bytes)
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nsc.constants import SAMPLE_RATE
-from nsc.format.version_2 import LEVELS, OFFSETS, SPECTRA_PER_FRAME
+from nsc.format.version_2 import LEVELS, OFFSETS
 from nsc.kinds.samples.level import GAIN_FLOOR_DB, GAIN_STEP_DB, gains_of
 
 MEMORY: Final = 8  # frames over which power is averaged: 0.32 s at frames of 40 ms
@@ -72,20 +72,21 @@ class GroupSteps(NamedTuple):
 class StepTrack:
     """Levels and offsets of the spectra of the past, as networks are given them."""
 
-    def __init__(self, frames: int) -> None:
+    def __init__(self, frames: int, spectra_per_frame: int) -> None:
         """Remembers so many frames, of which there are none yet."""
-        self._kept = SPECTRA_PER_FRAME * frames
+        self._per_frame = spectra_per_frame
+        self._kept = spectra_per_frame * frames
         self._steps = np.zeros((2, 0), np.float32)
 
     def append(self, steps: GroupSteps, frames: int) -> None:
         """Takes the frames of a group."""
-        self._steps = np.concatenate([self._steps, _columns(steps, SPECTRA_PER_FRAME * frames)], 1)
+        self._steps = np.concatenate([self._steps, _columns(steps, self._per_frame * frames)], 1)
         self._steps = self._steps[:, max(0, self._steps.shape[1] - self._kept) :]
 
     def with_group(self, steps: GroupSteps, frames: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Levels and offsets [spectra] of the past and of so many frames of a group; before all groups, the group's."""
         missing = self._kept - self._steps.shape[1]
-        own = SPECTRA_PER_FRAME * frames
+        own = self._per_frame * frames
         levels, offsets = np.concatenate([_columns(steps, missing), self._steps, _columns(steps, own)], 1)
         return levels, offsets
 

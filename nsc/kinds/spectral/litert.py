@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from nsc.entropy.spectral_coder import SpectralSymbols
-from nsc.kinds.spectral.network import Floats, silence
+from nsc.kinds.spectral.network import Floats, Quantised, silence
 from nsc.models.litert import Runner, load_runner
 
 SAMPLES, LEVELS, OFFSETS, LSF, GAINS, USED = "samples", "levels", "offsets", "lsf", "gains", "used"  # of the graphs
@@ -16,6 +16,11 @@ SAMPLES, LEVELS, OFFSETS, LSF, GAINS, USED = "samples", "levels", "offsets", "ls
 def codec_port(number: int) -> str:
     """The name of the input or output that holds the indices of codec `number`, from 1."""
     return f"codec_{number}"
+
+
+def code_port(number: int) -> str:
+    """The name of the output that holds what codec `number`, from 1, quantised."""
+    return f"code_{number}"
 
 
 class LiteRtSpectralNetwork:
@@ -30,17 +35,19 @@ class LiteRtSpectralNetwork:
         self._read, self._depth, self._hop, self._threads = read, depth, hop, threads
         self._runners: dict[str, Runner] = {}
 
-    def symbols(self, samples: Floats, levels: Floats, offsets: Floats, layers: int) -> SpectralSymbols:
+    def quantised(self, samples: Floats, levels: Floats, offsets: Floats, layers: int) -> Quantised:
         """See `SpectralNetwork`."""
         inputs = {SAMPLES: samples, LEVELS: levels, OFFSETS: offsets}
         found = self._runner("encoder")(**{name: values.astype(np.float32) for name, values in inputs.items()})
-        indices = tuple(found[codec_port(number)] for number in range(1, layers + 1))
-        return SpectralSymbols(found[LSF], found[GAINS], indices)
+        numbers = range(1, layers + 1)
+        indices = tuple(found[codec_port(number)] for number in numbers)
+        codes = tuple(found[code_port(number)] for number in numbers) if code_port(1) in found else ()
+        return Quantised(SpectralSymbols(found[LSF], found[GAINS], indices), codes)
 
     def samples(self, symbols: SpectralSymbols, levels: Floats, offsets: Floats) -> Floats:
         """See `SpectralNetwork`."""
         present = len(symbols.indices)
-        missing = silence(len(symbols.lsf), self._depth - present, self._hop).indices
+        missing = silence(len(symbols.lsf), self._depth - present, self._hop, symbols.spectra_per_frame).indices
         codes = {codec_port(n): values for n, values in enumerate((*symbols.indices, *missing), start=1)}
         used = np.array([1.0] * present + [0.0] * len(missing), np.float32)
         steps = {LEVELS: levels.astype(np.float32), OFFSETS: offsets.astype(np.float32)}

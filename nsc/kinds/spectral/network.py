@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nsc.entropy.spectral_coder import SpectralSymbols
+from nsc.entropy.spectral_coder import SpectralCoder, SpectralSymbols
 from nsc.errors import UserError
+from nsc.format import version_3
 from nsc.format.version_2 import (
     HOP_UNIT,
     LSF_ORDER,
@@ -24,6 +25,7 @@ from nsc.kinds.spectral.level import ZERO_OFFSET
 Floats = NDArray[np.float32]
 
 MOST_HISTORY = 64  # frames
+MOST_LAMBDA = 10
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,8 @@ class SpectralSettings:
     group_frames: frames in a group by default.
     offset: index of the step offset by default.
     pre_emphasis: whether speech is filtered ahead of the transform.
+    spectra_per_frame: that share one set of LSFs.
+    rdo_lambda: squared error, in units of the step, that a bit is worth to the encoder; 0: always the nearest bins.
     """
 
     depth: int
@@ -46,10 +50,12 @@ class SpectralSettings:
     group_frames: int = 16
     offset: int = ZERO_OFFSET
     pre_emphasis: bool = True
+    spectra_per_frame: int = SPECTRA_PER_FRAME
+    rdo_lambda: float = 0.0
 
     def frames_of(self, num_samples: int) -> int:
         """Frames of a signal of so many samples."""
-        return number_of_frames(num_samples, self.hop)
+        return number_of_frames(num_samples, self.hop, self.spectra_per_frame)
 
 
 def check_settings(settings: SpectralSettings) -> None:
@@ -66,15 +72,48 @@ def check_settings(settings: SpectralSettings) -> None:
         value = getattr(settings, name)
         if not isinstance(value, int) or not lowest <= value <= highest:
             raise UserError(f"{name}: expected a whole number from {lowest} to {highest}, found {value!r}")
+    spectra = settings.spectra_per_frame
+    if spectra not in version_3.SPECTRA_PER_FRAME:
+        known = ", ".join(map(str, version_3.SPECTRA_PER_FRAME))
+        raise UserError(f"spectra_per_frame: expected one of {known}, found {spectra!r}")
+    if spectra != SPECTRA_PER_FRAME and settings.depth > version_3.MOST_LAYERS:
+        raise UserError(f"depth: expected at most {version_3.MOST_LAYERS} codecs, found {settings.depth}")
+    if not (isinstance(settings.rdo_lambda, (int, float)) and 0 <= settings.rdo_lambda <= MOST_LAMBDA):
+        raise UserError(f"rdo_lambda: expected a number from 0 to {MOST_LAMBDA}, found {settings.rdo_lambda!r}")
     if settings.hop % HOP_UNIT:
         raise UserError(f"hop: expected a multiple of {HOP_UNIT}, found {settings.hop}")
+
+
+def check_coder(settings: SpectralSettings, coder: SpectralCoder) -> None:
+    """Raises UserError where a coder is not one of the symbols of a model of these settings."""
+    expected = settings.depth, settings.hop, settings.spectra_per_frame
+    found = len(coder.codecs), len(coder.codecs[0].offsets), coder.spectra_per_frame
+    if found != expected:
+        codecs, bins, spectra = expected
+        raise UserError(
+            f"tables: expected {codecs} codecs of {bins} bins and {spectra} spectra per frame, found {found[0]},"
+            f" {found[1]} and {found[2]}"
+        )
+    if settings.rdo_lambda and any(codec.bins is None for codec in coder.codecs):
+        raise UserError("tables: expected the bins of every codec's quantiser, found none")
+
+
+class Quantised(NamedTuple):
+    """What an encoder's network makes of frames.
+
+    symbols: with the index of the nearest bin of every code.
+    codes: what each codec quantised, float32 [spectra, bins]; none for models that always take the nearest bin.
+    """
+
+    symbols: SpectralSymbols
+    codes: tuple[Floats, ...] = ()
 
 
 class SpectralNetwork(Protocol):
     """Transform, quantisers and networks of a spectral cascade. It remembers nothing from call to call."""
 
-    def symbols(self, samples: Floats, levels: Floats, offsets: Floats, layers: int) -> SpectralSymbols:
-        """The symbols of frames.
+    def quantised(self, samples: Floats, levels: Floats, offsets: Floats, layers: int) -> Quantised:
+        """The symbols of frames, and what they were before.
 
         Args:
             samples: float32 [(spectra + 1) hop], emphasised.
@@ -89,22 +128,23 @@ class SpectralNetwork(Protocol):
 
         Args:
             symbols: of the frames, of as many codecs as are there.
-            levels: as for `symbols`.
-            offsets: as for `symbols`.
+            levels: as for `quantised`.
+            offsets: as for `quantised`.
         """
         ...
 
 
-def silence(frames: int, depth: int, hop: int) -> SpectralSymbols:
+def silence(frames: int, depth: int, hop: int, spectra_per_frame: int) -> SpectralSymbols:
     """Frames whose gain is the lowest, which decode to zeros."""
-    spectra = SPECTRA_PER_FRAME * frames
+    spectra = spectra_per_frame * frames
     codes = tuple(np.zeros((spectra, hop), np.int32) for _ in range(depth))
     return SpectralSymbols(np.zeros((frames, LSF_ORDER), np.int32), np.zeros(spectra, np.int32), codes)
 
 
 def frames_between(symbols: SpectralSymbols, first: int, end: int) -> SpectralSymbols:
     """Frames `first` to `end` - 1."""
-    spectra = slice(SPECTRA_PER_FRAME * first, SPECTRA_PER_FRAME * end)
+    per_frame = symbols.spectra_per_frame
+    spectra = slice(per_frame * first, per_frame * end)
     return SpectralSymbols(symbols.lsf[first:end], symbols.gains[spectra], tuple(i[spectra] for i in symbols.indices))
 
 

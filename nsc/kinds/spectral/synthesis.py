@@ -8,7 +8,7 @@ from nsc.coding.filters import DeEmphasis
 from nsc.coding.interface import Signal
 from nsc.entropy.spectral_coder import SpectralCoder, SpectralSymbols
 from nsc.format import Group
-from nsc.format.version_2 import GAIN_STEP_DB, SPECTRA_PER_FRAME, Header
+from nsc.format.version_2 import GAIN_STEP_DB, Header
 from nsc.kinds.spectral.level import GroupSteps, StepTrack
 from nsc.kinds.spectral.network import SpectralNetwork, SpectralSettings, frames_between, joined, silence
 
@@ -30,9 +30,9 @@ class SpectralSynthesis:
         self.lead = header.hop  # the first spectrum begins before the signal
         self._header, self._settings, self._network, self._coder = header, settings, network, coder
         self._layers = layers
-        self._steps = StepTrack(settings.history)
+        self._steps = StepTrack(settings.history, header.spectra_per_frame)
         self._last = GroupSteps(0, settings.offset)
-        self._past = silence(settings.history, layers, header.hop)
+        self._past = silence(settings.history, layers, header.hop, header.spectra_per_frame)
         self._de_emphasis = DeEmphasis() if settings.pre_emphasis else None
 
     def next_group(self, group: Group, frames: int) -> Signal | None:
@@ -55,7 +55,7 @@ class SpectralSynthesis:
 
     def _repeated(self, frames: int) -> SpectralSymbols:
         """The last spectrum over and over, each time softer."""
-        history, spectra = self._settings.history, SPECTRA_PER_FRAME * frames
+        history, spectra = self._settings.history, self._header.spectra_per_frame * frames
         last = frames_between(self._past, history - 1, history)
         fall = np.rint(FADE_DB / GAIN_STEP_DB * np.arange(1, spectra + 1)).astype(np.int32)
         gains = np.maximum(last.gains[-1] - fall, 0)
@@ -65,7 +65,9 @@ class SpectralSynthesis:
     def _synthesised(self, symbols: SpectralSymbols, steps: GroupSteps) -> Signal:
         frames, history = len(symbols.lsf), self._settings.history
         whole = joined(self._past, symbols)
-        padded = joined(whole, silence(self._header.frames - frames, self._layers, self._header.hop))
+        header = self._header
+        missing = silence(header.frames - frames, self._layers, header.hop, header.spectra_per_frame)
+        padded = joined(whole, missing)
         samples = self._network.samples(padded, *self._steps.with_group(steps, self._header.frames))
         self._past, self._last = frames_between(whole, frames, frames + history), steps
         self._steps.append(steps, frames)

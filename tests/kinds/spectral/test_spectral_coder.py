@@ -187,3 +187,28 @@ def test_every_model_file_of_random_numbers_is_refused_or_works(coder: SpectralC
         except UserError:
             continue
         assert_equal(other.decode(other.encode(symbols, 0), 1, 0), symbols)
+
+
+def test_indices_go_towards_zero_exactly_where_that_is_worth_it() -> None:
+    coder, symbols, worth = random_coder(), random_symbols(2, seed=5), 0.5
+    random = np.random.default_rng(6)
+    bins = np.arange(-LARGEST_INDEX, LARGEST_INDEX + 1) * 1.01
+    for codec in coder.codecs:
+        codec.bins = np.rint(bins * 65536).astype(np.int64)
+    last = symbols.indices[-1]
+    codes = (1.01 * last + random.uniform(-0.5, 0.5, last.shape) * (last != 0)).astype(np.float32)
+    found = coder.nearer_to_zero(symbols, codes, OFFSET, worth)
+    assert np.array_equal(found.indices[0], symbols.indices[0])
+    tables, moved = coder.codecs[1].tables, 0
+    for spectrum in range(4):
+        for place in range(0, 320, 3):
+            index = int(last[spectrum, place])
+            lower = index - int(np.sign(index))
+            table = tables[table_of(coder, symbols, OFFSET, 1, spectrum, place)]
+            saved = np.log2(table[lower + LARGEST_INDEX] / table[index + LARGEST_INDEX])
+            error = [(float(codes[spectrum, place]) - 1.01 * each) ** 2 for each in (index, lower)]
+            expected = lower if index and error[1] - error[0] < worth * saved else index
+            assert found.indices[1][spectrum, place] == expected
+            moved += expected != index
+    assert 20 < moved < 400
+    assert np.array_equal(coder.nearer_to_zero(symbols, codes, OFFSET, 0.0).indices[1], last)
