@@ -1,10 +1,11 @@
-"""Manifests of speech: CSV tables as people write them, UTF-8 with or without a BOM, UTF-16 or latin-1."""
+"""Tables of speech: manifests as people write them, UTF-8 with or without a BOM, UTF-16 or latin-1; Common Voice's."""
 
 from __future__ import annotations
 
 import codecs
 import csv
 import io
+from collections.abc import Sequence
 from pathlib import Path
 
 from corpus.speech_file import SPLITS, SpeechFile
@@ -13,7 +14,16 @@ from nsc.errors import UserError
 
 MANIFEST = "manifest.csv"
 MANIFEST_COLUMNS = ("path", "speaker", "split")
+COMMON_VOICE_CLIPS = "clips"  # folder of recordings beside the tables
+COMMON_VOICE_TABLES = {"train.tsv": "train", "dev.tsv": "val", "test.tsv": "test"}
+COMMON_VOICE_COLUMNS = ("path", "client_id")
 MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
+
+
+class TabSeparated(csv.excel_tab):
+    """Columns apart by tabs, in which quotation marks mean nothing: sentences begin with them."""
+
+    quoting = csv.QUOTE_NONE
 
 
 def speech_of_manifest(manifest: Path) -> list[SpeechFile]:
@@ -42,13 +52,33 @@ def _manifest_file(manifest: Path, line: int, row: dict[str, str]) -> SpeechFile
     return SpeechFile(manifest.parent / path, speaker, split)
 
 
-def read_rows(path: Path, columns: tuple[str, ...]) -> list[tuple[int, dict[str, str]]]:
+def common_voice_files(paths: Sequence[Path]) -> list[SpeechFile]:
+    """The recordings that Common Voice's tables of splits list, by client; none where no clips have such tables.
+
+    Raises:
+        UserError: a table has faults.
+    """
+    folders = {path.parent for path in paths if path.parent.name == COMMON_VOICE_CLIPS}
+    there = set(paths)
+    return [
+        SpeechFile(folder / row["path"], row["client_id"], split)
+        for folder in sorted(folders)
+        for name, split in COMMON_VOICE_TABLES.items()
+        if (folder.parent / name).is_file()
+        for _, row in read_rows(folder.parent / name, COMMON_VOICE_COLUMNS, TabSeparated)
+        if folder / row["path"] in there
+    ]
+
+
+def read_rows(
+    path: Path, columns: tuple[str, ...], dialect: type[csv.Dialect] = csv.excel
+) -> list[tuple[int, dict[str, str]]]:
     """The lines of a CSV file with their numbers, by column, stripped of blanks.
 
     Raises:
         UserError: a column is missing, or the file is no table.
     """
-    reader = csv.DictReader(io.StringIO(_text(path), newline=""))
+    reader = csv.DictReader(io.StringIO(_text(path), newline=""), dialect=dialect)
     try:
         names = reader.fieldnames or ()
         missing = [column for column in columns if column not in names]

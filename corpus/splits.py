@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import itertools
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from corpus.manifest import MANIFEST
+from corpus.layouts import MIXTURE, TIMIT_FILE, speaker_of, split_folder
+from corpus.manifest import MANIFEST, common_voice_files
 from corpus.speech_file import SpeechFile
+from nsc.console import log
 from nsc.errors import UserError
 
-SPLIT_FOLDERS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "dev": "val", "test": "test"}
 TEST_SHARE = 0.12  # of the speakers, where the corpus has no split of its own
 VALIDATION_SHARE = 0.08  # of the speakers
-
-TIMIT_FILE = re.compile(r"(?:^|/)(train|test)/dr[1-8]/([^/]+)/[^/]+$", re.IGNORECASE)
-LIBRISPEECH_FILE = re.compile(r"(\d+)/(\d+)/\1-\2-\d+\.[^/]+$")
-# Folders of LibriSpeech, VCTK and TIMIT that hold speakers, or a speaker's recordings, without being one.
-CONTAINER = re.compile(r"wavs?|wav\d+.*|flac|audio|dr[1-8]|(train|dev|val|test)(-(clean|other)(-\d+)?)?", re.IGNORECASE)
+MOST_NAMED = 5  # speakers that a message lists
 
 
 def split_speech(
@@ -29,12 +24,18 @@ def split_speech(
 ) -> list[SpeechFile]:
     """Give each recording of a folder its speaker and split.
 
-    The folder's own splits are kept: TIMIT's, or folders train, test and perhaps val; without val, validation speakers
-    are held out of train. Speakers of other folders are split by the seed.
+    The folder's own splits are kept: TIMIT's, Common Voice's tables, or folders such as train, test and perhaps val;
+    without val, validation speakers are held out of train. Speakers of other folders are split by the seed.
 
     Raises:
-        UserError: too few speakers, or recordings in no speaker's folder.
+        UserError: too few speakers, recordings in no speaker's folder, or of several speakers at once.
     """
+    mixture = next((path for path in paths if MIXTURE.search(path.as_posix())), None)
+    if mixture:
+        raise UserError(
+            f"{data_dir}: expected one speaker in a recording, found mixtures such as {mixture.name}; give --data_dir"
+            " the speech that they were mixed from"
+        )
     own = own_splits(paths, data_dir)
     if not own:
         return _seeded_splits(paths, data_dir, seed, validation_speakers)
@@ -46,8 +47,8 @@ def split_speech(
 
 
 def own_splits(paths: Sequence[Path], data_dir: Path) -> list[SpeechFile]:
-    """The recordings of a corpus that has splits of its own, TIMIT or folders train and test; of other ones none."""
-    return _timit_files(paths) or _sorted_files(paths, data_dir)
+    """The recordings of a corpus that has splits of its own: TIMIT, Common Voice or folders; of other ones none."""
+    return _timit_files(paths) or common_voice_files(paths) or _sorted_files(paths, data_dir)
 
 
 def _timit_files(paths: Sequence[Path]) -> list[SpeechFile]:
@@ -58,14 +59,20 @@ def _timit_files(paths: Sequence[Path]) -> list[SpeechFile]:
 
 
 def _sorted_files(paths: Sequence[Path], data_dir: Path) -> list[SpeechFile]:
-    folders = {path: path.relative_to(data_dir).parts[0] for path in paths}
-    splits = {path: SPLIT_FOLDERS.get(name.lower(), "") for path, name in folders.items()}
-    if "" in splits.values() or not {"train", "test"} <= set(splits.values()):
+    """Those of a corpus with folders train and test, wherever they lie; without train, dev is it (VoxCeleb)."""
+    folders = {path: split_folder(path, data_dir) for path in paths}
+    splits = {folder.split for folder in folders.values() if folder}
+    if None in folders.values() or "test" not in splits or len(splits) < 2:
         return []
+    speakers = {path: speaker_of(path, folder.path) for path, folder in folders.items() if folder}
+    if "" in speakers.values() and len({folder.path.parent for folder in folders.values() if folder}) > 1:
+        return []  # folders train and test of every speaker
+    renamed = {} if "train" in splits else {"val": "train"}
     # recordings in no speaker's folder count as one speaker's
     return [
-        SpeechFile(path, speaker_of(path, data_dir / folders[path]) or f"{split} speaker", split)
-        for path, split in splits.items()
+        SpeechFile(path, speakers[path] or f"{folder.split} speaker", renamed.get(folder.split, folder.split))
+        for path, folder in folders.items()
+        if folder
     ]
 
 
@@ -81,28 +88,25 @@ def _seeded_splits(
             f"sort the files into folders or list them in {MANIFEST} with path,speaker,split"
         )
     speakers = _shuffled(set(speakers_of.values()), seed)
+    named = _named(speakers)
     num_val = _validation_count(len(speakers), validation_speakers)
     num_test = max(1, round(TEST_SHARE * len(speakers)))
     if num_val + num_test >= len(speakers):
         raise UserError(
             f"{data_dir}: expected at least {num_val + num_test + 1} speakers for disjoint splits, found "
-            f"{len(speakers)}; give a folder per speaker or a {MANIFEST} with path,speaker,split"
+            f"{len(speakers)} ({named}); give --data_dir the folder above the speakers, or a {MANIFEST} with"
+            " path,speaker,split"
         )
+    log.info("%s has no splits of its own; taken for its %d speakers: %s", data_dir, len(speakers), named)
     split_of = dict.fromkeys(speakers, "train")
     split_of |= dict.fromkeys(speakers[:num_val], "val")
     split_of |= dict.fromkeys(speakers[num_val : num_val + num_test], "test")
     return [SpeechFile(path, speaker, split_of[speaker]) for path, speaker in speakers_of.items()]
 
 
-def speaker_of(path: Path, data_dir: Path) -> str:
-    """The folder that names the speaker: below the last container, or else the first that is none, or else ''."""
-    librispeech = LIBRISPEECH_FILE.search(path.absolute().as_posix())
-    if librispeech:
-        return librispeech[1]
-    folders = path.relative_to(data_dir).parts[:-1]
-    inside = [name for above, name in itertools.pairwise(folders) if CONTAINER.fullmatch(above)]
-    own = [name for name in inside[::-1] + list(folders) if not CONTAINER.fullmatch(name)]
-    return own[0] if own else ""
+def _named(speakers: Iterable[str]) -> str:
+    names = sorted(speakers)
+    return ", ".join(names[:MOST_NAMED]) + (" ..." if len(names) > MOST_NAMED else "")
 
 
 def _validation_speakers(speakers: set[str], data_dir: Path, seed: int, wanted: int | None) -> set[str]:

@@ -102,6 +102,8 @@ def open_recording(source: Source, name: str) -> Recording:
     Raises:
         UserError: it cannot be read, is empty, or has a rate that no speech has.
     """
+    if isinstance(source, Path) and source.exists() and not (source.is_file() or source.is_dir()):
+        raise UserError(f"{name}: expected an audio file, found a pipe or a device; skip it")  # which may have no end
     source, notes = _mended(source)
     source = _decoded_by_ffmpeg(source, name) if _needs_ffmpeg(source) else source
     try:

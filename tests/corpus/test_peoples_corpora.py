@@ -9,11 +9,10 @@ import soundfile
 from numpy.typing import NDArray
 
 from configs.config import read_experiment
-from corpus.find import find_speech, find_test_speech
+from corpus.find import audio_paths, find_speech, find_test_speech
 from corpus.manifest import read_rows
 from corpus.packed import PackedCorpus
 from corpus.shards import Packing, pack_shards
-from corpus.walk import audio_paths
 from nsc.errors import UserError
 from training import modes
 
