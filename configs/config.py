@@ -663,13 +663,13 @@ def _check(config: Config) -> None:
 def _check_runs(config: Config) -> None:
     """Time-domain networks take frames that share a gain; spectral ones long stretches, of which a batch has a few."""
     run = config.consecutive_frames
-    divides = run > 0 and config.batch_size % run == 0
     if config.block == SPECTRAL:
-        expected = f"at least 8 frames of 40 ms, a divisor of batch_size {config.batch_size}"
-        _require(divides and run >= 8, "consecutive_frames", expected, run)
+        _require(run >= 8, "consecutive_frames", "at least 8 frames of 40 ms", run)
     else:
-        expected = f"1, 2, 4, 8 or 16, a divisor of batch_size {config.batch_size}"
-        _require(divides and FRAMES_PER_GROUP % run == 0, "consecutive_frames", expected, run)
+        fits = run > 0 and FRAMES_PER_GROUP % run == 0
+        _require(fits, "consecutive_frames", "1, 2, 4, 8 or 16", run)
+    size = config.batch_size
+    _require(size % run == 0, "batch_size", f"a multiple of --consecutive_frames {run}, at least {run}", size)
 
 
 def _check_spectral(config: Config) -> None:

@@ -82,7 +82,7 @@ def find_test_speech(data_dir: str | Path, *, sa_sentences: bool = True) -> list
 def _existing_folder(data_dir: str | Path) -> Path:
     if not Path(data_dir).is_dir():
         raise UserError(f"{data_dir}: expected a folder of speech, found none; give --data_dir an existing folder")
-    return Path(data_dir)
+    return Path(data_dir).resolve()  # however it is spelled, it is the same speech
 
 
 def _packed_files(data_dir: Path) -> list[SpeechFile]:

@@ -27,7 +27,8 @@ def evaluate_saved(config: Config, named: dict[str, Any]) -> list[FileResult]:
     run, stage = saved_stage(config)
     model = load_model(stage)
     files = _test_files(run, config, named)
-    folder = Path(config.output_dir) / run.id / stage.name
+    some = f"-{config.max_files}-files" if config.max_files else ""  # which are not to replace the scores of all
+    folder = Path(config.output_dir) / run.id / f"{stage.name}{some}"
     log.info("evaluating %s, stage %s, model %s, on %d files", run.id, stage.name, model.digest, len(files))
     results = evaluate(model, files, folder, config.rates)
     print(table(results))

@@ -45,12 +45,11 @@ class Checkpoints:
         recorded = {int(name.partition("-")[2]) for name in known}
         tried = sorted({*self.steps, *recorded}, reverse=True)
         for place, step in enumerate(tried):
-            if self._is_sound(step, known):
-                self.checkpoint.restore(str(self._prefix(step))).assert_consumed()
+            if self._is_sound(step, known) and self._restored(step):
                 for damaged in tried[:place]:
                     self._remove(damaged)
                 return step
-            log.info("the checkpoint of step %d in %s is damaged or missing", step, self.folder)
+            log.info("the checkpoint of step %d in %s is damaged, missing or of another model", step, self.folder)
         if tried:
             raise UserError(
                 f"expected a sound checkpoint in {self.folder}, found none of steps {', '.join(map(str, tried))};"
@@ -83,21 +82,32 @@ class Checkpoints:
         if self._manager is None:
             try:
                 tf.train.get_checkpoint_state(str(self.folder))
-            except Exception:  # the list is not text; names tell as much
-                (self.folder / STATE).unlink()
+                is_text = not (self.folder / STATE).is_dir()
+            except Exception:
+                is_text = False
+            if not is_text:  # names tell as much
+                _remove_any(self.folder / STATE)
             self._manager = tf.train.CheckpointManager(self.checkpoint, str(self.folder), max_to_keep=KEPT)
         return self._manager
+
+    def _restored(self, step: int) -> bool:
+        """Whether a checkpoint is one of this state, which then has its values."""
+        try:
+            self.checkpoint.restore(str(self._prefix(step))).assert_consumed()
+        except Exception:  # variables of other shapes, or others
+            return False
+        return True
 
     def _is_sound(self, step: int, known: dict[str, dict[str, str]]) -> bool:
         """By its checksums; one without, as older runs wrote them, by reading all of it."""
         expected = known.get(self._name(step))
-        if expected:
-            return self._file_checksums(step) == expected
         try:
+            if expected:
+                return self._file_checksums(step) == expected
             reader = tf.train.load_checkpoint(str(self._prefix(step)))
             for name in reader.get_variable_to_shape_map():
                 reader.get_tensor(name)
-        except Exception:  # whatever TensorFlow raises for damaged bytes
+        except Exception:  # a folder in place of a file, or whatever TensorFlow raises for damaged bytes
             return False
         return True
 
@@ -113,7 +123,7 @@ class Checkpoints:
 
     def _remove(self, step: int) -> None:
         for path in self._files(step):
-            path.unlink(missing_ok=True)
+            _remove_any(path)
         shutil.rmtree(f"{self._prefix(step)}_temp", ignore_errors=True)
 
     def _files(self, step: int) -> Iterator[Path]:
@@ -125,3 +135,11 @@ class Checkpoints:
     @staticmethod
     def _name(step: int) -> str:
         return f"ckpt-{step}"
+
+
+def _remove_any(path: Path) -> None:
+    """Removes a file, or the folder that is in its place."""
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)

@@ -46,6 +46,7 @@ def _lead(cluster: Cluster, config: Config, named: dict[str, Any]) -> Run:
     """Trains as the chief, which is the only worker as a rule."""
     base_run, base = saved_stage(config) if config.training_mode in (2, 5) else (None, None)
     config = _resolved(config, base_run, base, named)
+    config = dataclasses.replace(config, data_dir=str(Path(config.data_dir).resolve()))  # however it is spelled
     files = find_speech(config.data_dir, sa_sentences=config.sa_sentences, seed=config.seed)
     run = _run_of(config, files)
     if run.status == "unfinished":

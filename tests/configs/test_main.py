@@ -174,6 +174,15 @@ def test_from_where_step_one_evaluates_the_newest_greedy_run(
     assert f"{trained.folders()[0].name}, stage follower_2" in capsys.readouterr().err
 
 
+def test_an_evaluation_of_some_files_leaves_that_of_all_alone(trained: Workplace) -> None:
+    assert trained.run(training_mode=0) == 0
+    finetuned = trained.output / runs.find_run(trained.folders()[1].name, trained.check).id
+    whole = (finetuned / "finetune" / "summary.json").read_text()
+    assert trained.run(training_mode=0, max_files=1) == 0
+    assert (finetuned / "finetune" / "summary.json").read_text() == whole
+    assert (finetuned / "finetune-1-files" / "summary.json").is_file()
+
+
 @pytest.mark.parametrize("named", [True, False], ids=["a run that is named", "the newest run"])
 def test_from_where_step_two_evaluates_what_there_is_where_nothing_is_finetuned(
     named: bool, trained: Workplace, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -47,12 +47,29 @@ def flip(path: Path) -> None:
     path.write_bytes(data)
 
 
+def replace_by_folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+    (path / "x").touch()
+
+
+def save_other_shape(folder: Path) -> None:
+    """A checkpoint of step 9 of another network, with its own checksums."""
+    for path in folder.glob("ckpt-9*"):
+        path.unlink()
+    other = tf.train.Checkpoint(weights=tf.Variable(tf.zeros([7])))
+    Checkpoints(other, folder).save(9)
+
+
 DAMAGE: dict[str, Callable[[Path], object]] = {
     "cut data": lambda folder: cut(folder / "ckpt-9.data-00000-of-00001"),
     "a flipped bit of data": lambda folder: flip(folder / "ckpt-9.data-00000-of-00001"),
     "a flipped bit of the index": lambda folder: flip(folder / "ckpt-9.index"),
     "an empty index": lambda folder: (folder / "ckpt-9.index").write_bytes(b""),
     "missing data": lambda folder: (folder / "ckpt-9.data-00000-of-00001").unlink(),
+    "a folder in place of data": lambda folder: replace_by_folder(folder / "ckpt-9.data-00000-of-00001"),
+    "a folder in place of the index": lambda folder: replace_by_folder(folder / "ckpt-9.index"),
+    "another model's": save_other_shape,
     "a missing index": lambda folder: (folder / "ckpt-9.index").unlink(),
 }
 
@@ -69,7 +86,7 @@ def test_a_damaged_newest_checkpoint_gives_way_to_the_one_before_with_a_line(
     DAMAGE[damage](folder)
     with caplog.at_level("INFO", "neural_speech_coding"):
         assert restored(folder) == (5, 5.0)
-    assert f"the checkpoint of step 9 in {folder} is damaged or missing" in caplog.text
+    assert f"the checkpoint of step 9 in {folder} is damaged, missing or of another model" in caplog.text
     assert not list(folder.glob("ckpt-9*"))
 
 
@@ -80,10 +97,16 @@ def test_older_runs_without_checksums_are_read_whole_before_they_are_trusted(fol
     assert restored(folder) == (5, 5.0)
 
 
-@pytest.mark.parametrize("content", [None, b"", b"\xff\xfe garbage", b"model_checkpoint_path: 7"])
-def test_a_lost_or_damaged_list_of_checkpoints_is_no_reason_to_start_over(folder: Path, content: bytes | None) -> None:
+@pytest.mark.parametrize("content", [None, b"", b"\xff\xfe garbage", b"model_checkpoint_path: 7", "folder"])
+def test_a_lost_or_damaged_list_of_checkpoints_is_no_reason_to_start_over(
+    folder: Path, content: bytes | str | None
+) -> None:
     state = folder / "checkpoint"
-    state.unlink() if content is None else state.write_bytes(content)
+    state.unlink()
+    if isinstance(content, bytes):
+        state.write_bytes(content)
+    elif content == "folder":
+        state.mkdir()
     assert restored(folder) == (9, 9.0)
     checkpoint, _ = state_of(12.0)
     checkpoints = Checkpoints(checkpoint, folder)

@@ -520,6 +520,17 @@ class TestContinuing:
         ends = [place.events(run, "exported")[0]["model"] for place, run in zip((stopped, whole), runs, strict=True)]
         assert ends[0] == ends[1]
 
+    def test_another_spelling_of_the_speech_folder_is_the_same_run(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        place = Workplace(tmp_path)
+        options: dict[str, Any] = {"training_mode": 1, "num_modules": 1, "time_domain": True}
+        first = place.train(**options)
+        (tmp_path / "link").symlink_to(CORPUS)
+        monkeypatch.chdir(CORPUS.parent)
+        for spelling in (CORPUS.name, f"./{CORPUS.name}/", f"../{CORPUS.parent.name}/{CORPUS.name}", tmp_path / "link"):
+            assert place.train(**options, data_dir=str(spelling)).id == first.id
+
     def test_a_change_of_threads_is_announced(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         place = Workplace(tmp_path)
         options: dict[str, Any] = {"training_mode": 1, "num_modules": 1, "time_domain": True, "epochs": 2}
