@@ -32,6 +32,9 @@ PEERS = (
     "amr-wb-*",
     "lc3-*",
     "lyra-*",
+    "evs-*",
+    "codec2-3.2",
+    "opus-av-wide-audio-vbr-*",
     "speex-[3579]",
     "g722",
 )

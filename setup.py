@@ -74,6 +74,7 @@ setup(
             "speechmos>=0.0.1",
             "onnxruntime>=1.17",
         ],
+        "codec2": ["pycodec2>=4"],  # a codec to compare with
         "dev": [
             "build>=1",
             "pytest>=8",

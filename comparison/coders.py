@@ -5,8 +5,10 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
@@ -34,7 +36,7 @@ class Version(NamedTuple):
     """A decoded file at one layer and loss.
 
     layer: 0 for a peer. loss: share of groups lost. bits: of the file, or of a peer's packets. delay: in samples.
-    delay_ms: algorithmic delay.
+    delay_ms: algorithmic delay. bands: share of packets in each band, where packets tell.
     """
 
     layer: int
@@ -43,6 +45,7 @@ class Version(NamedTuple):
     delay: int
     decoded: Path
     delay_ms: float = 0.0
+    bands: Mapping[str, float] = MappingProxyType({})
 
 
 class Coder(Protocol):
@@ -84,6 +87,7 @@ class PeerCoder:
             commands=tuple(peer.commands()),
             versions=peer.versions(),
             waveform=peer.waveform,
+            band=peer.band,
         )
 
     def code(self, samples: Samples, cache_dir: Path) -> list[Version]:
@@ -93,7 +97,7 @@ class PeerCoder:
         for loss in self.losses:
             channel = Channel(loss, self.burst, _seed(samples)) if loss else baselines.LOSSLESS
             coded, path = baselines.code_cached(peer, samples, cache_dir, channel)
-            versions.append(Version(0, loss, coded.bits, coded.delay, path, peer.delay_ms))
+            versions.append(Version(0, loss, coded.bits, coded.delay, path, peer.delay_ms, coded.bands))
         return versions
 
 

@@ -66,6 +66,7 @@ class Task:
             bits=version.bits,
             delay=version.delay,
             delay_ms=version.delay_ms,
+            bands=dict(version.bands),
             decoded=str(version.decoded),
             measures={**known.measures, **found.values},
             failures={name: each for name, each in known.failures.items() if name not in found.values} | found.failures,

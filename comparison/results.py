@@ -47,6 +47,7 @@ class Codec:
         commands: exact command lines of a peer.
         versions: of the programs that coded.
         waveform: the decoder follows the waveform, so that waveform measures mean something.
+        band: that it codes, where its packets do not tell.
     """
 
     name: str
@@ -58,6 +59,7 @@ class Codec:
     commands: tuple[str, ...] = ()
     versions: dict[str, str] = field(default_factory=dict)
     waveform: bool = True
+    band: str = "wide"
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,7 @@ class Result:
         error: why the file could not be coded at all.
         delay_ms: algorithmic delay in a conversation, 0 where it is not known.
         sex: of the speaker, F or M; empty where the corpus does not say.
+        bands: share of packets in each band, where packets tell.
     """
 
     codec: str
@@ -97,6 +100,7 @@ class Result:
     error: str = ""
     sex: str = ""
     delay_ms: float = 0.0
+    bands: dict[str, float] = field(default_factory=dict)
 
     @property
     def collection(self) -> str:

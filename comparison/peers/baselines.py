@@ -7,15 +7,16 @@ import hashlib
 import io
 import json
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from comparison.peers import ffmpeg, lc3, lyra, opus_library
+from comparison.peers import codec2, evs, ffmpeg, lc3, lyra, opus_library
 from comparison.peers.peer import Peer, PeerError, PlainPcm, find_delay, shifted
 from constants import SAMPLE_RATE
 from nsc.errors import UserError
@@ -32,6 +33,8 @@ PEERS: dict[str, Peer] = {
         *opus_library.PEERS,
         *lc3.PEERS,
         *lyra.PEERS,
+        *codec2.PEERS,
+        *evs.PEERS,
         PlainPcm("pcm16", "16-bit PCM"),
     )
 }
@@ -43,11 +46,13 @@ class Coded(NamedTuple):
     decoded: int16 [n], aligned with the signal and as long.
     bits: of all packets, without the container.
     delay: samples by which the codec was late, now taken off.
+    bands: share of packets in each band, where packets tell.
     """
 
     decoded: NDArray[np.int16]
     bits: int
     delay: int
+    bands: Mapping[str, float] = MappingProxyType({})
 
 
 def find_peers(patterns: Sequence[str]) -> list[Peer]:
@@ -95,8 +100,8 @@ def code(peer: Peer, samples: NDArray[np.int16], channel: Channel = LOSSLESS) ->
     whole = peer.through_channel(samples, LOSSLESS) if channel.loss else peer.through(samples)
     # the delay is that of the codec: what was concealed would lead astray
     delay = find_delay(samples / INT16_SCALE, whole.decoded, peer.delay - peer.margin, peer.delay + peer.margin)
-    decoded, bits = peer.through_channel(samples, channel) if channel.loss else whole
-    return Coded(to_int16(shifted(decoded, delay, len(samples))), bits, delay)
+    decoded, bits, bands = peer.through_channel(samples, channel) if channel.loss else whole
+    return Coded(to_int16(shifted(decoded, delay, len(samples))), bits, delay, bands)
 
 
 def code_cached(
@@ -115,7 +120,8 @@ def code_cached(
     remembered = _remembered(path)
     if remembered is None:
         remembered = code(peer, samples, channel)
-        write_flac(path, remembered.decoded, json.dumps({"bits": remembered.bits, "delay": remembered.delay}))
+        note = {"bits": remembered.bits, "delay": remembered.delay, "bands": dict(remembered.bands)}
+        write_flac(path, remembered.decoded, json.dumps(note))
     return remembered, path
 
 
@@ -123,7 +129,7 @@ def _remembered(path: Path) -> Coded | None:
     try:
         with soundfile.SoundFile(path) as file:
             note = json.loads(file.comment)
-            return Coded(file.read(dtype="int16"), int(note["bits"]), int(note["delay"]))
+            return Coded(file.read(dtype="int16"), int(note["bits"]), int(note["delay"]), dict(note["bands"]))
     except (OSError, soundfile.SoundFileError, ValueError, KeyError):
         return None  # not there, or damaged: made again
 

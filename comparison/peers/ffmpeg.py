@@ -5,11 +5,12 @@ from __future__ import annotations
 import functools
 import shlex
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
+from comparison.peers.opus_packets import band_shares
 from comparison.peers.peer import Packed, Peer, PeerError, Samples, output_of, run
 from constants import SAMPLE_RATE
 from utilities import resample
@@ -34,6 +35,11 @@ RAW = ("-f", "s16le", "-ar", str(SAMPLE_RATE), "-ac", "1")
 QUIET = ("ffmpeg", "-nostdin", "-hide_banner", "-loglevel", "error")
 
 
+def no_bands(data: bytes) -> Mapping[str, float]:
+    """Of a codec whose packets do not tell."""
+    return {}
+
+
 @dataclass(frozen=True)
 class FfmpegPeer(Peer):
     """A codec that ffmpeg runs.
@@ -44,6 +50,7 @@ class FfmpegPeer(Peer):
         options: of the encoder.
         container: ffmpeg's name of the format between encoder and decoder.
         count_bits: bits of the packets in bytes of that container.
+        bands_in: share of packets in each band in bytes of that container.
         decoded_rate: sample rate of the decoder in Hz.
     """
 
@@ -52,6 +59,7 @@ class FfmpegPeer(Peer):
     options: tuple[str, ...] = ()
     container: str = ""
     count_bits: Callable[[bytes], int] = len
+    bands_in: Callable[[bytes], Mapping[str, float]] = no_bands
     decoded_rate: int = SAMPLE_RATE
 
     @property
@@ -88,7 +96,7 @@ class FfmpegPeer(Peer):
         decoded = np.frombuffer(run(self, self.decode_command, packed), np.float32)
         if not len(decoded):
             raise PeerError(f"{self.name}: expected decoded speech, found none; skip the file")
-        return Packed(resample(decoded, self.decoded_rate), self.count_bits(packed))
+        return Packed(resample(decoded, self.decoded_rate), self.count_bits(packed), self.bands_in(packed))
 
 
 @functools.cache
@@ -116,16 +124,28 @@ def whole_bits(data: bytes) -> int:
 
 
 def ogg_packet_bits(data: bytes) -> int:
-    """Bits of the audio packets of an Ogg stream: those in its segment tables, except the two header packets."""
-    lacing: list[int] = []
-    start = 0
+    """Bits of the audio packets of an Ogg stream."""
+    return 8 * sum(map(len, ogg_packets(data)))
+
+
+def ogg_packets(data: bytes) -> list[bytes]:
+    """The audio packets of an Ogg stream: pieces by its segment tables, except the two header packets."""
+    packets, packet, start = [], b"", 0
     while data[start : start + 4] == b"OggS":
         segments = data[start + 27 : start + 27 + data[start + 26]]
-        lacing += segments
-        start += 27 + len(segments) + sum(segments)
-    ends = [place for place, length in enumerate(lacing) if length < 255]
-    first = ends[OGG_HEADER_PACKETS - 1] + 1 if len(ends) >= OGG_HEADER_PACKETS else len(lacing)
-    return 8 * sum(lacing[first:])
+        start += 27 + len(segments)
+        for length in segments:
+            packet += data[start : start + length]
+            start += length
+            if length < 255:  # a packet ends with its first segment that is not full
+                packets.append(packet)
+                packet = b""
+    return packets[OGG_HEADER_PACKETS:]
+
+
+def ogg_bands(data: bytes) -> Mapping[str, float]:
+    """The share of Opus packets of an Ogg stream in each band."""
+    return band_shares(ogg_packets(data))
 
 
 def amr_wb_bits(data: bytes) -> int:
@@ -152,6 +172,7 @@ def _opus(application: str, mode: str, kbps: int) -> FfmpegPeer:
         options=(*rate, *quality),
         container="ogg",
         count_bits=ogg_packet_bits,
+        bands_in=ogg_bands,
         decoded_rate=OPUS_DECODED_RATE,
     )
 

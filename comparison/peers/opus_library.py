@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import importlib.util
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from comparison.peers.ffmpeg import OPUS_COMPLEXITY, OPUS_DECODED_RATE, OPUS_DELAY_MS, OPUS_KBPS
+from comparison.peers.opus_packets import band_shares
 from comparison.peers.peer import Packed, Peer, PeerError, Samples, Signal
 from constants import SAMPLE_RATE
 from nsc.format.channel import Channel
@@ -20,6 +21,17 @@ from utilities import resample
 
 INSTALL = "pip install av"
 FRAME = 320  # samples, 20 ms
+MOST_BYTES = 1275  # of a packet, RFC 6716
+WIDE_BAND = 1103  # OPUS_BANDWIDTH_WIDEBAND, as the numbers below from opus_defines.h
+FORCED_KBPS = (6, 9, 12)  # where it chooses a narrower band
+APPLICATIONS = {"voip": 2048, "audio": 2049}
+CONTROLS = {
+    "OPUS_SET_BITRATE": 4002,
+    "OPUS_SET_VBR": 4006,
+    "OPUS_SET_BANDWIDTH": 4008,
+    "OPUS_SET_COMPLEXITY": 4010,
+    "OPUS_SET_VBR_CONSTRAINT": 4020,
+}
 LOOK_AHEAD = 104  # samples of the encoder, 6.5 ms, which PyAV's decoder takes off by itself
 
 
@@ -31,11 +43,13 @@ class LibraryOpus(Peer):
         application: of the encoder, voip or audio.
         mode: cbr or vbr.
         kbps: 1000 bits per second.
+        wide: wide band is forced; otherwise the encoder chooses.
     """
 
     application: str = "audio"
     mode: str = "vbr"
     kbps: int = 16
+    wide: bool = False
     conceals: bool = True
 
     def options(self) -> dict[str, str]:
@@ -49,7 +63,20 @@ class LibraryOpus(Peer):
 
     def commands(self) -> list[str]:
         """See Peer."""
+        if self.wide:
+            return [f"opus_encoder_create of PyAV's libopus, {self._controls()}"]
         return [f"av.CodecContext.create('libopus', 'w'), bit_rate {1000 * self.kbps}, options {self.options()}"]
+
+    def _controls(self) -> dict[str, int]:
+        """Of the library's encoder where it is called directly, since PyAV cannot force a band."""
+        variable = int(self.mode == "vbr")
+        return {
+            "OPUS_SET_BITRATE": 1000 * self.kbps,
+            "OPUS_SET_VBR": variable,
+            "OPUS_SET_VBR_CONSTRAINT": 0,
+            "OPUS_SET_COMPLEXITY": OPUS_COMPLEXITY,
+            "OPUS_SET_BANDWIDTH": WIDE_BAND,
+        }
 
     def missing(self) -> str:
         """See Peer."""
@@ -63,21 +90,26 @@ class LibraryOpus(Peer):
         """See Peer."""
         import av
 
+        if self.wide:
+            return self.through_channel(samples, Channel(0.0))
         try:
             encoder = self._encoder()
             packets = [*self._encoded(encoder, samples)]
             decoded = _decoded(bytes(encoder.extradata), packets)
         except av.FFmpegError as error:
             raise PeerError(f"{self.name}: PyAV failed ({error}); skip the file") from None
-        return Packed(resample(decoded, OPUS_DECODED_RATE), 8 * sum(map(len, packets)))
+        return Packed(resample(decoded, OPUS_DECODED_RATE), 8 * sum(map(len, packets)), band_shares(packets))
 
     def through_channel(self, samples: Samples, channel: Channel) -> Packed:
         """See Peer; the library itself decodes and conceals, at 16 kHz."""
-        packets = [*self._encoded(self._encoder(), samples)]
+        if self.wide:
+            packets = _LibraryEncoder(self.application, self._controls()).encoded(samples)
+        else:
+            packets = [*self._encoded(self._encoder(), samples)]
         decoder = _LibraryDecoder()
-        pieces = zip(packets, channel.losses(len(packets)), strict=True)
-        decoded = [decoder.decode(None if lost else packet) for packet, lost in pieces]
-        return Packed(np.concatenate(decoded)[LOOK_AHEAD:], 8 * sum(map(len, packets)))
+        lost = channel.losses(len(packets)) if channel.loss else np.zeros(len(packets), bool)
+        decoded = [decoder.decode(None if gone else packet) for packet, gone in zip(packets, lost, strict=True)]
+        return Packed(np.concatenate(decoded)[LOOK_AHEAD:], 8 * sum(map(len, packets)), band_shares(packets))
 
     def _encoder(self) -> Any:
         import av
@@ -108,6 +140,39 @@ def _decoded(header: bytes, packets: list[bytes]) -> Signal:
     frames = [frame for data in packets for frame in decoder.decode(av.Packet(data))]
     sound = np.concatenate([frame.to_ndarray().reshape(-1) for frame in frames])
     return np.divide(sound, 32768, dtype=np.float32) if sound.dtype == np.int16 else sound.astype(np.float32)
+
+
+class _LibraryEncoder:
+    """The encoder of PyAV's libopus, called directly: through PyAV no band can be forced."""
+
+    def __init__(self, application: str, controls: Mapping[str, int]) -> None:
+        library = _library()
+        assert library
+        library.opus_encoder_create.restype = ctypes.c_void_p
+        library.opus_encoder_destroy.argtypes = [ctypes.c_void_p]
+        error = ctypes.c_int()
+        made = library.opus_encoder_create(SAMPLE_RATE, 1, APPLICATIONS[application], ctypes.byref(error))
+        self._library, self._encoder = library, ctypes.c_void_p(made)
+        if error.value:
+            raise PeerError(f"libopus made no encoder (error {error.value}); install PyAV again: {INSTALL}")
+        for name, value in controls.items():
+            library.opus_encoder_ctl(self._encoder, CONTROLS[name], ctypes.c_int(value))
+
+    def __del__(self) -> None:
+        self._library.opus_encoder_destroy(self._encoder)
+
+    def encoded(self, samples: Samples) -> list[bytes]:
+        """Packets of 20 ms of speech [n], and one more, which the look-ahead needs."""
+        padded = np.append(samples, np.zeros(-len(samples) % FRAME + FRAME, np.int16))
+        return [self._packet(frame) for frame in padded.reshape(-1, FRAME)]
+
+    def _packet(self, frame: Samples) -> bytes:
+        place = np.ascontiguousarray(frame).ctypes.data_as(ctypes.POINTER(ctypes.c_int16))
+        room = ctypes.create_string_buffer(MOST_BYTES)
+        size = self._library.opus_encode(self._encoder, place, FRAME, room, MOST_BYTES)
+        if size < 0:
+            raise PeerError(f"libopus coded no packet (error {size}); skip the file")
+        return room.raw[:size]
 
 
 class _LibraryDecoder:
@@ -164,17 +229,25 @@ def _release(library: ctypes.CDLL) -> str:
     return str(library.opus_get_version_string().decode())
 
 
-PEERS: tuple[Peer, ...] = tuple(
-    LibraryOpus(
-        f"opus-av-{application}-{mode}-{kbps}",
-        f"Opus (av) {application} {mode.upper()}",
+def _peer(application: str, mode: str, kbps: int, *, wide: bool = False) -> LibraryOpus:
+    return LibraryOpus(
+        f"opus-av-{'wide-' * wide}{application}-{mode}-{kbps}",
+        f"Opus (av) {'wide band ' * wide}{application} {mode.upper()}",
         delay_ms=OPUS_DELAY_MS,
         high_pass=application == "voip",
         application=application,
         mode=mode,
         kbps=kbps,
+        wide=wide,
     )
-    for application in ("audio", "voip")
-    for mode in ("cbr", "vbr")
-    for kbps in OPUS_KBPS
+
+
+PEERS: tuple[Peer, ...] = (
+    *(
+        _peer(application, mode, kbps)
+        for application in ("audio", "voip")
+        for mode in ("cbr", "vbr")
+        for kbps in OPUS_KBPS
+    ),
+    *(_peer("audio", mode, kbps, wide=True) for mode in ("cbr", "vbr") for kbps in FORCED_KBPS),
 )

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import subprocess
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -29,10 +30,12 @@ class Packed(NamedTuple):
 
     decoded: float32 [n] at 16 kHz, late by about the peer's `delay` samples.
     bits: of all packets, without the container.
+    bands: share of packets in each band, where packets tell.
     """
 
     decoded: Signal
     bits: int
+    bands: Mapping[str, float] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,7 @@ class Peer(ABC):
         high_pass: the encoder removes low frequencies, so that waveform measures cannot be compared.
         waveform: the decoder follows the waveform; False for one that generates another waveform of the same sound.
         conceals: losses can be tried, by `through_channel`.
+        band: that it codes, where its packets do not tell.
     """
 
     name: str
@@ -58,6 +62,7 @@ class Peer(ABC):
     high_pass: bool = False
     waveform: bool = True
     conceals: bool = False
+    band: str = "wide"
 
     @abstractmethod
     def missing(self) -> str:

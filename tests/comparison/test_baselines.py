@@ -2,16 +2,19 @@
 
 import stat
 import struct
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from comparison.peers import baselines, lc3, lyra
+from comparison.peers import baselines, evs, lc3, lyra
 from comparison.peers import ffmpeg as ffmpeg_peers
 from comparison.peers.baselines import PEERS, PeerError, code, code_cached, find_peers
+from comparison.peers.evs import packet_bits
 from comparison.peers.ffmpeg import amr_wb_bits, ogg_packet_bits
+from comparison.peers.opus_packets import band_of, band_shares
 from comparison.peers.peer import Peer, find_delay
 from measures.measures import pesq_wb, snr, stoi
 from nsc.errors import UserError
@@ -40,6 +43,75 @@ def test_every_family_of_the_literature_has_its_rates() -> None:
     assert len(find_peers(["amr-wb-*"])) == 9
     assert len(find_peers(["opus-audio-*", "opus-voip-*"])) == 2 * 2 * 7
     assert {"speex-5", "g722", "pcm16", "opus-voip-vbr-9", "lc3-16", "lyra-3.2", "opus-av-audio-vbr-6"} <= set(PEERS)
+
+
+def test_opus_packets_say_in_which_band_they_are_coded(samples: Samples) -> None:
+    for kbps, band in ((6, "narrow"), (24, "wide")):
+        assert max(code(installed(f"opus-av-audio-vbr-{kbps}"), samples).bands) == band
+    # RFC 6716, table 2: SILK, hybrid and CELT from narrow to full band
+    heads = {1 << 3: "narrow", 4 << 3: "medium", 9 << 3: "wide", 12 << 3: "super-wide", 15 << 3: "full"}
+    heads |= {16 << 3: "narrow", 20 << 3: "wide", 24 << 3: "super-wide", 31 << 3 | 7: "full"}
+    assert {head: band_of(bytes([head])) for head in heads} == heads
+    assert band_shares([b"\x08", b"\x48", b"\x48", b"\x49", b""]) == {"narrow": 0.25, "wide": 0.75}
+
+
+def test_opus_that_is_forced_codes_wide_band_where_it_would_choose_less(samples: Samples) -> None:
+    chosen, forced = (code(installed(f"opus-av-{wide}audio-vbr-6"), samples) for wide in ("", "wide-"))
+    assert chosen.bands == {"narrow": 1.0} and forced.bands == {"wide": 1.0}
+    assert abs(forced.delay) <= 1
+    assert forced.bits == pytest.approx(chosen.bits, rel=0.2)
+    same, free = (code(installed(f"opus-av-{wide}audio-cbr-12"), samples) for wide in ("wide-", ""))
+    assert same.bits == free.bits
+    assert snr(free.decoded / 32768, same.decoded / 32768) > 15  # resampled from 48 kHz, and not
+
+
+def test_opus_through_ffmpeg_tells_its_band_too(samples: Samples) -> None:
+    assert sum(code(installed("opus-audio-vbr-16"), samples).bands.values()) == pytest.approx(1)
+
+
+def test_codec_2_costs_64_bits_in_20_ms_and_is_understood(samples: Samples) -> None:
+    coded = code(installed("codec2-3.2"), samples)
+    assert coded.bits == 64 * frames_of(samples)
+    assert len(coded.decoded) == len(samples)
+    assert stoi(samples.astype(float), coded.decoded.astype(float)) > 0.6
+
+
+EVS_CODER = """#!{python}
+import struct, sys
+kbps, rate, source, target = sys.argv[1:]
+assert (kbps, rate) == ("9600", "16")
+speech = open(source, "rb").read()
+frame = struct.pack("<HH", 0x6B21, 192) + bytes(384)
+open(target, "wb").write(frame * -(-len(speech) // 640))
+open(target + ".speech", "wb").write(speech)
+"""
+EVS_DECODER = """#!{python}
+import sys
+rate, source, target = sys.argv[1:]
+open(target, "wb").write(open(source + ".speech", "rb").read())
+"""
+
+
+def test_evs_runs_from_where_it_is_named_and_costs_the_bits_of_its_frames(
+    samples: Samples, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    peer = PEERS["evs-9.6"]
+    monkeypatch.delenv(evs.FOLDER_VARIABLE, raising=False)
+    assert "set EVS_DIR to its folder" in peer.missing()
+    monkeypatch.setenv(evs.FOLDER_VARIABLE, str(tmp_path))
+    assert "EVS_cod and EVS_dec in EVS_DIR" in peer.missing()
+    for name, script in (("EVS_cod", EVS_CODER), ("EVS_dec", EVS_DECODER)):
+        (tmp_path / name).write_text(script.format(python=sys.executable))
+        (tmp_path / name).chmod(0o755)
+    coded = code(peer, samples)
+    assert coded.bits == 192 * frames_of(samples)
+    assert np.array_equal(coded.decoded, samples)
+
+
+def test_a_file_that_is_not_of_evs_is_refused() -> None:
+    assert packet_bits(struct.pack("<HHHH", 0x6B21, 2, 0x7F, 0x81) + struct.pack("<HH", 0x6B21, 0)) == 2
+    with pytest.raises(PeerError, match=r"expected a frame of G.192, found 0x4952"):
+        packet_bits(b"RIFF")
 
 
 def test_an_unknown_codec_is_named_with_the_known_ones() -> None:
@@ -233,7 +305,9 @@ def test_a_codec_that_is_not_built_in_is_named_with_the_command_that_installs_it
 def test_without_any_program_only_uncompressed_speech_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv(lyra.FOLDER_VARIABLE, raising=False)
-    usable, lacking = baselines.usable([peer for name, peer in PEERS.items() if not name.startswith("opus-av-")])
+    monkeypatch.delenv(evs.FOLDER_VARIABLE, raising=False)
+    packages = ("opus-av-", "codec2-")
+    usable, lacking = baselines.usable([peer for name, peer in PEERS.items() if not name.startswith(packages)])
     assert [peer.name for peer in usable] == ["pcm16"]
     assert {"g722", "amr-wb-6.6"} <= set(lacking[f"ffmpeg, found none: {ffmpeg_peers.INSTALL}"])
     assert "apt-get install liblc3-tools" in PEERS["lc3-16"].missing()
