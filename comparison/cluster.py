@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import shlex
+import shutil
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -25,11 +26,13 @@ SETTINGS: Final[Mapping[str, Any]] = {
     # tasks say themselves how many threads they compute in
     "distributed.nanny.pre-spawn-environ": {},
 }
-SLURM: Final[Mapping[str, Any]] = {
-    "cores": 4,
-    "memory": "12GB",
-    "walltime": "24:00:00",
-}  # where jobqueue.yaml is silent
+# Sizes of a Slurm job: what Dask's own jobqueue.yaml has, and what is asked for where a user's says nothing else.
+SLURM: Final[Mapping[str, tuple[str | None, Any]]] = {
+    "cores": (None, 4),
+    "memory": (None, "12GB"),
+    "walltime": ("00:30:00", "24:00:00"),
+}
+JOIN_SECONDS = 600.0  # that a worker has to start in, on nodes that are slow to load Python
 SCHEDULER_SECONDS = 30.0  # until a scheduler has to answer
 
 Item = TypeVar("Item")
@@ -98,7 +101,7 @@ def open_workers(place: Place, environment: Mapping[str, str] | None = None, *, 
         deaths: how often a task whose worker dies is run again; a scheduler given by its address has its own number.
 
     Raises:
-        UserError: the scheduler does not answer.
+        UserError: the scheduler does not answer, or there is no Slurm.
     """
     import dask
     from distributed import Client
@@ -137,12 +140,17 @@ def _cluster(place: Place, environment: Mapping[str, str]) -> Any:
 
 
 def _slurm(place: Place) -> Any:
+    if not shutil.which("sbatch"):
+        raise UserError(
+            "argument --slurm: there is no sbatch on this machine; run it where jobs of Slurm are submitted"
+        )
     import dask
     from dask_jobqueue import SLURMCluster
 
-    known = {name: dask.config.get(f"jobqueue.slurm.{name}", None) or value for name, value in SLURM.items()}
+    given = {name: dask.config.get(f"jobqueue.slurm.{name}", None) for name in SLURM}
+    size = {name: ours if given[name] == default else given[name] for name, (default, ours) in SLURM.items()}
     cluster = SLURMCluster(
-        **known,
+        **size,
         processes=1,
         worker_extra_args=["--nthreads", "1"],
         job_extra_directives=shlex.split(place.slurm_options),
@@ -152,8 +160,11 @@ def _slurm(place: Place) -> Any:
             "export DASK_DISTRIBUTED__NANNY__PRE_SPAWN_ENVIRON='{}'",
         ],
         scheduler_options={"dashboard_address": ":0"},
+        death_timeout=JOIN_SECONDS,
     )
-    cluster.scale(jobs=place.slurm)
+    cluster.adapt(
+        minimum_jobs=place.slurm, maximum_jobs=place.slurm
+    )  # which replaces jobs that end by their time limit
     return cluster
 
 

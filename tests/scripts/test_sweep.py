@@ -203,6 +203,34 @@ def test_a_scheduler_s_workers_do_the_work(monkeypatch: pytest.MonkeyPatch) -> N
         pass
 
 
+SBATCH = """#!/usr/bin/env bash
+cp "$1" {folder}/job
+setsid bash "$1" >/dev/null 2>&1 & echo $! >>{folder}/pids
+echo "Submitted batch job 4123$(wc -l <{folder}/pids)"
+"""
+SCANCEL = """#!/usr/bin/env bash
+echo "$*" >>{folder}/cancelled
+for job in "$@"; do kill -- -"$(sed -n "${{job#4123}}p" {folder}/pids)"; done
+"""
+
+
+def test_jobs_of_slurm_do_the_work_are_replaced_when_they_end_and_end_with_the_sweep(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, text in {"sbatch": SBATCH, "scancel": SCANCEL}.items():
+        (tmp_path / name).write_text(text.format(folder=tmp_path))
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    with open_workers(Place(slurm=1, slurm_options="--partition=gpu --gpus=1")) as client:
+        assert dict(outcomes(client, abs, [-3, 4])) == {-3: 3, 4: 4}
+        os.killpg(int((tmp_path / "pids").read_text()), signal.SIGKILL)  # as Slurm does at the time limit
+        assert dict(outcomes(client, abs, [-5])) == {-5: 5}
+    job = (tmp_path / "job").read_text()
+    for line in ("#SBATCH --partition=gpu", "#SBATCH --gpus=1", "#SBATCH -t 24:00:00", "#SBATCH --cpus-per-task=4"):
+        assert line in job.splitlines()
+    assert "41232" in (tmp_path / "cancelled").read_text().split()
+
+
 def scored(run: Path, stage: str = "greedy", **changes: Any) -> Scored:
     labels = {"seed": changes.pop("seed", "0"), "method": "CQ"}
     scores = {"kbps": 9.0, "pesq_wb": 3.0, "stoi": 0.9, "si_sdr": 8.0, "snr": 9.0} | changes
