@@ -18,11 +18,10 @@ from kinds.spectral.batch import file_batch
 from kinds.spectral.cascade import SpectralCascade
 from nsc import format as bitstream
 from nsc.coding.interface import Signal
-from nsc.entropy.context_model import Symbols, frame_code_lengths, read_models
+from nsc.entropy.context_model import Symbols
 from nsc.errors import UserError
-from nsc.kinds.samples.model import file_symbols
-from nsc.kinds.spectral.file import file_code_lengths, file_groups
 from nsc.kinds.spectral.level import offset_of
+from nsc.kinds.spectral.model import file_groups
 from runs.saved_model import SavedModel
 
 CODEC = "codec"  # how the names of the codecs' parts begin
@@ -70,13 +69,12 @@ class CascadeFileCoder:
 
     def __init__(self, model: SavedModel) -> None:
         self._model = model
-        self._models = read_models(model.tables)
 
     def code(self, signal: Signal) -> Iterator[CodedFile]:
         """A signal at every depth."""
         data = nsc.encode(signal, self._model.codec)
-        symbols = file_symbols(data, self._model.codec)
-        lengths = frame_code_lengths(self._models, symbols)
+        symbols = self._model.codec.symbols(data)
+        lengths = self._model.codec.code_lengths(data).bits
         seconds = len(signal) / SAMPLE_RATE
         for depth in range(1, len(self._model.cascade.codecs) + 1):
             cut = bitstream.truncate(data, depth)
@@ -123,14 +121,14 @@ class SpectralFileCoder:
     def _rates(self, data: bytes, depth: int, signal: Signal) -> dict[str, Any]:
         codec, seconds = self.model.spectral_codec, len(signal) / SAMPLE_RATE
         frames = codec.settings.frames_of(len(signal))
-        byte_counts, lengths = _byte_counts(data), file_code_lengths(data, codec.coder)
+        byte_counts, lengths = _byte_counts(data), codec.code_lengths(data).bits
         symbols = {part.name: math.prod(part.shape) for part in self.model.cascade.parts(depth)}
-        bits = {name: length / frames for name, length in lengths.items()}
+        bits = {name: float(length.sum()) / frames for name, length in lengths.items()}
         payload = sum(size for name, size in byte_counts.items() if name.startswith(CODEC))
         return {
             "kbps": 8 * len(data) / seconds / 1000,
             "payload_kbps": 8 * payload / seconds / 1000,
-            "ideal_kbps": sum(lengths.values()) / seconds / 1000,
+            "ideal_kbps": sum(float(each.sum()) for each in lengths.values()) / seconds / 1000,
             "training_kbps": self._training_bits(data, depth, signal) / seconds / 1000,
             "paper_style_kbps": math.nan,  # has no meaning where contexts know so much
             "bits": bits,

@@ -14,7 +14,7 @@ from pathlib import Path
 from network.machine import import_tensorflow
 from nsc.console import Parser, exit_status, log, show_own_lines
 from nsc.errors import UserError
-from nsc.models.find import DEFAULT_MODEL
+from nsc.loading.find import DEFAULT_MODEL
 
 FORMATS = ("nsc", "litert", "savedmodel")
 WEIGHTS = ("float32", "int8")

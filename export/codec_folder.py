@@ -21,8 +21,8 @@ from kinds.spectral.cascade import SpectralCascade
 from nsc.atomic import atomic_write, folder_written_whole
 from nsc.errors import UserError
 from nsc.format.version_1 import FRAME_LENGTH, FRAMES_PER_GROUP, LPC_WINDOW_LENGTH
-from nsc.models.folder import DECODER, DESCRIPTION, ENCODER, TABLES, Description, write_description
-from nsc.models.litert import CONTEXTS, FRAMES, LOST, USED
+from nsc.kinds.samples.network import CONTEXTS, FRAMES, LOST, USED
+from nsc.loading.folder import DECODER, DESCRIPTION, ENCODER, TABLES, Description, write_description
 from runs.saved_model import SavedModel
 
 

@@ -45,7 +45,7 @@ from nsc.coding.interface import check_layers
 from nsc.errors import UserError
 from nsc.format.version_1 import delay_samples
 from nsc.kinds.samples.analysis import PAST as CONTEXT_PAST
-from nsc.models.litert import SIGNATURE
+from nsc.loading.litert import SIGNATURE
 from runs.saved_model import SavedModel
 from utilities import GROUP_LENGTH, gains_of
 

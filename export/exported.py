@@ -14,7 +14,7 @@ from constants import FRAMES_PER_GROUP, OVERLAP
 from export.device import DESCRIPTION, INPUT_LENGTH, PAST
 from kinds.samples.batch import Coded, Signal
 from nsc.errors import UserError
-from nsc.models.litert import load_runner
+from nsc.loading.litert import load_runner
 from utilities import GROUP_LENGTH, group_levels, number_of_frames
 
 Arrays = dict[str, NDArray[Any]]

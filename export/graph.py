@@ -15,8 +15,8 @@ from cmrl import Cascade
 from export.half_weights import with_half_weights
 from lpc_utilities import without_float64
 from nsc.format.version_1 import FRAMES_PER_GROUP
-from nsc.kinds.samples.network import Part
-from nsc.models.litert import SIGNATURE, port_name
+from nsc.kinds.samples.network import Part, port_name
+from nsc.loading.litert import SIGNATURE
 
 Tensors = dict[str, tf.Tensor]
 

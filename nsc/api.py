@@ -9,9 +9,9 @@ from nsc.coding.interface import Model
 from nsc.coding.whole import Decoded, Rate
 from nsc.errors import UserError
 from nsc.format import WrongModelError, unpack_header
-from nsc.models import folder
-from nsc.models.find import DEFAULT_MODEL, all_models, find_model
-from nsc.models.folder import Description
+from nsc.loading import folder
+from nsc.loading.find import DEFAULT_MODEL, all_models, find_model
+from nsc.loading.folder import Description
 
 
 def models() -> list[Description]:

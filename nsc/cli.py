@@ -18,7 +18,7 @@ from nsc import format as bitstream
 from nsc.console import Parser, exit_status, log, show_own_lines
 from nsc.constants import SAMPLE_RATE
 from nsc.errors import UserError
-from nsc.models.find import DEFAULT_MODEL, all_models, find_model
+from nsc.loading.find import DEFAULT_MODEL, all_models, find_model
 from nsc.streams import STANDARD, check_output, is_pipe, output, read_bytes
 from nsc.version import __version__
 
@@ -148,7 +148,7 @@ def _encode(options: argparse.Namespace) -> None:
     target = _target(options, bitstream.SUFFIX)
     from nsc.audio import open_speech
     from nsc.coding.whole import Rate, encoded_blocks
-    from nsc.models.folder import load
+    from nsc.loading.folder import load
 
     source = read_bytes(options.input) if is_pipe(options.input) else Path(options.input)
     speech = open_speech(source, options.input)
@@ -170,16 +170,12 @@ def _encode(options: argparse.Namespace) -> None:
 
 
 def _group_length(options: argparse.Namespace, model: Model) -> int | None:
-    """Frames or spans in a group, whichever kind of model counts by."""
-    from nsc.kinds.spectral.model import SpectralModel
-
-    asked, other = options.frames_per_group, options.spans
-    if not isinstance(model, SpectralModel):
-        asked, other = other, asked
-    if other is not None:
-        flag = "--spans" if isinstance(model, SpectralModel) else "--frames_per_group"
-        raise UserError(f"expected a model whose groups {flag} counts, found another; leave {flag} out")
-    length: int | None = asked
+    """Frames or spans in a group, whichever the model counts by."""
+    asked = {name: getattr(options, name) for name in ("frames_per_group", "spans")}
+    length: int | None = asked.pop(model.unit.name)
+    for name, value in asked.items():
+        if value is not None:
+            raise UserError(f"--{name} is not supported by this model; use --{model.unit.name}")
     return length
 
 

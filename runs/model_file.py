@@ -12,7 +12,7 @@ from typing import Any, Final
 from numpy.typing import NDArray
 
 from nsc.errors import UserError
-from nsc.models.arrays import read_arrays as read_arrays
+from nsc.loading.arrays import read_arrays as read_arrays
 
 MOST_DESCRIPTION_BYTES: Final = 1 << 20
 MOST_TAUS: Final = 64

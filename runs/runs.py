@@ -20,7 +20,7 @@ from typing import Any, Literal, TextIO
 from nsc.atomic import naming
 from nsc.console import log
 from nsc.errors import UserError
-from nsc.models.find import PRETRAINED
+from nsc.loading.find import PRETRAINED
 from utilities import atomic_write
 
 PACKAGE = "neural-speech-coding"

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from nsc.errors import UserError
-from nsc.models.find import DEFAULT_MODEL
+from nsc.loading.find import DEFAULT_MODEL
 from runs.runs import SHIPPED, find_run
 
 ARRAYS, DESCRIPTION = "model.npz", "model.json"

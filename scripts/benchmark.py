@@ -34,7 +34,7 @@ from corpus.speech_file import SpeechFile
 from kinds.samples.batch import SIGNAL_BATCH
 from network.machine import prepare_machine
 from nsc.console import exit_status
-from nsc.models.find import DEFAULT_MODEL
+from nsc.loading.find import DEFAULT_MODEL
 from runs.runs import environment
 from runs.saved_model import load_model
 from runs.stages import find_model

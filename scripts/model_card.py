@@ -22,7 +22,7 @@ os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 from configs.config import Config, from_dict, shown
 from configs.notes import idle_flags
 from nsc.console import exit_status
-from nsc.models.folder import read_description
+from nsc.loading.folder import read_description
 from runs.heard import CONFIG, ENVIRONMENT, SPLITS
 from runs.runs import SHIPPED, Journal, Run, find_run
 from runs.stages import stage_folders

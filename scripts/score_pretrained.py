@@ -33,7 +33,7 @@ from evaluation.evaluate import evaluate, summary
 from measures.measures import mean_with_interval, score_files
 from nsc.console import exit_status
 from nsc.errors import UserError
-from nsc.models.folder import DESCRIPTION, read_description, write_description
+from nsc.loading.folder import DESCRIPTION, read_description, write_description
 from runs.heard import heard_among
 from runs.runs import SHIPPED, find_run
 from runs.saved_model import SavedModel, load_model

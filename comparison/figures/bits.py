@@ -60,7 +60,7 @@ def _allocate(model: SavedModel, signal: Signal) -> Allocation:
 
 def _allocate_spectral(model: SavedModel, signal: Signal) -> Allocation:
     import nsc
-    from nsc.kinds.spectral.file import file_groups, frame_code_lengths
+    from nsc.kinds.spectral.model import file_groups
 
     codec, cascade = model.spectral_codec, model.cascade
     data = nsc.encode(signal, codec)
@@ -69,7 +69,7 @@ def _allocate_spectral(model: SavedModel, signal: Signal) -> Allocation:
         found = (symbols.lsf, symbols.gains, *(each + LARGEST_INDEX for each in symbols.indices))
         for part, values in zip(cascade.parts(), found, strict=True):
             counts[part.name] += np.bincount(values.reshape(-1), minlength=part.alphabet)
-    return Allocation(frame_code_lengths(data, codec.coder), counts, 1 / cascade.frames_per_second)
+    return Allocation(codec.code_lengths(data).bits, counts, 1 / cascade.frames_per_second)
 
 
 def codebooks(model: SavedModel) -> dict[str, NDArray[np.float32]]:

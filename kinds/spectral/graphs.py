@@ -7,7 +7,7 @@ import tensorflow as tf
 from constants import LPC_ORDER
 from export.graph import Graph, Port, Tensors
 from kinds.spectral.cascade import SpectralBatch, SpectralCascade, SpectralSymbols
-from nsc.kinds.spectral.litert import GAINS, LEVELS, LSF, OFFSETS, SAMPLES, USED, code_port, codec_port
+from nsc.kinds.spectral.network import GAINS, LEVELS, LSF, OFFSETS, SAMPLES, USED, code_port, codec_port
 
 ANY = None  # length of an axis that a caller chooses
 

@@ -29,7 +29,6 @@ from nn_core_operator import networks_compute_in
 from nsc.coding.whole import decode, encode
 from nsc.entropy.spectral_coder import SpectralCoder
 from nsc.format import truncate
-from nsc.kinds.spectral.file import file_code_lengths
 from training.stage_trainer import StageTrainer
 from training.validation import Validation, ValidationSet, means
 
@@ -119,8 +118,8 @@ class SpectralValidationSet(ValidationSet):
         for signal in self.signals:
             data = encode(signal, model)
             decoded = [decode(data, model, layers).signal for layers in range(1, depth + 1)]
-            found = file_code_lengths(data, coder)
-            bits += [found[name] for name in names]
+            found = model.code_lengths(data).bits
+            bits += [found[name].sum() for name in names]
             sizes += [len(truncate(data, layers)) for layers in range(1, depth + 1)]
             frames += model.settings.frames_of(len(signal))
             samples += len(signal)

@@ -81,6 +81,30 @@ class Synthesis(Protocol):
         ...
 
 
+class Unit(NamedTuple):
+    """What the length of a group is counted in.
+
+    name: "frames_per_group" or "spans", as the command's flag has it.
+    seconds: of one.
+    most: in a group.
+    """
+
+    name: str
+    seconds: float
+    most: int
+
+
+class CodeLengths(NamedTuple):
+    """What a file's symbols cost under the model's tables.
+
+    bits: ideal code length of every frame, float64 [frames] by part, such as "lpc", "gain", "codec 1".
+    frame_seconds: new speech of a frame.
+    """
+
+    bits: dict[str, NDArray[np.float64]]
+    frame_seconds: float
+
+
 class Model(Protocol):
     """A trained model that can code."""
 
@@ -100,8 +124,37 @@ class Model(Protocol):
         ...
 
     @property
+    def unit(self) -> Unit:
+        """What `spans` counts."""
+        ...
+
+    @property
     def offsets(self) -> int:
         """How many step offsets a group can have, the finest first; 0 for a model of one rate."""
+        ...
+
+    def group_seconds(self, spans: int | None) -> float:
+        """Seconds of speech in a group of so many units; None for the model's own length.
+
+        Raises:
+            UserError: there is no such group.
+        """
+        ...
+
+    def code_lengths(self, data: bytes) -> CodeLengths:
+        """What the symbols of an undamaged file of known length cost.
+
+        Raises:
+            BitstreamError: the header cannot be read, or groups are missing or damaged.
+        """
+        ...
+
+    def symbols(self, data: bytes) -> dict[str, NDArray[np.int32]]:
+        """The symbols of such a file, int32 [frames, positions, channels] by part, from 0 to below the alphabet.
+
+        Raises:
+            BitstreamError: as `code_lengths`.
+        """
         ...
 
     def analysis(

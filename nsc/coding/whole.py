@@ -12,9 +12,9 @@ from numpy.typing import ArrayLike
 from nsc.coding.decoder import NO_SAMPLES, Damage, Decoder
 from nsc.coding.encoder import Encoder, checked_samples
 from nsc.coding.interface import OWN_STEPS, Model, Signal, Steps
+from nsc.coding.rate import offset_for_quality, offset_for_rate
 from nsc.constants import SAMPLE_RATE
 from nsc.errors import UserError
-from nsc.kinds.spectral.rate import offset_for_quality, offset_for_rate
 
 SAMPLE_BLOCK = 60 * SAMPLE_RATE  # samples given to the encoder at once: an hour of speech is not copied whole
 BYTE_BLOCK = 1 << 14
@@ -84,7 +84,7 @@ def encoded_blocks(
 
 def _steps_at(rate: Rate, speech: Signal, model: Model, layers: int | None, spans: int | None) -> Steps:
     """The steps at which speech takes a rate, or those of a quality."""
-    group = _group_seconds(model, layers, spans)  # of a model of one rate there is none
+    group = model.group_seconds(spans)
 
     def kbps_at(offset: int) -> float:
         encoder = Encoder(model, layers, spans=spans, num_samples=len(speech), steps=Steps(offset))
@@ -101,10 +101,6 @@ def _steps_at(rate: Rate, speech: Signal, model: Model, layers: int | None, span
             raise UserError(f"expected room for a group in {rate.kbps:g} kbps, found none; choose longer groups")
         return Steps(0, most)
     return Steps(offset_for_rate(rate.kbps, model.offsets, kbps_at))
-
-
-def _group_seconds(model: Model, layers: int | None, spans: int | None) -> float:
-    return Encoder(model, layers, spans=spans, steps=Steps(0)).header.group_samples / SAMPLE_RATE
 
 
 def decode(data: bytes, model: Model, layers: int | None = None) -> Decoded:

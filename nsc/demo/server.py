@@ -14,8 +14,8 @@ from urllib.parse import parse_qsl, urlsplit
 from nsc.console import log
 from nsc.demo.trial import Choice, Trials
 from nsc.errors import UserError
-from nsc.models.find import DEFAULT_MODEL, all_models
-from nsc.models.folder import Description
+from nsc.loading.find import DEFAULT_MODEL, all_models
+from nsc.loading.folder import Description
 
 HOST: Final = "127.0.0.1"
 MOST_BYTES: Final = 32 << 20  # of a recording
@@ -120,7 +120,7 @@ def _model(model: Description) -> dict[str, Any]:
     return {
         "name": model.name,
         "kbps": model.kbps,
-        "any_rate": model.kind == "spectral",
+        "any_rate": model.any_rate,
         "default": model.name == DEFAULT_MODEL,
         "parameters": model.parameters[-1],
         "layers": len(model.parameters),

@@ -19,10 +19,8 @@ from nsc.coding.whole import Rate
 from nsc.constants import SAMPLE_RATE
 from nsc.errors import UserError
 from nsc.format.channel import lose_groups
-from nsc.kinds.spectral.file import frame_code_lengths
-from nsc.kinds.spectral.model import SpectralModel
-from nsc.models.find import find_model
-from nsc.models.folder import load
+from nsc.loading.find import find_model
+from nsc.loading.folder import load
 
 LONGEST_SECONDS = 60  # of a recording; what comes after is left out
 
@@ -84,7 +82,7 @@ class Trials:
             data = bitstream.truncate(data, choice.layers) if choice.layers else data
             arrived = lose_groups(data, choice.loss, 1.0, seed=0) if choice.loss else data
             decoded = whole.decode(arrived, model)
-            bits, seconds = _bits(data, model)
+            bits, seconds = model.code_lengths(data)
         header = bitstream.unpack_header(data)
         cut = speech.num_samples > len(signal)
         return {
@@ -94,7 +92,7 @@ class Trials:
             "bytes": len(data),
             "seconds": len(signal) / SAMPLE_RATE,
             "delay_ms": 1000 * header.delay_samples / SAMPLE_RATE,
-            "bits": bits,
+            "bits": {part: np.round(each, 1).tolist() for part, each in bits.items()},
             "unit_seconds": seconds,
             "group_seconds": header.group_samples / SAMPLE_RATE,
             "lost": list(decoded.damage.lost),
@@ -114,18 +112,6 @@ def _beginning(blocks: Any) -> Signal:
         if sum(map(len, found)) >= most:
             break
     return np.concatenate(found)[:most]
-
-
-def _bits(data: bytes, model: Model) -> tuple[dict[str, list[float]], float]:
-    """Bits by part of every frame, or of every group where frames have no bits of their own, and its seconds."""
-    header, groups, *_ = bitstream.read_contents(data)
-    if isinstance(model, SpectralModel):
-        lengths = frame_code_lengths(data, model.coder)
-        frame = model.settings.hop * model.settings.spectra_per_frame / SAMPLE_RATE
-        return {part: np.round(bits, 1).tolist() for part, bits in lengths.items()}, frame
-    names = header.part_names
-    parts = {name: [8.0 * len(group.parts[place]) for group in groups] for place, name in enumerate(names)}
-    return parts, header.group_samples / SAMPLE_RATE
 
 
 def _wav(signal: Signal) -> str:

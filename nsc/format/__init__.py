@@ -1,6 +1,17 @@
 """The .nsc file format, without models and, unless a file is damaged, without numpy (docs/bitstream.md)."""
 
-from nsc.format.container import MOST_MISSING, SUFFIX, Contents, Gap, GroupReader, Info, info, read_contents, truncate
+from nsc.format.container import (
+    MOST_MISSING,
+    SUFFIX,
+    Contents,
+    Gap,
+    GroupReader,
+    Info,
+    info,
+    read_contents,
+    truncate,
+    whole_file,
+)
 from nsc.format.errors import BitstreamError, DamagedError, NotNscError, UnknownVersionError, WrongModelError
 from nsc.format.group import Group, pack_group, unpack_group
 from nsc.format.header import HEADER_BYTES, MAGIC, Header, pack_header, total_groups, unpack_header
@@ -29,4 +40,5 @@ __all__ = [
     "truncate",
     "unpack_group",
     "unpack_header",
+    "whole_file",
 ]

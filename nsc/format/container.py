@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from nsc.constants import SAMPLE_RATE
 from nsc.errors import UserError
+from nsc.format.errors import DamagedError
 from nsc.format.group import INDEX_RANGE, Group, pack_group, plausible_places, unpack_group
 from nsc.format.header import HEADER_BYTES, Header, pack_header, total_groups, unpack_header
 
@@ -136,6 +137,21 @@ class Contents(NamedTuple):
     groups: list[Group]
     missing: int
     damaged_bytes: int
+
+
+def whole_file(data: bytes) -> tuple[Header, list[Group]]:
+    """Header and groups of an undamaged file of known length.
+
+    Raises:
+        BitstreamError: the header cannot be read, or groups are missing or damaged.
+    """
+    header, groups, missing, damaged = read_contents(data)
+    if missing or damaged or header.num_samples is None or not groups:
+        raise DamagedError(
+            f"expected a whole file of known length, found {len(groups)} groups, {missing} missing and {damaged} bytes"
+            " damaged; decode it instead"
+        )
+    return header, groups
 
 
 def read_contents(data: bytes) -> Contents:

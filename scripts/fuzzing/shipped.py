@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from nsc.models.find import all_models
-from nsc.models.folder import Description
+from nsc.loading.find import all_models
+from nsc.loading.folder import Description
 from scripts.fuzzing.choice import Generator
 from scripts.fuzzing.spectral_targets import SpectralTarget, spectral_target
 from scripts.fuzzing.targets import Target, cascade_target

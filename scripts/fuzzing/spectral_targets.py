@@ -14,7 +14,7 @@ from nsc.format import Group, pack_group, pack_header
 from nsc.format.version_2 import GAIN_LEVELS, LEVELS, LSF_ORDER, SPECTRA_PER_FRAME, Header, number_of_frames
 from nsc.kinds.spectral.model import SpectralModel
 from nsc.kinds.spectral.network import Floats, Quantised
-from nsc.models.folder import Description, load
+from nsc.loading.folder import Description, load
 from scripts.fuzzing.choice import Generator
 from scripts.fuzzing.targets import KEPT_GROUPS, BrokenPromiseError
 

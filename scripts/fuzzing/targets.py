@@ -15,7 +15,7 @@ from nsc.format import Group, pack_group, pack_header
 from nsc.format.version_1 import FRAME_LENGTH, FRAMES_PER_GROUP, HOP, OVERLAP, Header
 from nsc.kinds.samples.model import CascadeModel
 from nsc.kinds.samples.network import CascadeSettings, Part
-from nsc.models.folder import Description, read_tables
+from nsc.loading.folder import Description, read_tables
 
 KEPT_GROUPS = 4096  # decoded ones: most groups of a mutated file are those of the original
 

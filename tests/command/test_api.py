@@ -116,3 +116,9 @@ def test_the_high_pass_is_that_of_training(real_speech: Signal) -> None:
     filtered, expected = HighPass(), scipy_signal.sosfilt(high_pass_sections(), real_speech)
     blocks = [filtered(real_speech[start : start + 999]) for start in range(0, len(real_speech), 999)]
     assert np.concatenate(blocks) == pytest.approx(expected, abs=1e-7)
+
+
+def test_models_are_listed_whatever_was_imported_before() -> None:
+    code = "import nsc, nsc.loading.find; nsc.load('cq'); print('cq' in [model.name for model in nsc.models()])"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert found.stdout == "True\n"

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 import nsc
 from nsc.errors import UserError
-from nsc.models import folder as trained
+from nsc.loading import folder as trained
 from runs.stages import find_model
 
 Change = Callable[[dict[str, Any]], object]

@@ -18,7 +18,6 @@ from kinds.samples import batch as feed_forward
 from loss_terms_and_measures import assignment_entropy
 from measures import measures
 from nsc.errors import UserError
-from nsc.kinds.samples.model import file_symbols
 from runs import runs
 from runs.heard import CONFIG, SPLITS
 from runs.runs import Run
@@ -124,7 +123,7 @@ def test_the_ideal_code_length_is_what_the_tables_say_about_the_symbols(
     evaluated: tuple[list[FileResult], Path], model: SavedModel
 ) -> None:
     results, folder = evaluated
-    coded = file_symbols((folder / results[1].written).read_bytes(), model.codec)
+    coded = model.codec.symbols((folder / results[1].written).read_bytes())
     bits = dict.fromkeys(coded, 0.0)
     for name, symbols in coded.items():
         for frame in symbols:

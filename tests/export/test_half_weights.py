@@ -4,7 +4,7 @@ from numpy.typing import NDArray
 
 from export.graph import Graph, Port, as_litert
 from export.half_weights import LEAST_VALUES, with_half_weights
-from nsc.models.litert import load_runner
+from nsc.loading.litert import load_runner
 
 
 def graph_of(weights: NDArray[np.float32]) -> Graph:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 import nsc
 from nsc.format.channel import lose_groups
-from nsc.kinds.samples.model import CascadeModel, file_symbols
+from nsc.kinds.samples.model import CascadeModel
 from runs.saved_model import SavedModel, load_model
 from runs.stages import find_model
 
@@ -38,7 +38,7 @@ def test_their_encoders_differ_in_less_than_a_thousandth_of_all_symbols(
 ) -> None:
     different = total = 0
     for signal in speech_signals[::2]:
-        first, second = (file_symbols(nsc.encode(signal, model), model) for model in pair)
+        first, second = (model.symbols(nsc.encode(signal, model)) for model in pair)
         different += sum(int((first[name] != second[name]).sum()) for name in first)
         total += sum(values.size for values in first.values())
     assert different < 1e-3 * total
@@ -50,7 +50,7 @@ def test_their_decoders_read_the_same_symbols_and_give_the_same_samples(
     keras, graphs = pair
     for writer in pair:
         data = nsc.encode(speech_signals[0], writer)
-        first, second = file_symbols(data, keras), file_symbols(data, graphs)
+        first, second = keras.symbols(data), graphs.symbols(data)
         assert all(np.array_equal(first[name], second[name]) for name in first)
         for received in (data, lose_groups(data, 0.3, 1.5, 3)):
             expected, damage = nsc.decode(received, keras)

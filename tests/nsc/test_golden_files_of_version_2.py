@@ -8,7 +8,7 @@ import pytest
 
 from nsc import format as bitstream
 from nsc.entropy.spectral_coder import SpectralCoder
-from nsc.kinds.spectral.file import file_groups
+from nsc.kinds.spectral.model import file_groups
 from tests.helpers.places import GOLDEN
 
 FOLDER = GOLDEN / "nsc" / "version_2"

@@ -16,7 +16,7 @@ from nsc.format import group as group_format
 from nsc.format.channel import lose_groups
 from nsc.format.container import CHECKS_PER_BYTE
 from nsc.format.version_1 import Header
-from nsc.kinds.samples.model import CascadeModel, file_symbols
+from nsc.kinds.samples.model import CascadeModel
 from runs.saved_model import SavedModel
 
 UNKNOWN = Header("0123abcd", None, 1, False, 16)
@@ -129,13 +129,13 @@ def test_symbols_that_no_encoder_wrote_are_a_typed_error(model: CascadeModel) ->
     for _ in range(30):
         group = Group(0, (30,), (rng.bytes(40), rng.bytes(200)))
         try:
-            file_symbols(bitstream.pack_header(header) + bitstream.pack_group(group), model)
+            model.symbols(bitstream.pack_header(header) + bitstream.pack_group(group))
         except DamagedError as error:
             refused += 1
             assert "\n" not in str(error)
     corrupt = Group(0, (30,), (b"\xff" * 40, b"\xff" * 200))
     with pytest.raises(DamagedError, match="expected the symbols of group 0, found none"):
-        file_symbols(bitstream.pack_header(header) + bitstream.pack_group(corrupt), model)
+        model.symbols(bitstream.pack_header(header) + bitstream.pack_group(corrupt))
 
 
 def test_a_header_without_a_group_is_told_in_words_that_mean_something(model: CascadeModel) -> None:
@@ -143,7 +143,7 @@ def test_a_header_without_a_group_is_told_in_words_that_mean_something(model: Ca
     with pytest.raises(DamagedError, match="expected 1 groups, found 0"):
         decode(data, model)
     with pytest.raises(DamagedError, match="found 0 groups"):
-        file_symbols(data, model)
+        model.symbols(data)
 
 
 @pytest.mark.parametrize(("loss", "burst", "seed"), [(0.1, float("nan"), 0), (0.1, float("inf"), 0), (0.1, 2.0, -1)])

@@ -20,9 +20,9 @@ from nsc.entropy.coefficient_model import LARGEST_INDEX
 from nsc.errors import UserError
 from nsc.format.channel import lose_groups
 from nsc.kinds.spectral.analysis import MOST_OVERFLOWS
-from nsc.kinds.spectral.file import file_groups
-from nsc.models.find import DEFAULT_MODEL
-from nsc.models.folder import read_description
+from nsc.kinds.spectral.model import file_groups
+from nsc.loading.find import DEFAULT_MODEL
+from nsc.loading.folder import read_description
 from runs import runs
 from runs.heard import SPLITS, heard_among
 from runs.runs import SHIPPED, Run, find_run

@@ -15,7 +15,7 @@ from nsc import format as bitstream
 from nsc.errors import UserError
 from nsc.format import BitstreamError, DamagedError, Group, WrongModelError
 from nsc.format.version_1 import Header, delay_samples
-from nsc.kinds.samples.model import CascadeModel, file_symbols
+from nsc.kinds.samples.model import CascadeModel
 from runs.saved_model import SavedModel, save_model
 from tests.helpers.coding import make_model
 from tests.helpers.tiny import ROOT, eager_and_short
@@ -70,7 +70,7 @@ def test_the_file_holds_the_symbols_and_gains_that_the_cascade_found(
     model: CascadeModel, saved: SavedModel, speech: Signal, file: bytes
 ) -> None:
     coded = feed_forward.encode(saved.cascade, speech, 2)
-    for name, values in file_symbols(file, model).items():
+    for name, values in model.symbols(file).items():
         # another batch size moves codes by 1e-6, which may flip a symbol now and then
         assert values.shape == coded.symbols[name].shape
         assert (values != coded.symbols[name]).mean() < 1e-3, name
@@ -82,7 +82,7 @@ def test_the_decoded_file_is_what_the_cascade_decodes(
     model: CascadeModel, saved: SavedModel, speech: Signal, file: bytes
 ) -> None:
     coded = feed_forward.Coded(
-        file_symbols(file, model), feed_forward.encode(saved.cascade, speech, 2).gain_indices, len(speech)
+        model.symbols(file), feed_forward.encode(saved.cascade, speech, 2).gain_indices, len(speech)
     )
     for depth, expected in enumerate(feed_forward.decode(saved.cascade, coded), start=1):
         signal, damage = decode(file, model, depth)
@@ -143,7 +143,7 @@ def test_a_signal_of_any_length_comes_back_in_its_length(model: CascadeModel, sp
 @pytest.mark.parametrize("spans", [1, 2, 5])
 def test_longer_groups_carry_the_same_symbols(model: CascadeModel, speech: Signal, file: bytes, spans: int) -> None:
     data = encode(speech, model, spans=spans)
-    found, expected = file_symbols(data, model), file_symbols(file, model)
+    found, expected = model.symbols(data), model.symbols(file)
     assert all(np.array_equal(found[name], values) for name, values in expected.items())
     assert decode(data, model).signal == pytest.approx(decode(file, model).signal, abs=1e-5)
 
@@ -211,7 +211,7 @@ def test_a_length_that_lies_is_an_error_before_memory_is_spent(model: CascadeMod
 def test_the_symbols_of_a_damaged_file_are_not_given_for_whole(model: CascadeModel, file: bytes) -> None:
     for damaged in (without(file, {2}), file + b"?"):
         with pytest.raises(DamagedError, match="expected a whole file"):
-            file_symbols(damaged, model)
+            model.symbols(damaged)
 
 
 def test_a_file_of_another_model_is_refused(model: CascadeModel, file: bytes) -> None:
@@ -321,9 +321,8 @@ tensorflow.config.threading.set_intra_op_parallelism_threads(2)
 from nsc import decode
 from pathlib import Path
 from runs.saved_model import load_model
-from nsc.kinds.samples.model import file_symbols
 model, data = load_model(Path("stages/first")).codec, Path("speech.nsc").read_bytes()
-numpy.savez("decoded.npz", signal=decode(data, model).signal, **file_symbols(data, model))
+numpy.savez("decoded.npz", signal=decode(data, model).signal, **model.symbols(data))
 """
 
 
@@ -336,7 +335,7 @@ def test_without_onednn_and_on_two_threads_symbols_are_equal_and_samples_alike(
     environment = os.environ | {"TF_ENABLE_ONEDNN_OPTS": "0", "OMP_NUM_THREADS": "2", "PYTHONPATH": str(ROOT)}
     subprocess.run([sys.executable, "-c", DECODE], cwd=tmp_path, env=environment, check=True)
     with np.load(tmp_path / "decoded.npz") as decoded:
-        for name, values in file_symbols(data, model).items():
+        for name, values in model.symbols(data).items():
             assert np.array_equal(decoded[name], values)
         assert decoded["signal"] == pytest.approx(decode(data, model).signal, abs=1e-5)
 
@@ -359,9 +358,9 @@ def test_every_kind_of_cascade_codes_its_own_symbols(tmp_path: Path, clips: list
         model = saved.codec
         data = encode(signal, model)
         coded = feed_forward.encode(saved.cascade, signal, 2)
-        for name, values in file_symbols(data, model).items():
+        for name, values in model.symbols(data).items():
             assert (values != coded.symbols[name]).mean() < 1e-3, name
-        exact = coded._replace(symbols=file_symbols(data, model))
+        exact = coded._replace(symbols=model.symbols(data))
         assert decode(data, model).signal == pytest.approx(feed_forward.decode(saved.cascade, exact)[-1], abs=1e-5)
         assert bitstream.truncate(data, 1) == encode(signal, model, 1)
         damaged = decode(without(data, {1}), model)

@@ -4,20 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nsc.coding.interface import Signal, Steps
-from nsc.entropy.context_model import read_models
+from nsc.coding.interface import CodeLengths, Signal, Steps, Unit
+from nsc.constants import SAMPLE_RATE
+from nsc.entropy.check import check_tables
+from nsc.entropy.context_model import frame_code_lengths, read_models
 from nsc.entropy.symbol_coding import SymbolCoder
 from nsc.errors import UserError
-from nsc.format import DamagedError, Header, WrongModelError, read_contents, version_1
-from nsc.format.version_1 import MOST_SPANS
+from nsc.format import DamagedError, Header, WrongModelError, version_1, whole_file
+from nsc.format.version_1 import GROUP_LENGTH, HOP, MOST_SPANS
 from nsc.kinds.samples.analysis import CascadeAnalysis
 from nsc.kinds.samples.level import group_levels
-from nsc.kinds.samples.network import CascadeSettings, Network, Symbols
+from nsc.kinds.samples.network import CascadeSettings, GraphNetwork, Network, Part, Symbols
 from nsc.kinds.samples.synthesis import CascadeSynthesis
+from nsc.loading.check import check_parts
+from nsc.loading.folder import Description, naming, read_graph, read_tables
+from nsc.loading.litert import Graphs
 
 
 @dataclass(frozen=True)
@@ -44,6 +50,15 @@ class CascadeModel:
         return 0
 
     @property
+    def unit(self) -> Unit:
+        """16 frames, which share one gain."""
+        return Unit("spans", GROUP_LENGTH / SAMPLE_RATE, MOST_SPANS)
+
+    def group_seconds(self, spans: int | None) -> float:
+        """See `interface.Model`."""
+        return self._checked_spans(spans) * self.unit.seconds
+
+    @property
     def needs_whole_signal(self) -> bool:
         """Whether one gain holds for the whole utterance."""
         return self.settings.gain == "utterance"
@@ -52,11 +67,9 @@ class CascadeModel:
         self, layers: int, *, spans: int | None, num_samples: int | None, whole: Signal | None, steps: Steps
     ) -> CascadeAnalysis:
         """See `interface.Model`; a span is 16 frames, 0.48 s."""
-        spans = 1 if spans is None else spans
+        spans = self._checked_spans(spans)
         if steps != Steps():
             raise UserError(f"expected a model for any rate, found {self.digest}, which has one; choose another model")
-        if not 1 <= spans <= MOST_SPANS:
-            raise UserError(f"expected 1 to {MOST_SPANS} times 16 frames per group, found {spans}; choose among them")
         if self.needs_whole_signal and whole is None:
             raise UserError(
                 "this model takes its gain from the whole utterance; encode a file, or train with gain group"
@@ -76,26 +89,47 @@ class CascadeModel:
         shapes = {part.name: part.shape for part in self.settings.parts_of(layers)}
         return SymbolCoder(read_models(self.tables), shapes)
 
+    def code_lengths(self, data: bytes) -> CodeLengths:
+        """See `interface.Model`."""
+        models = read_models(self.tables)
+        return CodeLengths(frame_code_lengths(models, self.symbols(data)), HOP / SAMPLE_RATE)
 
-def file_symbols(data: bytes, model: CascadeModel) -> dict[str, Symbols]:
-    """The symbols int32 [frames, positions, channels] of every part of an undamaged file of known length.
+    def symbols(self, data: bytes) -> dict[str, Symbols]:
+        """See `interface.Model`."""
+        header, groups = whole_file(data)
+        coder, left, found = self.symbol_coder(header.layers), header.frames_of(header.num_samples or 0), []
+        for number, group in enumerate(groups):
+            try:
+                found.append(coder.decode(group.parts, min(left, header.group_frames)))
+            except ValueError as error:
+                raise DamagedError(
+                    f"expected the symbols of group {number}, found none ({error}); decode the file instead"
+                ) from None
+            left -= header.group_frames
+        return {name: np.concatenate([each[name] for each in found]) for name in found[0]}
+
+    def _checked_spans(self, spans: int | None) -> int:
+        spans = 1 if spans is None else spans
+        if not 1 <= spans <= MOST_SPANS:
+            raise UserError(f"expected 1 to {MOST_SPANS} times 16 frames per group, found {spans}; choose among them")
+        return spans
+
+
+def load(description: Description, threads: int) -> CascadeModel:
+    """The model of a folder.
 
     Raises:
-        BitstreamError: the header cannot be read, or groups are missing or damaged.
+        UserError: its description or its tables are not what they should be.
     """
-    header, groups, missing, damaged = read_contents(data)
-    if missing or damaged or header.num_samples is None or not groups:
-        raise DamagedError(
-            f"expected a whole file of known length, found {len(groups)} groups, {missing} missing and {damaged} bytes"
-            " damaged; decode it instead"
-        )
-    coder, left, found = model.symbol_coder(header.layers), header.frames_of(header.num_samples), []
-    for number, group in enumerate(groups):
-        try:
-            found.append(coder.decode(group.parts, min(left, header.group_frames)))
-        except ValueError as error:
-            raise DamagedError(
-                f"expected the symbols of group {number}, found none ({error}); decode the file instead"
-            ) from None
-        left -= header.group_frames
-    return {name: np.concatenate([each[name] for each in found]) for name in found[0]}
+    settings = dict(description.settings)
+    with naming(description.folder):
+        check_parts(settings.get("parts"))
+    parts = tuple(Part(each["name"], tuple(each["shape"]), each["alphabet"]) for each in settings.pop("parts"))
+    known = CascadeSettings(parts, **settings)
+    tables = read_tables(description)
+    with naming(description.folder):
+        if known.depth != description.depth:
+            raise UserError(f"parts: expected {description.depth} codecs, found {known.depth}")
+        check_tables(tables, {part.name: part.shape for part in parts}, {part.name: part.alphabet for part in parts})
+    network = GraphNetwork(Graphs(partial(read_graph, description), threads), parts, known.depth)
+    return CascadeModel(description.digest, known, tables, network)

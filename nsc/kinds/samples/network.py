@@ -10,8 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nsc.format.version_1 import FRAMES_PER_GROUP, LPC_PART
+from nsc.loading.litert import Graphs, naming_misfits
 
 Symbols = NDArray[np.int32]  # [frames, positions, channels] of one part
+
+CONTEXTS, FRAMES, LOST, USED = "contexts", "frames", "lost", "used"  # inputs and outputs of the graphs
 
 # The network sees one group at a time, never more or fewer frames: another batch size moves codes by 1e-6.
 NETWORK_BATCH = FRAMES_PER_GROUP
@@ -75,6 +78,40 @@ class Network(Protocol):
                 has its formants widened and its residual faded accordingly.
         """
         ...
+
+
+class GraphNetwork:
+    """Implements `Network` by an encoder and a decoder graph.
+
+    The encoder takes `contexts` and gives the symbols of all parts. The decoder takes the symbols of all parts, `lost`,
+    and which codecs are `used`; it gives `frames`.
+    """
+
+    def __init__(self, graphs: Graphs, parts: Sequence[Part], depth: int) -> None:
+        """Takes the graphs, and the parts and number of codecs of the model."""
+        self._graphs, self._parts, self._depth = graphs, tuple(parts), depth
+
+    def symbols(self, contexts: NDArray[np.float32], layers: int) -> list[Symbols]:
+        """See `Network`."""
+        kept = self._parts[: len(self._parts) - self._depth + layers]
+        with naming_misfits():
+            found = self._graphs("encoder", contexts=contexts.astype(np.float32, copy=False))
+            return [found[port_name(part)] for part in kept]
+
+    def frames(self, symbols: Sequence[Symbols], lost: NDArray[np.float32]) -> NDArray[np.float32]:
+        """See `Network`."""
+        missing = len(self._parts) - len(symbols)
+        inputs = {port_name(part): values for part, values in zip(self._parts, symbols, strict=False)}
+        for part in self._parts[len(symbols) :]:
+            inputs[port_name(part)] = np.zeros((len(lost), *part.shape), np.int32)
+        used = np.array([1.0] * (self._depth - missing) + [0.0] * missing, np.float32)
+        with naming_misfits():
+            return self._graphs("decoder", **inputs, lost=lost, used=used)[FRAMES]
+
+
+def port_name(part: Part) -> str:
+    """The name of the input or output that holds a part's symbols."""
+    return part.name.replace(" ", "_")
 
 
 def network_symbols(network: Network, contexts: NDArray[np.float32], parts: Sequence[Part]) -> dict[str, Symbols]:

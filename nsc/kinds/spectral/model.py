@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple
 
-from nsc.coding.interface import OWN_STEPS, Signal, Steps
-from nsc.entropy.spectral_coder import SpectralCoder
+import numpy as np
+from numpy.typing import NDArray
+
+from nsc.coding.interface import OWN_STEPS, CodeLengths, Signal, Steps, Unit
+from nsc.entropy.coefficient_model import LARGEST_INDEX
+from nsc.entropy.spectral_coder import SpectralCoder, SpectralSymbols
 from nsc.errors import UserError
-from nsc.format import Header, WrongModelError, version_2, version_3
-from nsc.format.version_2 import MOST_FRAMES
+from nsc.format import DamagedError, Header, WrongModelError, version_2, version_3, whole_file
+from nsc.format.version_2 import CODEC_PART, MOST_FRAMES
 from nsc.kinds.spectral.analysis import SpectralAnalysis
-from nsc.kinds.spectral.network import SpectralNetwork, SpectralSettings
+from nsc.kinds.spectral.level import GroupSteps
+from nsc.kinds.spectral.network import GraphNetwork, SpectralNetwork, SpectralSettings, check_coder, check_settings
 from nsc.kinds.spectral.synthesis import SpectralSynthesis
+from nsc.loading.folder import Description, naming, read_graph, read_tables
+from nsc.loading.litert import Graphs
+
+LPC_PART, GAIN_PART = "lpc", "gain"
 
 
 @dataclass(frozen=True)
@@ -34,6 +46,15 @@ class SpectralModel:
         return self.settings.depth
 
     @property
+    def unit(self) -> Unit:
+        """A frame."""
+        return Unit("frames_per_group", self.settings.frame_seconds, MOST_FRAMES)
+
+    def group_seconds(self, spans: int | None) -> float:
+        """See `interface.Model`."""
+        return self._checked_frames(spans) * self.unit.seconds
+
+    @property
     def offsets(self) -> int:
         """Of its coder; those of models from before 2026-11-27 know 81 of the format's 97."""
         return len(self.coder.offsets)
@@ -48,9 +69,7 @@ class SpectralModel:
         steps: Steps = OWN_STEPS,
     ) -> SpectralAnalysis:
         """See `interface.Model`; a span is a frame of 40 ms, by default 16 of them make a group."""
-        spans = self.settings.group_frames if spans is None else spans
-        if not 1 <= spans <= MOST_FRAMES:
-            raise UserError(f"expected 1 to {MOST_FRAMES} frames in a group, found {spans}; choose among them")
+        spans = self._checked_frames(spans)
         offset = self.settings.offset if steps.offset is None else steps.offset
         if not 0 <= offset < self.offsets:
             raise UserError(f"expected a step offset from 0 to {self.offsets - 1}, found {offset}; choose among them")
@@ -64,9 +83,84 @@ class SpectralModel:
             raise WrongModelError(f"expected the parts of model {header.model}, found others; encode the speech again")
         return SpectralSynthesis(header, self.settings, self.network, self.coder, layers)
 
+    def code_lengths(self, data: bytes) -> CodeLengths:
+        """See `interface.Model`."""
+        pieces: dict[str, list[NDArray[np.float64]]] = {}
+        for symbols, steps in file_groups(data, self.coder):
+            one = SpectralSymbols(symbols.lsf[None], symbols.gains[None], tuple(each[None] for each in symbols.indices))
+            lengths = self.coder.code_lengths(one, np.array([steps.offset]))
+            for name, bits in zip(_names(symbols), (lengths.lsf, lengths.gains, *lengths.indices), strict=True):
+                pieces.setdefault(name, []).append(bits.reshape(len(symbols.lsf), -1).sum(1))
+        return CodeLengths({name: np.concatenate(bits) for name, bits in pieces.items()}, self.settings.frame_seconds)
+
+    def symbols(self, data: bytes) -> dict[str, NDArray[np.int32]]:
+        """See `interface.Model`; indices are counted from the lowest, -63."""
+        pieces: dict[str, list[NDArray[np.int32]]] = {}
+        for symbols, _ in file_groups(data, self.coder):
+            frames, spectra = len(symbols.lsf), symbols.spectra_per_frame
+            shifted = (each.reshape(frames, spectra, -1) + LARGEST_INDEX for each in symbols.indices)
+            values = (symbols.lsf[:, None], symbols.gains.reshape(frames, spectra, 1), *shifted)
+            for name, each in zip(_names(symbols), values, strict=True):
+                pieces.setdefault(name, []).append(each)
+        return {name: np.concatenate(each) for name, each in pieces.items()}
+
+    def _checked_frames(self, frames: int | None) -> int:
+        frames = self.settings.group_frames if frames is None else frames
+        if not 1 <= frames <= MOST_FRAMES:
+            raise UserError(f"expected 1 to {MOST_FRAMES} frames in a group, found {frames}; choose among them")
+        return frames
+
     def _header(self, num_samples: int | None, layers: int, frames: int) -> version_2.Header:
         settings = self.settings
         of_version_2 = settings.spectra_per_frame == version_2.SPECTRA_PER_FRAME
         kind = version_2.Header if of_version_2 else version_3.Header
         look_ahead, spectra = settings.look_ahead > 0, settings.spectra_per_frame
         return kind(self.digest, num_samples, layers, frames, settings.hop, look_ahead, spectra)
+
+
+class FileGroup(NamedTuple):
+    """A group's symbols and the steps at which they were made."""
+
+    symbols: SpectralSymbols
+    steps: GroupSteps
+
+
+def file_groups(data: bytes, coder: SpectralCoder) -> Iterator[FileGroup]:
+    """The groups of an undamaged file of known length.
+
+    Raises:
+        BitstreamError: the header cannot be read, or groups are missing or damaged.
+    """
+    header, groups = whole_file(data)
+    left = header.frames_of(header.num_samples or 0)
+    for number, group in enumerate(groups):
+        steps, frames = GroupSteps(*group.side), min(left, header.group_frames)
+        try:
+            symbols = coder.decode(group.parts, frames, steps.offset)
+        except ValueError as error:
+            raise DamagedError(
+                f"expected the symbols of group {number}, found none ({error}); decode the file instead"
+            ) from None
+        yield FileGroup(symbols, steps)
+        left -= frames
+
+
+def load(description: Description, threads: int) -> SpectralModel:
+    """The model of a folder.
+
+    Raises:
+        UserError: its description or its tables are not what they should be.
+    """
+    settings = SpectralSettings(**description.settings)
+    with naming(description.folder):
+        check_settings(settings)
+        if settings.depth != description.depth:
+            raise UserError(f"depth: expected {description.depth} codecs, found {settings.depth}")
+        coder = SpectralCoder.read(read_tables(description))
+        check_coder(settings, coder)
+    network = GraphNetwork(Graphs(partial(read_graph, description), threads), settings)
+    return SpectralModel(description.digest, settings, coder, network)
+
+
+def _names(symbols: SpectralSymbols) -> list[str]:
+    return [LPC_PART, GAIN_PART, *(f"{CODEC_PART} {number}" for number in range(1, len(symbols.indices) + 1))]

@@ -8,22 +8,24 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from nsc.constants import SAMPLE_RATE
 from nsc.entropy.spectral_coder import SpectralCoder, SpectralSymbols
 from nsc.errors import UserError
-from nsc.format import version_3
+from nsc.format import version_2, version_3
 from nsc.format.version_2 import (
     HOP_UNIT,
     LSF_ORDER,
     MOST_FRAMES,
     MOST_LAYERS,
-    OFFSETS,
     SPECTRA_PER_FRAME,
     number_of_frames,
 )
 from nsc.kinds.spectral.level import ZERO_OFFSET
+from nsc.loading.litert import Graphs, naming_misfits
 
 Floats = NDArray[np.float32]
 
+SAMPLES, LEVELS, OFFSETS, LSF, GAINS, USED = "samples", "levels", "offsets", "lsf", "gains", "used"  # of the graphs
 MOST_HISTORY = 64  # frames
 MOST_LAMBDA = 10
 
@@ -53,6 +55,11 @@ class SpectralSettings:
     spectra_per_frame: int = SPECTRA_PER_FRAME
     rdo_lambda: float = 0.0
 
+    @property
+    def frame_seconds(self) -> float:
+        """Of new speech."""
+        return self.spectra_per_frame * self.hop / SAMPLE_RATE
+
     def frames_of(self, num_samples: int) -> int:
         """Frames of a signal of so many samples."""
         return number_of_frames(num_samples, self.hop, self.spectra_per_frame)
@@ -66,7 +73,8 @@ def check_settings(settings: SpectralSettings) -> None:
         "history": (1, MOST_HISTORY),
         "look_ahead": (0, 1),
         "group_frames": (1, MOST_FRAMES),
-        "offset": (0, OFFSETS - 1),
+        "offset": (0, version_2.OFFSETS - 1),
+        "pre_emphasis": (0, 1),
     }
     for name, (lowest, highest) in bounds.items():
         value = getattr(settings, name)
@@ -132,6 +140,48 @@ class SpectralNetwork(Protocol):
             offsets: as for `quantised`.
         """
         ...
+
+
+class GraphNetwork:
+    """Implements `SpectralNetwork` by an encoder and a decoder graph of any number of frames.
+
+    The encoder takes samples, levels and offsets and gives the symbols of all codecs. The decoder takes all symbols,
+    levels, offsets and which codecs are used; it gives samples.
+    """
+
+    def __init__(self, graphs: Graphs, settings: SpectralSettings) -> None:
+        self._graphs, self._settings = graphs, settings
+
+    def quantised(self, samples: Floats, levels: Floats, offsets: Floats, layers: int) -> Quantised:
+        """See `SpectralNetwork`."""
+        inputs = {SAMPLES: samples, LEVELS: levels, OFFSETS: offsets}
+        numbers = range(1, layers + 1)
+        with naming_misfits():
+            found = self._graphs("encoder", **{name: values.astype(np.float32) for name, values in inputs.items()})
+            indices = tuple(found[codec_port(number)] for number in numbers)
+            codes = tuple(found[code_port(number)] for number in numbers) if self._settings.rdo_lambda else ()
+            return Quantised(SpectralSymbols(found[LSF], found[GAINS], indices), codes)
+
+    def samples(self, symbols: SpectralSymbols, levels: Floats, offsets: Floats) -> Floats:
+        """See `SpectralNetwork`."""
+        depth, present = self._settings.depth, len(symbols.indices)
+        missing = silence(len(symbols.lsf), depth - present, self._settings.hop, symbols.spectra_per_frame).indices
+        codes = {codec_port(n): values for n, values in enumerate((*symbols.indices, *missing), start=1)}
+        used = np.array([1.0] * present + [0.0] * len(missing), np.float32)
+        steps = {LEVELS: levels.astype(np.float32), OFFSETS: offsets.astype(np.float32)}
+        with naming_misfits():
+            found = self._graphs("decoder", **{LSF: symbols.lsf, GAINS: symbols.gains, USED: used}, **codes, **steps)
+            return found[SAMPLES]
+
+
+def codec_port(number: int) -> str:
+    """The name of the input or output that holds the indices of codec `number`, from 1."""
+    return f"codec_{number}"
+
+
+def code_port(number: int) -> str:
+    """The name of the output that holds what codec `number`, from 1, quantised."""
+    return f"code_{number}"
 
 
 def silence(frames: int, depth: int, hop: int, spectra_per_frame: int) -> SpectralSymbols:

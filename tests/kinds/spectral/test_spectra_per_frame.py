@@ -12,8 +12,7 @@ from kinds.spectral.front_end import analysis_window
 from nsc.coding.whole import decode, encode
 from nsc.errors import UserError
 from nsc.format import DamagedError, WrongModelError, info, truncate, version_2, version_3
-from nsc.kinds.spectral.file import file_groups
-from nsc.kinds.spectral.model import SpectralModel
+from nsc.kinds.spectral.model import SpectralModel, file_groups
 from runs.saved_model import SavedModel, load_model
 from tests.helpers.places import CORPUS
 from tests.helpers.spectral_cascade import saved_spectral_model, tiny

@@ -10,15 +10,14 @@ from kinds.spectral.serving import settings_of
 from nsc.coding.decoder import Decoder
 from nsc.coding.encoder import Encoder
 from nsc.coding.interface import Model
+from nsc.coding.rate import offset_for_quality, offset_for_rate
 from nsc.coding.whole import Rate, decode, encode
 from nsc.errors import UserError
 from nsc.format import DamagedError, info, pack_group, read_contents, truncate, unpack_header, version_2
 from nsc.format.channel import lose_groups
-from nsc.kinds.spectral.file import file_code_lengths
 from nsc.kinds.spectral.level import ZERO_OFFSET, LevelMeter, offset_of
 from nsc.kinds.spectral.model import SpectralModel
-from nsc.kinds.spectral.rate import offset_for_quality, offset_for_rate
-from nsc.models.folder import read_description
+from nsc.loading.folder import read_description
 from runs.saved_model import SavedModel
 from tests.helpers.places import CORPUS
 from tests.helpers.spectral_cascade import cascade_of, saved_spectral_model
@@ -95,9 +94,10 @@ def test_a_file_cut_to_the_first_codec_is_what_encoding_with_one_gives(
 def test_the_payload_is_within_one_per_cent_of_the_ideal_code_length(model: SpectralModel, real_speech: Signal) -> None:
     data = encode(real_speech, model)
     payload = 8 * sum(size for name, size in info(data).bytes.items() if name.startswith("codec"))
-    ideal = sum(file_code_lengths(data, model.coder).values())
+    lengths = model.code_lengths(data).bits
+    ideal = sum(each.sum() for each in lengths.values())
     assert ideal < payload < 1.01 * ideal
-    assert list(file_code_lengths(data, model.coder)) == ["lpc", "gain", "codec 1", "codec 2"]
+    assert list(lengths) == ["lpc", "gain", "codec 1", "codec 2"]
 
 
 def test_a_rate_is_met_and_a_bound_is_kept(model: SpectralModel, real_speech: Signal) -> None:

@@ -7,13 +7,13 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nsc.errors import UserError
-from nsc.format.version_2 import OFFSETS
-from nsc.models.check import MOST_BYTES, check_description, check_parts, check_whole_numbers
+from nsc.kinds import KINDS
+from nsc.loading.check import MOST_BYTES, check_description
 
 if TYPE_CHECKING:
     from nsc.coding.interface import Model
@@ -22,16 +22,6 @@ DESCRIPTION = "codec.json"
 LAYOUT = 1  # of the folder; raised when what it holds changes
 ENCODER, DECODER, TABLES, CARD = "encoder.tflite", "decoder.tflite", "tables.npz", "README.md"
 TRAINED = "model.json"  # what a training run leaves; it has to be exported first
-
-SPECTRAL_BOUNDS = {
-    "depth": (1, 63),
-    "hop": (32, 512),
-    "history": (0, 64),
-    "look_ahead": (0, 1),
-    "group_frames": (1, 16),
-    "offset": (0, OFFSETS - 1),
-    "pre_emphasis": (0, 1),
-}
 
 
 @dataclass(frozen=True)
@@ -64,6 +54,11 @@ class Description:
         return len(self.parameters)
 
     @property
+    def any_rate(self) -> bool:
+        """Whether it codes at any rate: its settings then name the step offset that it takes where none is asked."""
+        return "offset" in self.settings
+
+    @property
     def encodes(self) -> bool:
         """Whether it codes speech; earlier models are kept for the files that they coded, and only decode."""
         return ENCODER in self.files
@@ -86,7 +81,7 @@ def read_description(folder: Path) -> Description:
             values = json.loads(file.read(MOST_BYTES))
         if values.pop("layout") != LAYOUT:
             raise UserError(f"{folder} holds a model of another layout than this nsc reads; export it again")
-        with _naming(folder):
+        with naming(folder):
             check_description(values)
         return Description(folder, **values)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
@@ -110,56 +105,17 @@ def load(folder: Path, threads: int = 1) -> Model:
         UserError: files are missing, damaged, or do not have the hash that the description says.
     """
     description = read_description(folder)
-    loaders = {"cascade": _load_cascade, "spectral": _load_spectral}
-    if description.kind not in loaders:
+    if description.kind not in KINDS:
         raise UserError(f"{folder} holds a model of kind {description.kind}, which this nsc does not know; update it")
     try:
-        return loaders[description.kind](description, threads)
+        model: Model = import_module(KINDS[description.kind]).load(description, threads)
+        return model
     except (KeyError, TypeError, ValueError, IndexError) as error:
         raise UserError(f"{folder} holds no readable model ({error!r}); copy or export it again") from None
 
 
-def _load_cascade(description: Description, threads: int) -> Model:
-    from nsc.entropy.check import check_tables
-    from nsc.kinds.samples.model import CascadeModel
-    from nsc.kinds.samples.network import CascadeSettings, Part
-    from nsc.models.litert import LiteRtNetwork
-
-    settings = dict(description.settings)
-    with _naming(description.folder):
-        check_parts(settings.get("parts"))
-    parts = tuple(Part(each["name"], tuple(each["shape"]), each["alphabet"]) for each in settings.pop("parts"))
-    known = CascadeSettings(parts, **settings)
-
-    tables = read_tables(description)
-    with _naming(description.folder):
-        if known.depth != description.depth:
-            raise UserError(f"parts: expected {description.depth} codecs, found {known.depth}")
-        check_tables(tables, {part.name: part.shape for part in parts}, {part.name: part.alphabet for part in parts})
-    network = LiteRtNetwork(partial(_read_graph, description), parts, known.depth, threads)
-    return CascadeModel(description.digest, known, tables, network)
-
-
-def _load_spectral(description: Description, threads: int) -> Model:
-    from nsc.entropy.spectral_coder import SpectralCoder
-    from nsc.kinds.spectral.litert import LiteRtSpectralNetwork
-    from nsc.kinds.spectral.model import SpectralModel
-    from nsc.kinds.spectral.network import SpectralSettings, check_coder, check_settings
-
-    with _naming(description.folder):
-        check_whole_numbers(description.settings, SPECTRAL_BOUNDS)
-    settings = SpectralSettings(**description.settings)
-    with _naming(description.folder):
-        if settings.depth != description.depth:
-            raise UserError(f"depth: expected {description.depth} codecs, found {settings.depth}")
-        check_settings(settings)
-        coder = SpectralCoder.read(read_tables(description))
-        check_coder(settings, coder)
-    network = LiteRtSpectralNetwork(partial(_read_graph, description), settings.depth, settings.hop, threads)
-    return SpectralModel(description.digest, settings, coder, network)
-
-
-def _read_graph(description: Description, graph: str) -> bytes:
+def read_graph(description: Description, graph: str) -> bytes:
+    """A model's graph, "encoder" or "decoder"."""
     if graph == "encoder" and not description.encodes:
         raise UserError(f"model {description.name} only decodes the files that it coded; encode with another")
     return read_checked(description, {"encoder": ENCODER, "decoder": DECODER}[graph])
@@ -169,7 +125,7 @@ def read_tables(description: Description) -> dict[str, Any]:
     """The probability tables of a model."""
     import io
 
-    from nsc.models.arrays import read_arrays
+    from nsc.loading.arrays import read_arrays
 
     data = read_checked(description, TABLES)
     try:
@@ -196,7 +152,7 @@ def read_checked(description: Description, name: str) -> bytes:
 
 
 @contextmanager
-def _naming(folder: Path) -> Iterator[None]:
+def naming(folder: Path) -> Iterator[None]:
     """Errors inside are reported with the model's folder."""
     try:
         yield

@@ -53,14 +53,6 @@ def check_parts(parts: Any) -> None:
         _require(part["name"] in [*names, f"codec {place + first}"], "parts", "lpc, codec 1, codec 2 ...", part["name"])
 
 
-def check_whole_numbers(settings: Mapping[str, Any], bounds: Mapping[str, tuple[int, int]]) -> None:
-    """Raises UserError where settings that are there are no whole numbers within their bounds."""
-    for name, (lowest, highest) in bounds.items():
-        value = settings.get(name, lowest)
-        whole = isinstance(value, int) and lowest <= value <= highest
-        _require(whole, name, f"a whole number from {lowest} to {highest}", value)
-
-
 def _require(condition: bool, name: str, expected: str, found: object) -> None:
     if not condition:
         raise UserError(f"{name}: expected {expected}, found {str(found)[:60]}")

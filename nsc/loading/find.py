@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from nsc.errors import UserError
-from nsc.models.folder import DESCRIPTION, TRAINED, Description, read_description
+from nsc.loading.folder import DESCRIPTION, TRAINED, Description, read_description
 
 PRETRAINED = Path(__file__).resolve().parents[1] / "pretrained"
 DEFAULT_MODEL = "cq"  # of those that ship, the one that codes at any rate
