@@ -201,6 +201,7 @@ class Config:
         "bin and the one below; 0: always the nearest (spectral)",
         network=True,
     )
+    noise_fill: bool = option(False, "decoders add noise, as loud as their network says (spectral)", network=True)
     strides: tuple[int, ...] = option(
         (2,),
         "down-sampling of each module, 2 or 4: 256 or 128 codes per frame",
@@ -259,6 +260,9 @@ class Config:
     )
     level_weight: float = option(
         0.0, "weight of the loss on the levels of octave bands, squared decibels; 0: none (spectral)"
+    )
+    short_window_weight: float = option(
+        0.0, "weight of the loss on energies of bands in windows of 4 and 10 ms; 0: none (spectral)"
     )
     consecutive_frames: int = option(
         1,

@@ -11,6 +11,7 @@ from kinds.spectral.cascade import SpectralBatch
 from nsc.coding.interface import Signal
 from nsc.format.version_2 import number_of_frames
 from nsc.kinds.spectral.level import group_level_indices
+from nsc.kinds.spectral.noise import noise
 from utilities import de_emphasise, gains_of, pre_emphasise
 
 
@@ -36,7 +37,8 @@ def file_batch(signal: Signal, config: Config, offset: float, frames_per_group: 
     levels = gains_of(np.repeat(indices, group_spectra)[:spectra])
     warm = warm_mask(group_places(spectra, group_spectra))
     offsets = tf.fill([1, spectra], tf.constant(offset, tf.float32))
-    return SpectralBatch(tf.constant(padded[None]), tf.constant(levels[None]), offsets, warm[None])
+    made = tf.constant(noise(0, spectra, hop)[None]) if config.noise_fill else None
+    return SpectralBatch(tf.constant(padded[None]), tf.constant(levels[None]), offsets, warm[None], made)
 
 
 def signal_of(decoded: NDArray[np.float32], num_samples: int, config: Config) -> Signal:

@@ -13,7 +13,7 @@ from cmrl import Part
 from configs.config import Config
 from constants import LPC_ORDER, SAMPLE_RATE
 from kinds.spectral.front_end import GAIN_LEVELS, Envelope, SpectralEnvelope
-from kinds.spectral.networks import LARGEST, QuantisedSpectrum, SpectralCodec, StepSizes
+from kinds.spectral.networks import LARGEST, QuantisedSpectrum, SpectralCodec, StepSizes, Synthesised
 from kinds.spectral.rate import CoefficientRate, GainRate, Known, LsfRate
 from kinds.spectral.transform import inverse_mdct, mdct
 
@@ -25,24 +25,28 @@ class SpectralBatch(NamedTuple):
     levels: float32 [batch, spectra], amplitude that counts as 1, the same for all spectra of a group.
     offsets: float32 [batch, spectra], added to the logarithm of the step, the same for all spectra of a group.
     warm: float32 [batch, spectra, 2], 1 where the spectrum before, and the one before that, is in the same group.
+    noise: float32 [batch, spectra, hop], white, of unit variance; None where decoded signals without it are enough.
     """
 
     signals: tf.Tensor
     levels: tf.Tensor
     offsets: tf.Tensor
     warm: tf.Tensor
+    noise: tf.Tensor | None = None
 
 
 class SpectralOutput(NamedTuple):
     """One pass of a batch through the cascade.
 
     signals: float32 [batch, (spectra + 1) hop] decoded at every depth; the first and last hop lack their overlap.
+    noiseless: the same without the decoder's noise.
     envelope: as the decoder knows it.
     codes: what each codec's quantiser made of its code.
     bits: float32 [batch] each, estimated cost of LSFs, of gains and of every codec, in the order of `parts`.
     """
 
     signals: list[tf.Tensor]
+    noiseless: list[tf.Tensor]
     envelope: Envelope
     codes: list[QuantisedSpectrum]
     bits: list[tf.Tensor]
@@ -90,14 +94,18 @@ class SpectralCascade(keras.Model):
         log_step, condition, audible = self._conditions(envelope.log, envelope.gains, batch.offsets)
         target = self._grid(spectra) * tf.exp(-log_step)
         total, below = tf.zeros_like(target), None
-        codes, signals = [], []
+        codes, signals, noiseless = [], [], []
         for codec, decision in zip(self.codecs, decisions, strict=False):
             decoded, quantised = codec(target - total, condition, below, audible, decision=decision)
-            total += decoded
+            total += decoded.spectrum
             below = quantised.decoded
             codes.append(quantised)
-            signals.append(self._signals(total * tf.exp(log_step), batch.levels))
-        return SpectralOutput(signals, envelope, codes, self._bits(envelope, codes, batch))
+            noiseless.append(self._signals(total * tf.exp(log_step), batch.levels))
+            made = self._noise(decoded, batch.noise)
+            signals.append(noiseless[-1])
+            if made is not None:
+                signals[-1] += self._signals(made * tf.exp(log_step), batch.levels)
+        return SpectralOutput(signals, noiseless, envelope, codes, self._bits(envelope, codes, batch))
 
     def symbols_of(self, batch: SpectralBatch, depth: int) -> SpectralSymbols:
         """The hard symbols of a batch up to `depth` codecs."""
@@ -113,7 +121,12 @@ class SpectralCascade(keras.Model):
         return SpectralSymbols(lsf, output.envelope.gains, indices), codes
 
     def signals_of(
-        self, symbols: SpectralSymbols, levels: tf.Tensor, offsets: tf.Tensor, used: Sequence[tf.Tensor] | None = None
+        self,
+        symbols: SpectralSymbols,
+        levels: tf.Tensor,
+        offsets: tf.Tensor,
+        noise: tf.Tensor | None = None,
+        used: Sequence[tf.Tensor] | None = None,
     ) -> list[tf.Tensor]:
         """Signals at every depth, float32 [batch, (spectra + 1) hop], of symbols and nothing else.
 
@@ -121,17 +134,23 @@ class SpectralCascade(keras.Model):
             symbols: of the frames.
             levels: as in `SpectralBatch`.
             offsets: as in `SpectralBatch`.
+            noise: as in `SpectralBatch`.
             used: 1 for each codec that takes part, 0 for those that do not; None for all.
         """
         log_envelope = self.front_end.decode(symbols.lsf, symbols.gains)
         log_step, condition, audible = self._conditions(log_envelope, symbols.gains, offsets)
-        total, below, signals = tf.zeros_like(log_step), None, []
+        total = added = tf.zeros_like(log_step)
+        below, signals = None, []
         for number, (codec, indices) in enumerate(zip(self.codecs, symbols.codes, strict=False)):
             values = codec.quantizer.decode(self._grid(indices))
             decoded = codec.synthesise(values, condition, below, audible)
-            total += decoded if used is None else used[number] * decoded
+            share = 1.0 if used is None else used[number]
+            total += share * decoded.spectrum
             below = values
-            signals.append(self._signals(total * tf.exp(log_step), levels))
+            made = self._noise(decoded, noise)
+            # noise belongs to the last codec that takes part: each knows what it leaves
+            added = added if made is None else share * made + (1.0 - share) * added
+            signals.append(self._signals((total + added) * tf.exp(log_step), levels))
         return signals
 
     def parts(self, depth: int | None = None) -> list[Part]:
@@ -209,6 +228,10 @@ class SpectralCascade(keras.Model):
             bits.append(rate(indices, known, below))
             below = indices
         return bits
+
+    def _noise(self, decoded: Synthesised, noise: tf.Tensor | None) -> tf.Tensor | None:
+        """The noise of a codec's decoder, a grid; None where there is none."""
+        return None if noise is None or decoded.noise is None else decoded.noise * self._grid(noise)
 
     def _signals(self, spectra: tf.Tensor, levels: tf.Tensor) -> tf.Tensor:
         return inverse_mdct(self._flat(spectra) * tf.expand_dims(levels, -1), self.window, self.hop)

@@ -7,7 +7,7 @@ import tensorflow as tf
 from constants import LPC_ORDER
 from export.graph import Graph, Port, Tensors
 from kinds.spectral.cascade import SpectralBatch, SpectralCascade, SpectralSymbols
-from nsc.kinds.spectral.network import GAINS, LEVELS, LSF, OFFSETS, SAMPLES, USED, code_port, codec_port
+from nsc.kinds.spectral.network import GAINS, LEVELS, LSF, NOISE, OFFSETS, SAMPLES, USED, code_port, codec_port
 
 ANY = None  # length of an axis that a caller chooses
 
@@ -35,16 +35,20 @@ def decoder_graph(cascade: SpectralCascade) -> Graph:
     """Symbols of consecutive frames to samples, of the codecs that are used."""
     used = Port(USED, (len(cascade.codecs),), "float32", "1 for each codec that takes part, 0 for the last ones")
     samples = Port(SAMPLES, (ANY,), "float32", "emphasised, (spectra + 1) hop; both ends lack their overlap")
+    unit = Port(NOISE, (ANY, cascade.hop), "float32", "white, of unit variance, by spectrum and bin")
+    added = [unit] if cascade.config.noise_fill else []
 
     def run(*values: tf.Tensor) -> Tensors:
-        *symbols, levels, offsets, used = values
-        lsf, gains, *codes = (tf.expand_dims(each, 0) for each in symbols)
-        found = SpectralSymbols(lsf, gains, codes)
-        levels, offsets = tf.expand_dims(levels, 0), tf.expand_dims(offsets, 0)
-        signals = cascade.signals_of(found, levels, offsets, used=tf.unstack(used))
+        given = dict(zip(names, (tf.expand_dims(each, 0) for each in values), strict=True))
+        codes = [given[codec_port(number)] for number in range(1, len(cascade.codecs) + 1)]
+        found = SpectralSymbols(given[LSF], given[GAINS], codes)
+        part = tf.unstack(tf.squeeze(given[USED], 0))
+        signals = cascade.signals_of(found, given[LEVELS], given[OFFSETS], given.get(NOISE), used=part)
         return {SAMPLES: tf.squeeze(signals[-1], 0)}
 
-    return Graph("decoder", [*_symbols(cascade), *_steps(), used], [samples], run)
+    inputs = [*_symbols(cascade), *_steps(), *added, used]
+    names = [port.name for port in inputs]
+    return Graph("decoder", inputs, [samples], run)
 
 
 def _steps() -> list[Port]:

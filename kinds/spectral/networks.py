@@ -18,6 +18,7 @@ from nn_core_operator import PRECISION
 LARGEST = 63  # magnitude of an index: 127 bins
 LAST_EVEN, GROWTH = 47, 1.2  # bins are evenly spaced up to this index; beyond, each step is so much wider
 STEP_UNITS = 48  # hidden channels of the network that corrects step sizes
+FIRST_NOISE = 0.1  # amplitude of the decoder's noise where training begins, in steps
 FOLLOWER_LOG_SCALE = -0.7  # a follower's step begins at half of the first codec's
 
 
@@ -32,6 +33,17 @@ class QuantisedSpectrum(NamedTuple):
     decoded: tf.Tensor
     indices: tf.Tensor
     code: tf.Tensor
+
+
+class Synthesised(NamedTuple):
+    """What a codec's decoder makes of values, float32 [batch, spectra, bands, fold] each, in the first codec's steps.
+
+    spectrum: of what the code says.
+    noise: amplitude of the noise that belongs beside it; None where the decoder adds none.
+    """
+
+    spectrum: tf.Tensor
+    noise: tf.Tensor | None
 
 
 class UniformQuantizer(keras.layers.Layer):
@@ -124,7 +136,8 @@ class SpectralCodec(keras.layers.Layer):
         width, narrow, blocks = (values[module] for values in config.spectral_sizes())
         bands, inputs = config.hop // config.fold, 2 + (module > 0)
         self.encoder = GridNetwork(bands, config.fold, width, narrow, blocks, config.look_ahead)
-        self.decoder = GridNetwork(bands, config.fold, width, narrow, blocks)
+        self.makes_noise = config.noise_fill
+        self.decoder = GridNetwork(bands, config.fold * (1 + self.makes_noise), width, narrow, blocks)
         for network in (self.encoder, self.decoder):
             network.build((None, None, bands, inputs * config.fold))
         self.quantizer = UniformQuantizer()
@@ -139,7 +152,7 @@ class SpectralCodec(keras.layers.Layer):
 
     def call(
         self, left: tf.Tensor, condition: tf.Tensor, below: tf.Tensor | None, audible: tf.Tensor, decision: str = "hard"
-    ) -> tuple[tf.Tensor, QuantisedSpectrum]:
+    ) -> tuple[Synthesised, QuantisedSpectrum]:
         """Codes and decodes a batch of grids, all float32 [batch, spectra, bands, fold].
 
         Args:
@@ -159,10 +172,14 @@ class SpectralCodec(keras.layers.Layer):
 
     def synthesise(
         self, values: tf.Tensor, condition: tf.Tensor, below: tf.Tensor | None, audible: tf.Tensor
-    ) -> tf.Tensor:
-        """Quantised values to a spectrum in units of the first codec's step."""
-        correction = tf.cast(self.decoder(self._inputs(values, condition, below)), tf.float32)
-        return (values + correction) * tf.exp(self.log_scale) * audible
+    ) -> Synthesised:
+        """Quantised values to a spectrum and to the noise beside it, in units of the first codec's step."""
+        found = tf.cast(self.decoder(self._inputs(values, condition, below)), tf.float32)
+        scale = tf.exp(self.log_scale) * audible
+        if not self.makes_noise:
+            return Synthesised((values + found) * scale, None)
+        correction, amplitude = tf.split(found, 2, -1)
+        return Synthesised((values + correction) * scale, (FIRST_NOISE + amplitude) * scale)
 
     @property
     def past(self) -> int:

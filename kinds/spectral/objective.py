@@ -19,8 +19,10 @@ from kinds.spectral.cascade import SpectralBatch, SpectralCascade, SpectralOutpu
 from kinds.spectral.training_symbols import GROUP_FRAMES, GROUP_SHARES
 from kinds.spectral.transform import mdct
 from loss_terms_and_measures import SQUARED_ERROR_FLOOR
+from nsc.kinds.spectral.noise import RANGE
 from training.disturbance import disturbance_losses
 from training.loudness import loudness_losses
+from training.short_windows import short_window_losses
 
 LEVEL_BLOCK = 5120  # samples, 0.32 s: the loudest such block of a stretch gives its level
 QUIETEST = 1e-3  # amplitude below which a stretch is not brought to unit level
@@ -71,7 +73,14 @@ def training_batch(stretches: tf.Tensor, config: Config, draw: Draw) -> Spectral
     sizes = tf.gather(GROUP_FRAMES, tf.random.stateless_categorical(shares, draw.total, draw.seed + 2)[0])[own]
     places = tf.range(spectra) % (config.spectra_per_frame * sizes[:, None])
     ones = tf.ones_like(places, tf.float32)
-    return SpectralBatch(stretches / level * 10.0 ** (decibels / 20), ones, offsets * ones, warm_mask(places))
+    signals = stretches / level * 10.0 ** (decibels / 20)
+    noise = _noise(draw, spectra, config.hop)[own] if config.noise_fill else None
+    return SpectralBatch(signals, ones, offsets * ones, warm_mask(places), noise)
+
+
+def _noise(draw: Draw, spectra: int, hop: int) -> tf.Tensor:
+    """Uniform noise of unit variance for all stretches of a step, float32 [total, spectra, hop]."""
+    return tf.random.stateless_uniform([draw.total, spectra, hop], draw.seed + 3, -RANGE, RANGE)
 
 
 def as_heard(signals: tf.Tensor, config: Config) -> tf.Tensor:
@@ -111,7 +120,7 @@ def spectral_objective(
     if not warm_up:
         total += tf.reduce_sum(tf.gather(tau * tf.pad(paid, [[0, config.num_modules - stage.depth]]), stage.trained))
     entropies = tf.reduce_mean(bits, 1) / tf.constant(symbols, tf.float32)
-    time, loudness, disturbance, _ = tf.unstack(distortions)
+    time, loudness, disturbance, *_ = tf.unstack(distortions)
     return Losses(total, time, tf.zeros([]), loudness, disturbance, tf.zeros([]), entropies)
 
 
@@ -123,28 +132,32 @@ def module_bits(output: SpectralOutput, depth: int, spectra_per_frame: int) -> t
 
 
 def _weights(config: Config) -> tuple[float, ...]:
-    """Of the time loss and of those on loudness, disturbance and levels of bands."""
-    return config.coefficients[0], config.loudness_weight, config.disturbance_weight, config.level_weight
+    """Of the time loss and of those on loudness, disturbance, levels of bands and energies in short windows."""
+    perceptual = config.loudness_weight, config.disturbance_weight, config.level_weight, config.short_window_weight
+    return config.coefficients[0], *perceptual
 
 
 def _distortion(
     output: SpectralOutput, batch: SpectralBatch, config: Config, weight: tf.Tensor, layer_loss: float
 ) -> tf.Tensor:
-    """What `_weights` weighs [4], at full depth, plus `layer_loss` times the mean over the shallower depths."""
+    """What `_weights` weighs [5], at full depth, plus `layer_loss` times the mean over the shallower depths."""
     inner = slice(config.hop, -config.hop)  # at both ends the overlap is missing
     target = batch.signals[:, inner]
     weights = _weights(config)
     hears = any(weights[1:3])
     heard_target = as_heard(target, config) if hears else target
     losses = []
-    for signals in output.signals if layer_loss else output.signals[-1:]:
+    pairs = list(zip(output.signals, output.noiseless, strict=True))
+    for signals, noiseless in pairs if layer_loss else pairs[-1:]:
         decoded = signals[:, inner]
         heard = as_heard(decoded, config) if hears else decoded
         measures = (
-            functools.partial(_time_losses, target, decoded, config.hop),
+            # a waveform that is not sent cannot be met: noise answers to the other losses only
+            functools.partial(_time_losses, target, noiseless[:, inner], config.hop),
             functools.partial(loudness_losses, heard_target, heard),
             functools.partial(disturbance_losses, heard_target, heard),
             functools.partial(_level_losses, target, decoded, config),
+            functools.partial(short_window_losses, target, decoded),
         )
         terms = [measure() if of else tf.zeros_like(weight) for of, measure in zip(weights, measures, strict=True)]
         losses.append(tf.reduce_mean(weight * tf.stack(terms), 1))

@@ -31,11 +31,13 @@ class KerasSpectralNetwork:
         symbols = SpectralSymbols(found.lsf[0].numpy(), found.gains[0].numpy(), indices)
         return Quantised(symbols, tuple(code[0].numpy() for code in codes))
 
-    def samples(self, symbols: SpectralSymbols, levels: Floats, offsets: Floats) -> Floats:
+    def samples(self, symbols: SpectralSymbols, levels: Floats, offsets: Floats, noise: Floats | None) -> Floats:
         """See `SpectralNetwork`."""
         codes = [tf.constant(code[None]) for code in symbols.indices]
         found = Tensors(tf.constant(symbols.lsf[None]), tf.constant(symbols.gains[None]), codes)
-        signal: Floats = self._signal_of(found, tf.constant(levels[None]), tf.constant(offsets[None]))[0].numpy()
+        added = None if noise is None else tf.constant(noise[None])
+        steps = tf.constant(levels[None]), tf.constant(offsets[None])
+        signal: Floats = self._signal_of(found, *steps, added)[0].numpy()
         return signal
 
     @tf.function(reduce_retracing=True, autograph=False)
@@ -43,8 +45,8 @@ class KerasSpectralNetwork:
         return self._cascade.quantised_of(batch, layers)
 
     @tf.function(reduce_retracing=True, autograph=False)
-    def _signal_of(self, symbols: Tensors, levels: tf.Tensor, offsets: tf.Tensor) -> tf.Tensor:
-        return self._cascade.signals_of(symbols, levels, offsets)[-1]
+    def _signal_of(self, symbols: Tensors, levels: tf.Tensor, offsets: tf.Tensor, noise: tf.Tensor | None) -> tf.Tensor:
+        return self._cascade.signals_of(symbols, levels, offsets, noise)[-1]
 
 
 def settings_of(cascade: SpectralCascade, depth: int) -> SpectralSettings:
@@ -59,6 +61,7 @@ def settings_of(cascade: SpectralCascade, depth: int) -> SpectralSettings:
         pre_emphasis=config.pre_emphasis,
         spectra_per_frame=config.spectra_per_frame,
         rdo_lambda=config.rdo_lambda,
+        noise_fill=config.noise_fill,
     )
 
 

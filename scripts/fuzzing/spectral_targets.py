@@ -32,7 +32,7 @@ class SilentSpectra:
         """See `SpectralNetwork`."""
         raise NotImplementedError
 
-    def samples(self, symbols: SpectralSymbols, levels: Floats, offsets: Floats) -> Floats:
+    def samples(self, symbols: SpectralSymbols, levels: Floats, offsets: Floats, noise: Floats | None) -> Floats:
         """See `SpectralNetwork`.
 
         Raises:

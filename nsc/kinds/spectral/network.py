@@ -25,7 +25,8 @@ from nsc.loading.litert import Graphs, naming_misfits
 
 Floats = NDArray[np.float32]
 
-SAMPLES, LEVELS, OFFSETS, LSF, GAINS, USED = "samples", "levels", "offsets", "lsf", "gains", "used"  # of the graphs
+SAMPLES, LEVELS, OFFSETS, LSF, GAINS = "samples", "levels", "offsets", "lsf", "gains"  # names of the graphs' ports
+NOISE, USED = "noise", "used"
 MOST_HISTORY = 64  # frames
 MOST_LAMBDA = 10
 
@@ -43,6 +44,7 @@ class SpectralSettings:
     pre_emphasis: whether speech is filtered ahead of the transform.
     spectra_per_frame: that share one set of LSFs.
     rdo_lambda: squared error, in units of the step, that a bit is worth to the encoder; 0: always the nearest bins.
+    noise_fill: whether the decoder adds noise.
     """
 
     depth: int
@@ -54,6 +56,7 @@ class SpectralSettings:
     pre_emphasis: bool = True
     spectra_per_frame: int = SPECTRA_PER_FRAME
     rdo_lambda: float = 0.0
+    noise_fill: bool = False
 
     @property
     def frame_seconds(self) -> float:
@@ -80,6 +83,8 @@ def check_settings(settings: SpectralSettings) -> None:
         value = getattr(settings, name)
         if not isinstance(value, int) or not lowest <= value <= highest:
             raise UserError(f"{name}: expected a whole number from {lowest} to {highest}, found {value!r}")
+    if not isinstance(settings.noise_fill, bool):
+        raise UserError(f"noise_fill: expected true or false, found {settings.noise_fill!r}")
     spectra = settings.spectra_per_frame
     if spectra not in version_3.SPECTRA_PER_FRAME:
         known = ", ".join(map(str, version_3.SPECTRA_PER_FRAME))
@@ -131,13 +136,14 @@ class SpectralNetwork(Protocol):
         """
         ...
 
-    def samples(self, symbols: SpectralSymbols, levels: Floats, offsets: Floats) -> Floats:
+    def samples(self, symbols: SpectralSymbols, levels: Floats, offsets: Floats, noise: Floats | None) -> Floats:
         """Emphasised samples [(spectra + 1) hop] of frames; the first and last hop lack their overlap.
 
         Args:
             symbols: of the frames, of as many codecs as are there.
             levels: as for `quantised`.
             offsets: as for `quantised`.
+            noise: float32 [spectra, hop] of unit variance, for models whose decoder adds noise.
         """
         ...
 
@@ -146,7 +152,7 @@ class GraphNetwork:
     """Implements `SpectralNetwork` by an encoder and a decoder graph of any number of frames.
 
     The encoder takes samples, levels and offsets and gives the symbols of all codecs. The decoder takes all symbols,
-    levels, offsets and which codecs are used; it gives samples.
+    levels, offsets, noise where it adds any, and which codecs are used; it gives samples.
     """
 
     def __init__(self, graphs: Graphs, settings: SpectralSettings) -> None:
@@ -162,15 +168,17 @@ class GraphNetwork:
             codes = tuple(found[code_port(number)] for number in numbers) if self._settings.rdo_lambda else ()
             return Quantised(SpectralSymbols(found[LSF], found[GAINS], indices), codes)
 
-    def samples(self, symbols: SpectralSymbols, levels: Floats, offsets: Floats) -> Floats:
+    def samples(self, symbols: SpectralSymbols, levels: Floats, offsets: Floats, noise: Floats | None) -> Floats:
         """See `SpectralNetwork`."""
         depth, present = self._settings.depth, len(symbols.indices)
         missing = silence(len(symbols.lsf), depth - present, self._settings.hop, symbols.spectra_per_frame).indices
         codes = {codec_port(n): values for n, values in enumerate((*symbols.indices, *missing), start=1)}
         used = np.array([1.0] * present + [0.0] * len(missing), np.float32)
         steps = {LEVELS: levels.astype(np.float32), OFFSETS: offsets.astype(np.float32)}
+        sent = {LSF: symbols.lsf, GAINS: symbols.gains, USED: used} | codes
+        added = {} if noise is None else {NOISE: noise}
         with naming_misfits():
-            found = self._graphs("decoder", **{LSF: symbols.lsf, GAINS: symbols.gains, USED: used}, **codes, **steps)
+            found = self._graphs("decoder", **sent, **steps, **added)
             return found[SAMPLES]
 
 

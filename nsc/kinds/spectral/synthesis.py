@@ -10,7 +10,8 @@ from nsc.entropy.spectral_coder import SpectralCoder, SpectralSymbols
 from nsc.format import Group
 from nsc.format.version_2 import GAIN_STEP_DB, Header
 from nsc.kinds.spectral.level import GroupSteps, StepTrack
-from nsc.kinds.spectral.network import SpectralNetwork, SpectralSettings, frames_between, joined, silence
+from nsc.kinds.spectral.network import Floats, SpectralNetwork, SpectralSettings, frames_between, joined, silence
+from nsc.kinds.spectral.noise import noise
 
 FADE_DB = 1.5  # by which a lost spectrum is softer than the preceding one; random signs would sound worse
 
@@ -33,6 +34,7 @@ class SpectralSynthesis:
         self._steps = StepTrack(settings.history, header.spectra_per_frame)
         self._last = GroupSteps(0, settings.offset)
         self._past = silence(settings.history, layers, header.hop, header.spectra_per_frame)
+        self._passed = 0  # frames
         self._de_emphasis = DeEmphasis() if settings.pre_emphasis else None
 
     def next_group(self, group: Group, frames: int) -> Signal | None:
@@ -62,13 +64,20 @@ class SpectralSynthesis:
         codes = tuple(np.repeat(code[-1:], spectra, 0) for code in last.indices)
         return SpectralSymbols(np.repeat(last.lsf, frames, 0), gains, codes)
 
+    def _noise(self, spectra: int) -> Floats:
+        """For so many spectra, from the first of the history on."""
+        first = self._header.spectra_per_frame * (self._passed - self._settings.history)
+        return noise(first, spectra, self._header.hop)
+
     def _synthesised(self, symbols: SpectralSymbols, steps: GroupSteps) -> Signal:
         frames, history = len(symbols.lsf), self._settings.history
         whole = joined(self._past, symbols)
         header = self._header
         missing = silence(header.frames - frames, self._layers, header.hop, header.spectra_per_frame)
         padded = joined(whole, missing)
-        samples = self._network.samples(padded, *self._steps.with_group(steps, self._header.frames))
+        made = self._noise(len(padded.gains)) if self._settings.noise_fill else None
+        samples = self._network.samples(padded, *self._steps.with_group(steps, header.frames), made)
+        self._passed += frames
         self._past, self._last = frames_between(whole, frames, frames + history), steps
         self._steps.append(steps, frames)
         size = self._header.frame_samples
