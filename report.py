@@ -2,6 +2,7 @@
 
 python report.py measure --data_dir SPEECH --models ID ID/STAGE LABEL=ID --peers 'opus-*-cbr-*' 'amr-wb-*'
 python report.py page
+python report.py tables --output report
 """
 
 from __future__ import annotations
@@ -50,8 +51,15 @@ def _parser() -> Parser:
     _add_export(commands.add_parser("export", help="a listening test for webMUSHRA"))
     _add_ratings(commands.add_parser("ratings", help="ratings that listeners gave in webMUSHRA"))
     _add_bits(commands.add_parser("bits", help="where the bits of a file go"))
+    _add_tables(commands.add_parser("tables", help="README, docs and figures, from the results kept with the code"))
     _add_spectrum(commands.add_parser("spectrum", help="where the noise of a codec is, by octave bands"))
     return parser
+
+
+def _add_tables(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(run=_tables)
+    parser.add_argument("--output", type=Path, help="keep the results of this folder first, in place of those kept")
+    parser.add_argument("--corpus", default="", help="name of the test speech (default: that of its folder)")
 
 
 def _add_bits(parser: argparse.ArgumentParser) -> None:
@@ -210,6 +218,17 @@ def _ratings(options: argparse.Namespace) -> None:
     from comparison.page.listening_test import report_ratings
 
     print("\n".join(report_ratings(options.files, options.output)))
+
+
+def _tables(options: argparse.Namespace) -> None:
+    from comparison.documents import Places, write_documents
+    from comparison.kept import kept_of, write_kept
+
+    places = Places()
+    if options.output:
+        write_kept(kept_of(Store(options.output), options.corpus), places.results)
+    for path in write_documents(places):
+        console.log.info("%s", path)
 
 
 def _bits(options: argparse.Namespace) -> None:

@@ -19,6 +19,7 @@ from constants import SAMPLE_RATE
 from measures.measures import columns_of, missing, score
 from nsc import console
 from nsc.errors import UserError
+from runs.runs import code_version
 from utilities import INT16_SCALE, load_speech, to_int16
 
 POOLED_FROM = 8  # tasks: fewer are done sooner than worker processes start
@@ -35,6 +36,7 @@ class Task:
     ) -> None:
         self.coder, self.recording, self.corpus, self.cache_dir = coder, recording, corpus, cache_dir
         self.measures = tuple(measures)
+        self.commit = ""  # of the code
         self.known: tuple[Result, ...] = ()  # of the same file, whose scores stay where what was coded is the same
 
     @property
@@ -85,7 +87,16 @@ class Task:
 
     def _blank(self) -> Result:
         recording = self.recording
-        return Result(self.coder.codec.name, 0, 0.0, str(self.corpus), self.file, recording.speaker, sex=recording.sex)
+        return Result(
+            self.coder.codec.name,
+            0,
+            0.0,
+            str(self.corpus),
+            self.file,
+            recording.speaker,
+            sex=recording.sex,
+            commit=self.commit,
+        )
 
 
 @functools.lru_cache(maxsize=256)
@@ -135,12 +146,13 @@ def compare(
 
 def _unfinished(tasks: Sequence[Task], coder: Coder, store: Store) -> list[Task]:
     """The tasks that lack measures, each with what is known of its file."""
-    found = store.of_codec(coder.codec.name)
+    found, commit = store.of_codec(coder.codec.name), code_version()
     done = _done(found, coder)
     waiting = [
         task for task in tasks if not set(columns_of(task.measures)) <= done.get((str(task.corpus), task.file), set())
     ]
     for task in waiting:
+        task.commit = commit
         task.known = tuple(each for each in found if (each.corpus, each.file) == (str(task.corpus), task.file))
     return waiting
 

@@ -83,6 +83,7 @@ class Result:
         delay_ms: algorithmic delay in a conversation, 0 where it is not known.
         sex: of the speaker, F or M; empty where the corpus does not say.
         bands: share of packets in each band, where packets tell.
+        commit: of the code that scored.
     """
 
     codec: str
@@ -101,6 +102,7 @@ class Result:
     sex: str = ""
     delay_ms: float = 0.0
     bands: dict[str, float] = field(default_factory=dict)
+    commit: str = ""
 
     @property
     def collection(self) -> str:
@@ -228,7 +230,8 @@ def _codec(path: Path) -> Codec | None:
     """What a description says; None, and a line, for a damaged one."""
     try:
         values = json.loads(path.read_text())
-        return _of_right_types(Codec, values | {"versions": values.get("versions", {})})
+        made = {"versions": values.get("versions", {}), "commands": tuple(values.get("commands", ()))}
+        return _of_right_types(Codec, values | made)
     except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
         log.info("dropped: %s, which describes no codec (%s)", path, error)
         return None

@@ -212,7 +212,7 @@ def environment(intra_op_threads: int | None = None, inter_op_threads: int | Non
     """
     return {
         "time": _now().isoformat(timespec="seconds"),
-        "code": _code_version(),
+        "code": code_version(),
         "python": platform.python_version(),
         **{library: _version(library) for library in LIBRARIES},
         "platform": platform.platform(),
@@ -395,7 +395,7 @@ def _now() -> datetime:
     return datetime.now().astimezone()
 
 
-def _code_version() -> str:
+def code_version() -> str:
     """The commit of the code, '-dirty' where tracked files differ from it, else the package's version."""
     root = Path(__file__).resolve().parents[1]
     # Code installed inside another project's checkout must not be identified by that project's commit.

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from comparison.figures import plots
+from comparison.kept import kept_of
 from comparison.numbers import tables
 from comparison.numbers.curves import Point, curves_of, losses_of, points_of, shown_measures
 from comparison.numbers.summary import summary_of
@@ -27,7 +28,7 @@ def draw_all(store: Store) -> list[Path]:
     curves = curves_of(points)
     folder = store.output / PLOTS
     pictures = [plots.draw_rate_distortion(curves, name, folder) for name in shown_measures(points)]
-    atomic_write(store.output / TABLE, tables.document(summary_of(store)))
+    atomic_write(store.output / TABLE, tables.document(summary_of(kept_of(store))))
     return [store.output / TABLE, *pictures, *_draw_losses(store, folder)]
 
 

@@ -24,7 +24,7 @@ PEERS = (
     *("#8f8f4f", "#2f6f73", "#8a5a3c", "#c77fb3", "#3f5f9f"),
 )
 PEER_MARKERS = "sD^vPX<"
-RATE_TICKS = (6, 8, 10, 12, 16, 20, 24, 32, 48, 64, 128, 256)  # kbps
+RATE_TICKS = (3, 6, 8, 10, 12, 16, 20, 24, 32, 48, 64, 128, 256)  # kbps
 INK = "#010203"  # placeholder of the colour of text, see `as_inline`
 PNG_DPI = 110
 STYLE: dict[Any, Any] = {
@@ -75,6 +75,26 @@ def draw_rate_distortion(curves: Curves, measure: str, folder: Path) -> Path:
         The PNG; the SVG is next to it.
     """
     figure, axes = matplotlib_figure(8.2, 4.6)
+    _draw_curves(axes, curves, measure)
+    figure.legend(loc="outside right center", fontsize=9)
+    return save(figure, folder / f"rate_{measure}")
+
+
+def draw_jury(curves: Curves, measures: Sequence[str], folder: Path) -> Path:
+    """Quality over measured kbps by several judges, side by side.
+
+    Returns:
+        The PNG; the SVG is next to it.
+    """
+    figure, axes = matplotlib_figure(4.4 * len(measures), 4.4, ncols=len(measures), squeeze=False)
+    for each, measure in zip(axes[0], measures, strict=True):
+        _draw_curves(each, curves, measure)
+    handles = dict(zip(*reversed(axes[0][0].get_legend_handles_labels()), strict=True))
+    figure.legend(handles.values(), handles, loc="outside lower center", ncols=4, fontsize=9)
+    return save(figure, folder / "rate_jury")
+
+
+def _draw_curves(axes: Any, curves: Curves, measure: str) -> None:
     colours = colours_of(curves)
     for place, (name, curve) in enumerate(curves.items()):
         kept = [point for point in curve if point.has(measure)]
@@ -88,8 +108,6 @@ def draw_rate_distortion(curves: Curves, measure: str, folder: Path) -> Path:
     axes.set_xlabel("kbps, measured")
     axes.set_ylabel(MEASURES[measure].title + (" (less is better)" if MEASURES[measure].less_is_better else ""))
     axes.grid(alpha=0.25)
-    figure.legend(loc="outside right center", fontsize=9)
-    return save(figure, folder / f"rate_{measure}")
 
 
 def _draw_curve(axes: Any, name: str, points: Sequence[Point], measure: str, colour: str, place: int) -> None:

@@ -199,8 +199,16 @@ def _kbps(results: Sequence[Result]) -> float:
     return sum(result.bits for result in results) / seconds / 1000 if seconds else math.nan
 
 
-def bd_rate(curve: Sequence[Point], reference: Sequence[Point], measure: str) -> float | None:
-    """Mean difference of rate at equal quality in per cent, negative where `curve` needs less.
+class Saving(NamedTuple):
+    """Mean difference of rate at equal quality in per cent, and the rates of the curve that it covers, in kbps."""
+
+    percent: float
+    lowest: float
+    highest: float
+
+
+def bd_rate(curve: Sequence[Point], reference: Sequence[Point], measure: str) -> Saving | None:
+    """Mean difference of rate at equal quality, negative where `curve` needs less.
 
     Bjontegaard's measure (VCEG-M33, 2001) with monotone piecewise cubic interpolation of log rate over quality. None
     where a curve has too few points or does not rise, or the two share no quality.
@@ -212,7 +220,7 @@ def bd_rate(curve: Sequence[Point], reference: Sequence[Point], measure: str) ->
     if low >= high:
         return None
     mean = (ours.integrate(low, high) - theirs.integrate(low, high)) / (high - low)
-    return float(100 * np.expm1(mean))
+    return Saving(float(100 * np.expm1(mean)), *(float(np.exp(ours(quality))) for quality in (low, high)))
 
 
 def _rate_over_quality(curve: Sequence[Point], measure: str) -> PchipInterpolator | None:

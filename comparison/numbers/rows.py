@@ -21,6 +21,7 @@ from comparison.results import Result
 from measures.intervals import Interval
 
 WOMEN, MEN = "F", "M"
+LEAST_SHARE = 0.005  # of packets in a band, to be named
 BAND_NAMES = [name for names in BY_BAND.values() for name in names]
 SEXES = {WOMEN: "women", MEN: "men"}
 
@@ -44,6 +45,7 @@ class Row:
         by_sex: the same for women (F) and men (M), where the corpus distinguishes them.
         worst: of each measure, its worst file.
         bands: mean over speakers of each value of a band with its 95 % interval.
+        coded: the band that it codes, or the share of packets in each.
     """
 
     label: str
@@ -60,6 +62,7 @@ class Row:
     by_sex: Mapping[str, Mapping[str, Interval]]
     worst: Mapping[str, float]
     bands: Mapping[str, Interval] = field(default_factory=dict)
+    coded: str = ""
 
     def comparable(self, measure: str) -> bool:
         """Whether the measure may be compared with other codecs'."""
@@ -119,8 +122,21 @@ def row_of(point: Point) -> Row:
         scores={name: point.intervals[name] for name in names},
         by_sex={sex: {name: part.intervals[name] for name in names} for sex, part in parts.items() if part},
         worst={name: _worst(point, name) for name in names},
+        coded=_coded_band(point),
         bands={name: point.intervals[name] for name in BAND_NAMES if name in point.intervals},
     )
+
+
+def _coded_band(point: Point) -> str:
+    """The band by the packets' own headers, over all files by their duration, or that of the codec."""
+    told = [result for result in point.results if result.bands]
+    seconds = sum(result.seconds for result in told)
+    names = dict.fromkeys(name for result in told for name in result.bands)
+    shares = {name: sum(each.bands.get(name, 0) * each.seconds for each in told) / seconds for name in names}
+    kept = {name: round(100 * share) for name, share in shares.items() if share >= LEAST_SHARE}
+    if len(kept) < 2:
+        return next(iter(kept), point.codec.band)
+    return ", ".join(f"{name} {share} %" for name, share in sorted(kept.items(), key=lambda item: -item[1]))
 
 
 def _is_of(sex: str, result: Result) -> bool:

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
+from comparison.kept import Kept
 from comparison.numbers.curves import Curves, Point, bd_rate, curves_of, points_of, shown_measures
 from comparison.numbers.rows import Row, Versus, differences_of, row_of
-from comparison.results import Codec, Store
+from comparison.results import Codec
 
 
 class BdRate(NamedTuple):
-    """How much more or less rate one of our curves needs for equal quality, in per cent."""
+    """How much more or less rate one of our curves needs for equal quality, and at which of its rates."""
 
     ours: str
     other: str
     measure: str
     percent: float
+    lowest: float = math.nan  # kbps of ours where both curves reach the same quality
+    highest: float = math.nan
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,7 @@ class Summary:
         bd_rates: ours against the others at equal quality.
         commands: of the others, by name.
         versions: of the programs that coded.
+        corpus: name of the test speech.
     """
 
     files: int
@@ -43,13 +48,14 @@ class Summary:
     bd_rates: Sequence[BdRate]
     commands: dict[str, list[str]]
     versions: dict[str, str]
+    corpus: str = ""
 
     def text(self) -> str:
         """As JSON, one entry per line."""
         lists: dict[str, list[Any]] = {
             "rows": [row.entry() for row in self.rows],
             "differences": [each.entry() for each in self.differences],
-            "bd_rates": [list(each._replace(percent=round(each.percent, 1))) for each in self.bd_rates],
+            "bd_rates": [[*each[:3], *(round(value, 1) for value in each[3:])] for each in self.bd_rates],
         }
         rest = {name: value for name, value in asdict(self).items() if name not in lists}
         parts = [f"{json.dumps(name)}: {json.dumps(value)}" for name, value in rest.items()]
@@ -68,14 +74,10 @@ class Summary:
         return cls(**values)
 
 
-def summary_of(store: Store) -> Summary:
-    """The summary of a folder of results.
-
-    Raises:
-        UserError: there are none.
-    """
-    codecs = store.codecs()
-    points = points_of(codecs, store.all())
+def summary_of(kept: Kept) -> Summary:
+    """The summary of results."""
+    codecs = kept.codecs
+    points = points_of(codecs, kept.results)
     curves = curves_of(points)
     results = [result for point in points for result in point.results]
     return Summary(
@@ -85,7 +87,8 @@ def summary_of(store: Store) -> Summary:
         differences=differences_of(points, curves),
         bd_rates=bd_rates_of(points, curves),
         commands={codec.name: list(codec.commands) for codec in codecs if codec.commands},
-        versions=_versions(codecs),
+        versions=_versions(codecs) | dict(kept.judges),
+        corpus=kept.corpus,
     )
 
 
@@ -98,9 +101,9 @@ def bd_rates_of(points: Sequence[Point], curves: Curves) -> list[BdRate]:
     ours = [name for name, curve in curves.items() if curve[0].codec.kind == "model"]
     others = [name for name, curve in curves.items() if curve[0].codec.kind == "peer"]
     return [
-        BdRate(name, other, measure, percent)
+        BdRate(name, other, measure, *saving)
         for name in ours
         for measure in shown_measures(points)
         for other in others
-        if (percent := bd_rate(curves[name], curves[other], measure)) is not None
+        if (saving := bd_rate(curves[name], curves[other], measure)) is not None
     ]

@@ -17,7 +17,8 @@ NOTES = (
     "container. Intervals are 95 % over speakers. In brackets: the codec high-passes its input or generates another "
     "waveform, so that waveform measures cannot be compared. Padded: with half a second of silence around both "
     "signals; flagged: files whose PESQ changes by more than 0.3 with it. Delay: frame and look-ahead by the codec's "
-    "specification."
+    "specification. Band: as coded, for Opus by its packets' own headers. Level errors have signs; errors in windows "
+    "of 4 and 32 ms are of log band energies in speech."
 )
 NOTHING = "–"
 DIFFERENCE_NOTE = (
@@ -26,7 +27,7 @@ DIFFERENCE_NOTE = (
 )
 BD_NOTE = (
     "BD-rate: how much more (+) or less (-) rate ours needs for equal quality, on average over the range that both "
-    f"reach ({NOTHING}: none, or a curve that does not rise):"
+    f"reach; in brackets the rates of ours where that is ({NOTHING}: none, or a curve that does not rise):"
 )
 
 
@@ -59,20 +60,24 @@ def score_table(rows: Sequence[Row]) -> str:
     """Every row with its rate and scores; of the first measure also women, men and the worst file."""
     names = measures_of(rows)
     first = names[0] if names else ""
-    headings = ["codec", "kbps", "delay ms", MEASURES[first].title, *SEXES.values(), "worst file"] if names else []
-    headings += [MEASURES[name].title for name in names[1:]]
-    return markdown([*headings, "flagged"], [_score_row(row, first, names[1:]) for row in rows])
+    groups = {title: columns for title, columns in BY_BAND.items() if _any_has(rows, columns)}
+    headings = ["codec", "kbps", "delay ms", "band"]
+    headings += [MEASURES[first].title, *SEXES.values(), "worst file"] if names else []
+    headings += [*(MEASURES[name].title for name in names[1:]), *groups, "flagged"]
+    return markdown(headings, [_score_row(row, first, names[1:], list(groups.values())) for row in rows])
 
 
-def _score_row(row: Row, first: str, others: Sequence[str]) -> list[str]:
+def _score_row(row: Row, first: str, others: Sequence[str], groups: Sequence[Sequence[str]]) -> list[str]:
     return [
         row.label,
         f"{row.kbps:.2f}",
         delay_text(row),
+        row.coded or NOTHING,
         value_text(row, first),
         *(mean_text(row.by_sex.get(sex, {}).get(first), first) for sex in SEXES),
         f"{row.worst.get(first, math.nan):.{MEASURES[first].digits}f}".replace("nan", NOTHING),
         *(value_text(row, name) for name in others),
+        *(bands_text(row, columns) for columns in groups),
         str(row.flagged),
     ]
 
@@ -80,12 +85,13 @@ def _score_row(row: Row, first: str, others: Sequence[str]) -> list[str]:
 def jury_table(rows: Sequence[Row]) -> str:
     """Every row with its rate and the scores of every judge, also by bands."""
     names, groups = measures_of(rows), {title: columns for title, columns in BY_BAND.items() if _any_has(rows, columns)}
-    headings = ["codec", "kbps", "delay ms", "files", *(MEASURES[name].title for name in names), *groups]
+    headings = ["codec", "kbps", "delay ms", "band", "files", *(MEASURES[name].title for name in names), *groups]
     lines = [
         [
             row.label,
             f"{row.kbps:.2f}",
             delay_text(row),
+            row.coded or NOTHING,
             str(row.files),
             *(value_text(row, name) for name in names),
             *(bands_text(row, columns) for columns in groups.values()),
@@ -168,12 +174,17 @@ def _difference(found: Versus) -> str:
 def bd_table(found: Sequence[BdRate]) -> str:
     """BD-rate of each of our curves against each of the others."""
     others = list(dict.fromkeys(each.other for each in found))
-    cells = {(each.ours, each.measure, each.other): f"{each.percent:+.0f} %" for each in found}
+    cells = {(each.ours, each.measure, each.other): _saving(each) for each in found}
     rows = [
         [name, MEASURES[measure].title, *(cells.get((name, measure, other), NOTHING) for other in others)]
         for name, measure in dict.fromkeys((each.ours, each.measure) for each in found)
     ]
     return markdown(["ours", "measure", *others], rows)
+
+
+def _saving(found: BdRate) -> str:
+    covered = "" if math.isnan(found.lowest) else f" ({found.lowest:.1f} to {found.highest:.1f} kbps)"
+    return f"{found.percent:+.0f} %{covered}"
 
 
 def document(summary: Summary) -> str:
@@ -193,6 +204,8 @@ def record(summary: Summary) -> str:
     return "\n".join(lines) + f"\n\n{versions}\n"
 
 
-def markdown(headers: list[str], rows: list[list[str]]) -> str:
-    """A table."""
+def markdown(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table, without columns in which no row has anything."""
+    kept = [place for place in range(len(headers)) if any(row[place] not in ("", NOTHING) for row in rows) or not rows]
+    headers, rows = [headers[at] for at in kept], [[row[at] for at in kept] for row in rows]
     return tabulate(rows, headers, "github", disable_numparse=True)

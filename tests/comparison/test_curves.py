@@ -15,6 +15,7 @@ from PIL import Image
 
 import report
 from comparison.figures import plots
+from comparison.kept import kept_of
 from comparison.numbers.curves import Point, bd_rate, curves_of, difference_at_equal_rate, points_of
 from comparison.numbers.rows import Row, row_of
 from comparison.numbers.summary import Summary, summary_of
@@ -144,8 +145,9 @@ def test_the_bd_rate_of_a_curve_moved_in_rate_is_that_factor(factor: float) -> N
     rates = [8.0, 12.0, 16.0, 24.0]
     reference = curve("peer", math.log, rates)
     ours = curve("ours", lambda kbps: math.log(kbps / factor), [factor * rate for rate in rates], kind="model")
-    assert bd_rate(ours, reference, "pesq_wb") == pytest.approx(100 * (factor - 1), abs=1e-6)
-    assert bd_rate(ours, reference, "lsd") == pytest.approx(100 * (factor - 1), abs=1e-6)
+    for measure in ("pesq_wb", "lsd"):
+        saving = bd_rate(ours, reference, measure)
+        assert saving == pytest.approx((100 * (factor - 1), 8 * factor, 24 * factor), abs=1e-6)
 
 
 def test_the_bd_rate_agrees_with_numerical_integration_between_two_points() -> None:
@@ -154,7 +156,10 @@ def test_the_bd_rate_agrees_with_numerical_integration_between_two_points() -> N
     quality = np.linspace(2.5, 3.4, 100_001)
     theirs = np.interp(quality, [2, 3.4], np.log([10, 24]))
     mean = np.mean(np.interp(quality, [2.5, 3.5], np.log([10, 30])) - theirs)
-    assert bd_rate(ours, peer, "pesq_wb") == pytest.approx(100 * (np.exp(mean) - 1), rel=1e-3)
+    saving = bd_rate(ours, peer, "pesq_wb")
+    assert saving and saving.percent == pytest.approx(100 * (np.exp(mean) - 1), rel=1e-3)
+    # all of ours from its lowest rate on, up to where it has the other's best quality
+    assert saving[1:] == pytest.approx((10, 10 * 3**0.9), rel=1e-6)
 
 
 def test_there_is_no_bd_rate_without_common_quality_or_of_a_curve_that_falls() -> None:
@@ -187,7 +192,7 @@ def store(tmp_path: Path) -> Store:
 
 
 def test_the_tables_hold_scores_differences_and_bd_rates(store: Store) -> None:
-    text = document(summary_of(store))
+    text = document(summary_of(kept_of(store)))
     assert "3 files of 3 speakers" in text and "without container" in text
     assert "| m, layer 2" in text and "3.50 ±0.25" in text
     assert "(16.0 ±0.0)" in text  # in brackets: the high-pass
@@ -196,7 +201,7 @@ def test_the_tables_hold_scores_differences_and_bd_rates(store: Store) -> None:
 
 
 def test_the_numbers_kept_with_the_code_give_the_same_documents(store: Store, tmp_path: Path) -> None:
-    summary = summary_of(store)
+    summary = summary_of(kept_of(store))
     (tmp_path / "results.json").write_text(summary.text())
     again = Summary.read(tmp_path / "results.json")
     assert document(again) == document(summary) and again.text() == summary.text()

@@ -1,0 +1,187 @@
+"""README, docs and figures, made of the results that are kept with the code, so that they cannot differ from these."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Sequence
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import NamedTuple
+
+from comparison.kept import ROOT, TABLE, Kept, digest, read_kept
+from comparison.numbers import tables
+from comparison.numbers.curves import MEASURES, curves_of, points_of
+from comparison.numbers.rows import Row, Versus
+from comparison.numbers.summary import Summary, summary_of
+from nsc.errors import UserError
+from utilities import atomic_write
+
+START, END = "<!-- results: written by report.py tables -->\n", "<!-- end of results -->"
+FIGURE_KEY = "results"  # of a figure's metadata, the hash of the results that it shows
+TALK_MS = 60.0  # of delay, the most for a conversation
+SHOWN = (
+    *("codec2-3.2", "lyra-*", "evs-7.2", "evs-9.6", "evs-16.4", "evs-24.4"),
+    *(f"amr-wb-{kbps}" for kbps in ("8.85", "15.85", "23.85")),
+    *("lc3-24", "lc3-32", "opus-av-wide-audio-vbr-6"),
+)
+OPUS_SHOWN = (6, 9, 16, 24, 32)  # kbps asked for
+OPUS = ("opus-av-audio-vbr", "opus-audio-vbr")  # the newest that was measured
+OTHERS = ("AMR-WB", "EVS", "LC3", "Lyra V2")  # at equal rate, beside the newest Opus
+OPUS_CURVES = ("Opus (av) audio VBR", "Opus audio VBR")
+JUDGES = ("pesq_wb", "distill_mos", "nisqa", "warpq", "visqol", "stoi", "si_sdr", "rms_4ms")
+AT_EQUAL_RATE = ("pesq_wb", "distill_mos")
+PLOTTED = ("pesq_wb", "distill_mos", "nisqa", "warpq", "visqol", "stoi")  # the first three that were measured
+
+
+class Places(NamedTuple):
+    """Where results and documents lie.
+
+    results: folder of the table. numbers: an older summary, for as long as there is no table.
+    """
+
+    results: Path = ROOT / "results"
+    numbers: Path = ROOT / "docs" / "results.json"
+    document: Path = ROOT / "docs" / "results.md"
+    readme: Path = ROOT / "README.md"
+    figure: Path = ROOT / "docs" / "rate_pesq_wb.png"
+    jury: Path = ROOT / "docs" / "rate_jury.png"
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether there is a table."""
+        return (self.results / TABLE).is_file()
+
+
+def write_documents(places: Places) -> list[Path]:
+    """Writes the tables into README and docs, and the figures; returns what was written.
+
+    Raises:
+        UserError: there are no results, or a document has no marks.
+    """
+    summary = summary_at(places)
+    contents = {places.document: document(summary), places.readme: short_document(summary)}
+    written = {path: with_content(path, content) for path, content in contents.items()}
+    for path, text in written.items():
+        atomic_write(path, text)
+    return [*written, *(_draw(read_kept(places.results), places) if places.is_kept else [])]
+
+
+def summary_at(places: Places) -> Summary:
+    """The summary of the results that are kept."""
+    return summary_of(read_kept(places.results)) if places.is_kept else Summary.read(places.numbers)
+
+
+def digest_at(places: Places) -> str:
+    """Of the results that are kept."""
+    return digest(places.results) if places.is_kept else hashlib.sha256(places.numbers.read_bytes()).hexdigest()
+
+
+def document(summary: Summary) -> str:
+    """All tables, the figure, and how the others were run."""
+    figure = "![PESQ-WB over measured kbps](rate_pesq_wb.png)\n\n"
+    return tables.document(summary) + "\n" + figure + "## How the others were run\n\n" + tables.record(summary) + "\n"
+
+
+def short_document(summary: Summary) -> str:
+    """The README's tables, one for talking and one for files, and the differences at equal rate."""
+    ours = [row for row in summary.rows if row.kind == "model"]
+    talking = [row for row in ours if row.delay_ms <= TALK_MS]
+    others = _others(summary)
+    parts = [
+        _part(f"At most {TALK_MS:.0f} ms of delay", talking, others, summary) if talking else "",
+        _part("Files, in long groups", [row for row in ours if row not in talking], others, summary),
+    ]
+    return "".join(parts)
+
+
+def _others(summary: Summary) -> list[Row]:
+    """A choice of the other codecs near our rates."""
+    newest = next((name for name in OPUS if any(row.name.startswith(name) for row in summary.rows)), OPUS[-1])
+    patterns = [*SHOWN, *(f"{newest}-{kbps}" for kbps in OPUS_SHOWN)]
+    peers = [row for row in summary.rows if row.kind == "peer"]
+    return [row for row in peers if any(fnmatch(row.name, each) for each in patterns)]
+
+
+def _part(title: str, ours: Sequence[Row], others: Sequence[Row], summary: Summary) -> str:
+    """A table with its caption, and the differences of its rows at equal rate."""
+    rows = sorted([*ours, *others], key=lambda row: row.kbps)
+    names = [name for name in JUDGES if name in tables.measures_of(rows)]
+    headings = ["codec", "kbps", "delay ms", "band", *(MEASURES[name].title for name in names), "level dB"]
+    table = tables.markdown(headings, [_line(row, names) for row in rows])
+    corpus = f"{summary.corpus}, " if summary.corpus else ""
+    caption = (
+        f"**{title}**: {corpus}{summary.files} files of {summary.speakers} test speakers, means over speakers with\n"
+        "95 % intervals. Level: of the octave where it is furthest off.\n\n"
+    )
+    labels = {row.label for row in ours}
+    return caption + table + "\n" + equal_rate([each for each in summary.differences if each.ours in labels])
+
+
+def _line(row: Row, names: Sequence[str]) -> list[str]:
+    label = f"**{row.label}**" if row.kind == "model" else row.label
+    values = [tables.value_text(row, name) for name in names]
+    return [label, f"{row.kbps:.2f}", tables.delay_text(row), row.coded or tables.NOTHING, *values, _worst_level(row)]
+
+
+def _worst_level(row: Row) -> str:
+    levels = [interval.mean for name, interval in row.bands.items() if name.startswith("octave_")]
+    return f"{max(levels, key=abs):+.1f}" if levels else tables.NOTHING
+
+
+def equal_rate(differences: Sequence[Versus]) -> str:
+    """Lines on what ours score at equal rate, one for each of our rows, by two judges."""
+    parts = []
+    newest = next((name for name in OPUS_CURVES if any(each.other == name for each in differences)), "")
+    others = {*OTHERS, newest}
+    for measure in AT_EQUAL_RATE:
+        lines = []
+        for label in dict.fromkeys(each.ours for each in differences):
+            texts = [
+                f"{each.other} {tables.interval_text(each.difference.everybody, 2, signed=True)}"
+                for each in differences
+                if (each.ours, each.measure) == (label, measure) and each.other in others
+            ]
+            lines += [f"- {label}: {', '.join(texts)}"] if texts else []
+        if lines:
+            parts.append(f"\n{MEASURES[measure].title} at equal rate, ours minus theirs:\n\n" + "\n".join(lines) + "\n")
+    return "".join(parts) + "\n"
+
+
+def with_content(path: Path, content: str) -> str:
+    """The text of a document with other content between its two marks.
+
+    Raises:
+        UserError: it has no marks.
+    """
+    before, start, rest = path.read_text().partition(START)
+    _, end, after = rest.partition(END)
+    if not (start and end):
+        raise UserError(f"expected the marks {START.strip()} and {END} in {path.name}, found none; put them there")
+    return before + START + content + END + after
+
+
+def _draw(kept: Kept, places: Places) -> list[Path]:
+    """The figures, each with the hash of the results in its metadata."""
+    import tempfile
+
+    from comparison.figures import plots
+
+    points = points_of(kept.codecs, kept.results)
+    talking = [point for point in points if point.delay_ms <= TALK_MS]
+    judges = [name for name in PLOTTED if any(point.has(name) for point in talking)][:3]
+    with tempfile.TemporaryDirectory() as folder:
+        _stamp(plots.draw_rate_distortion(curves_of(points), "pesq_wb", Path(folder)), places.figure, places)
+        _stamp(plots.draw_jury(curves_of(talking), judges, Path(folder)), places.jury, places)
+    return [places.figure, places.jury]
+
+
+def _stamp(drawn: Path, path: Path, places: Places) -> None:
+    from PIL import Image
+    from PIL.PngImagePlugin import PngInfo
+
+    known, buffer = PngInfo(), io.BytesIO()
+    known.add_text(FIGURE_KEY, digest_at(places))
+    with Image.open(drawn) as picture:
+        picture.save(buffer, "PNG", pnginfo=known, optimize=True)
+    atomic_write(path, buffer.getvalue())

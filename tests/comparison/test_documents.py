@@ -1,0 +1,147 @@
+"""Documents from the results that are kept: the same in README, docs and figures, and checked from the table alone."""
+
+from __future__ import annotations
+
+import csv
+import io
+import lzma
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import scipy.stats
+from PIL import Image
+
+import report
+from comparison import documents
+from comparison.documents import Places
+from comparison.kept import TABLE, kept_of, read_kept, write_kept
+from comparison.numbers.summary import Summary, summary_of
+from comparison.results import Codec, Result, Store
+from nsc.errors import UserError
+
+
+def test_readme_and_document_are_those_of_the_results_kept() -> None:
+    places = Places()
+    summary = documents.summary_at(places)
+    contents = {places.document: documents.document(summary), places.readme: documents.short_document(summary)}
+    for path, content in contents.items():
+        assert documents.with_content(path, content) == path.read_text(), "run python report.py tables"
+
+
+def test_the_figures_are_those_of_the_results_kept() -> None:
+    places = Places()
+    for path in [places.figure, *([places.jury] if places.is_kept else [])]:
+        with Image.open(path) as picture:
+            assert picture.info[documents.FIGURE_KEY] == documents.digest_at(places), "run python report.py tables"
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    """A model at two delays and rates, and peers, on two files of each of three speakers."""
+    made = Store(tmp_path / "report")
+    random = np.random.default_rng(0)
+    for name, kind, delay, kbps in (
+        ("m-9", "model", 660.0, 9),
+        ("m-9-groups-1", "model", 60.0, 9.2),
+        ("m-16-groups-1", "model", 60.0, 16),
+        ("opus-av-audio-vbr-6", "peer", 26.5, 6),
+        ("opus-av-audio-vbr-16", "peer", 26.5, 17),
+        ("other", "peer", 20.0, 6),
+    ):
+        opus = "Opus (av) audio VBR" if "opus" in name else name
+        family = {"peer": opus, "model": "m, groups of 1" if delay < 100 else "m"}[kind]
+        made.describe(Codec(name, name, family, kind, commands=("ffmpeg",) * (kind == "peer"), versions={"p": "1"}))
+        bands = {"narrow": 1.0} if name.endswith("vbr-6") else {}
+        made.append(
+            [
+                Result(
+                    name,
+                    0,
+                    0.0,
+                    "/corpora/speech",
+                    f"{speaker}/{file}.wav",
+                    speaker,
+                    2.0,
+                    round(2000 * kbps),
+                    measures={"pesq_wb": 2 + kbps / 10 + random.normal(0, 0.1), "octave_125": -0.7, "lsd": math.nan},
+                    failures={"lsd": "too short"},
+                    delay_ms=delay,
+                    bands=bands,
+                    commit="abc",
+                )
+                for speaker in "abc"
+                for file in "xy"
+            ]
+        )
+    return made
+
+
+@pytest.fixture
+def places(tmp_path: Path) -> Places:
+    """Documents of their own, with marks."""
+    names = ("results", "results.json", "results.md", "README.md", "rate.png", "jury.png")
+    made = Places(*(tmp_path / name for name in names))
+    for path in (made.readme, made.document):
+        path.write_text(f"before\n{documents.START}old\n{documents.END}\nafter\n")
+    return made
+
+
+def test_what_is_kept_says_the_same_as_the_folder_of_results(store: Store, places: Places) -> None:
+    kept = kept_of(store, "research corpus")
+    write_kept(kept, places.results)
+    again = read_kept(places.results)
+    assert (again.corpus, again.codecs, again.judges) == (kept.corpus, kept.codecs, kept.judges)
+    assert summary_of(again).text() == summary_of(kept).text()
+    assert again.results[0].bands == {} and again.results[0].commit == "abc"
+    assert math.isnan(again.results[0].measures["lsd"]) and again.results[0].failures == {"lsd": "too short"}
+    before = (places.results / TABLE).read_bytes()
+    write_kept(again, places.results)
+    assert (places.results / TABLE).read_bytes() == before
+
+
+def test_an_interval_follows_from_the_table_alone(store: Store, places: Places) -> None:
+    write_kept(kept_of(store), places.results)
+    text = lzma.decompress((places.results / TABLE).read_bytes()).decode()
+    rows = [row for row in csv.DictReader(io.StringIO(text)) if row["label"] == "m-9"]
+    means = [np.mean([float(row["pesq_wb"]) for row in rows if row["speaker"] == speaker]) for speaker in "abc"]
+    half_width = scipy.stats.t.ppf(0.975, 2) * scipy.stats.sem(means)
+    [row] = [row for row in summary_of(read_kept(places.results)).rows if row.label == "m-9"]
+    assert row.scores["pesq_wb"][:2] == pytest.approx((np.mean(means), half_width), abs=1e-5)
+
+
+def test_the_command_writes_two_tables_and_two_figures(
+    store: Store, places: Places, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("matplotlib", reason="matplotlib is an optional extra")
+    monkeypatch.setattr(documents, "Places", lambda: places)
+    assert report.main(["tables", "--output", str(store.output), "--corpus", "research corpus"]) == 0
+    readme = places.readme.read_text()
+    assert readme.startswith("before\n") and readme.endswith("\nafter\n")
+    talking, files = readme.split("**Files, in long groups**")
+    assert "At most 60 ms of delay**: research corpus, 6 files of 3 test speakers" in talking
+    assert "**m-9-groups-1**" in talking and "**m-9**" not in talking and "other" not in talking
+    assert "**m-9**" in files and "groups-1" not in files
+    assert "narrow" in talking and "-0.7" in talking and "PESQ-WB at equal rate" in talking
+    document = places.document.read_text()
+    assert "other" in document and " kbps)" in document
+    for path in (places.figure, places.jury):
+        with Image.open(path) as picture:
+            assert picture.info[documents.FIGURE_KEY] == documents.digest_at(places)
+    assert report.main(["tables"]) == 0
+    assert places.readme.read_text() == readme and places.document.read_text() == document
+
+
+def test_damaged_results_and_a_readme_without_marks_are_refused_in_one_line(
+    store: Store, places: Places, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    places.numbers.write_text(Summary(0, 0, [], [], [], {}, {}).text())
+    places.readme.write_text("no marks")
+    monkeypatch.setattr(documents, "Places", lambda: places)
+    assert report.main(["tables"]) == 2
+    assert "expected the marks" in capsys.readouterr().err
+    write_kept(kept_of(store), places.results)
+    (places.results / TABLE).write_bytes(b"nothing of use")
+    with pytest.raises(UserError, match="found none that can be read"):
+        read_kept(places.results)
