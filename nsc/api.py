@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from numpy.typing import ArrayLike
 
+from nsc import arguments
 from nsc.coding import whole
 from nsc.coding.interface import Model
 from nsc.coding.whole import Decoded, Rate
@@ -23,7 +26,7 @@ def models() -> list[Description]:
     return all_models()
 
 
-def load(name: str = DEFAULT_MODEL, *, threads: int = 1) -> Model:
+def load(name: str | Path = DEFAULT_MODEL, *, threads: int = 1) -> Model:
     """Loads a model. Several threads should not share one.
 
     >>> model = nsc.load("cq")
@@ -33,14 +36,17 @@ def load(name: str = DEFAULT_MODEL, *, threads: int = 1) -> Model:
         threads: of the processor to use.
 
     Raises:
-        UserError: there is no such model, or its files are damaged.
+        UserError: there is no such model, its files are damaged, or there are no such threads.
     """
+    arguments.whole_number("threads", threads, 1, arguments.MOST_THREADS)
+    if not isinstance(name, str | Path):
+        raise UserError(f"expected the name, the hash or the folder of a model, found {arguments.brief(name)}")
     return folder.load(find_model(name), threads)
 
 
 def encode(
     samples: ArrayLike,
-    model: Model | str = DEFAULT_MODEL,
+    model: Model | str | Path = DEFAULT_MODEL,
     layers: int | None = None,
     *,
     kbps: float | None = None,
@@ -63,13 +69,16 @@ def encode(
             save bytes and cost delay. None for the model's own.
 
     Raises:
-        UserError: samples that are not finite, more layers than the model has, or a rate that it does not have.
+        UserError: samples that are not finite or far beyond full scale, more layers than the model has, a rate that it
+            does not have, or arguments of other types.
     """
-    loaded = load(model) if isinstance(model, str) else model
-    return whole.encode(samples, loaded, layers, spans=spans, rate=Rate(kbps, quality, bounded))
+    layers = arguments.layers_of(layers)
+    spans = arguments.whole_number("spans", spans, 1, arguments.MOST_SPANS)
+    arguments.check_rate(kbps, quality, bounded)
+    return whole.encode(samples, arguments.model_of(model), layers, spans=spans, rate=Rate(kbps, quality, bounded))
 
 
-def decode(data: bytes, model: Model | str | None = None, layers: int | None = None) -> Decoded:
+def decode(data: bytes, model: Model | str | Path | None = None, layers: int | None = None) -> Decoded:
     """The speech of an .nsc file, of the declared length even if parts of the file are damaged.
 
     >>> samples, damage = nsc.decode(data)
@@ -84,11 +93,10 @@ def decode(data: bytes, model: Model | str | None = None, layers: int | None = N
 
     Raises:
         BitstreamError: the header cannot be read, the model is another or not available, or hardly anything is left.
-        UserError: more layers than the file has.
+        UserError: more layers than the file has, or arguments of other types.
     """
-    if model is None:
-        model = model_of(data)
-    return whole.decode(data, load(model) if isinstance(model, str) else model, layers)
+    data, layers = arguments.file_bytes(data), arguments.layers_of(layers)
+    return whole.decode(data, model_of(data) if model is None else arguments.model_of(model), layers)
 
 
 def model_of(data: bytes) -> Model:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 
+from nsc.arguments import file_bytes, layers_of, model_of
 from nsc.coding.interface import Model, Signal, Synthesis, check_layers
 from nsc.format import HEADER_BYTES, DamagedError, Gap, Group, GroupReader, Header, WrongModelError, unpack_header
 
@@ -39,10 +41,14 @@ class Decoder:
     >>> play(decoder.finish())
     """
 
-    def __init__(self, model: Model, layers: int | None = None) -> None:
-        """Begins a stream that was made with `model`; of its layers the first `layers` are used, None for all."""
-        self._model = model
-        self._layers = layers
+    def __init__(self, model: Model | str | Path, layers: int | None = None) -> None:
+        """Begins a stream that was made with `model`; of its layers the first `layers` are used, None for all.
+
+        Raises:
+            UserError: no such model, or arguments of other types.
+        """
+        self._model = model_of(model)
+        self._layers = layers_of(layers)
         self._start = b""
         self._stream: _Stream | None = None
         self.damage = Damage()
@@ -59,7 +65,7 @@ class Decoder:
             BitstreamError: the header is not that of an .nsc stream of this model.
             UserError: the stream does not have so many layers.
         """
-        return np.concatenate([NO_SAMPLES, *self.pieces(data)])
+        return np.concatenate([NO_SAMPLES, *self.pieces(file_bytes(data))])
 
     def finish(self) -> Signal:
         """The samples that are left when no more bytes come.

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Final
+
 import numpy as np
 from numpy.typing import ArrayLike
 
+from nsc.arguments import MOST_SAMPLES, MOST_SPANS, brief, layers_of, model_of, whole_number
 from nsc.coding.interface import OWN_STEPS, Model, Signal, Steps, check_layers
 from nsc.errors import UserError
 from nsc.format import Group, Header, pack_group, pack_header
+
+LOUDEST: Final = 4.0  # of samples, full scale 1: beyond, they are of another scale
 
 
 class Encoder:
@@ -21,7 +27,7 @@ class Encoder:
 
     def __init__(
         self,
-        model: Model,
+        model: Model | str | Path,
         layers: int | None = None,
         *,
         spans: int | None = None,
@@ -32,7 +38,7 @@ class Encoder:
         """Begins a stream.
 
         Args:
-            model: what to code with.
+            model: what to code with: a model that is loaded, or its name, hash or folder.
             layers: of the model to send; None for all.
             spans: length of a group in units of the model's shortest (0.48 s, or 40 ms for models on the lapped
                 spectrum): longer ones save bytes and cost delay. None for the model's own.
@@ -41,8 +47,11 @@ class Encoder:
             steps: how coarsely, for models that code at any rate.
 
         Raises:
-            UserError: the model does not have so many layers, or cannot code a stream.
+            UserError: the model does not have so many layers, or cannot code a stream; arguments of other types.
         """
+        model, layers = model_of(model), layers_of(layers)
+        spans = whole_number("spans", spans, 1, MOST_SPANS)
+        num_samples = whole_number("num_samples", num_samples, 0, MOST_SAMPLES)
         layers = check_layers(layers, model.depth, "model")
         self._analysis = model.analysis(layers, spans=spans, num_samples=num_samples, whole=whole, steps=steps)
         self._header = self._analysis.header
@@ -59,7 +68,7 @@ class Encoder:
         """Takes samples [n] of 16 kHz, full scale 1; gives the bytes of the groups that they complete.
 
         Raises:
-            UserError: samples that are not finite, not of floating point, or not one channel.
+            UserError: samples that are not finite, not of floating point, not one channel, or far beyond full scale.
         """
         samples = checked_samples(block)
         self._received += len(samples)
@@ -97,14 +106,19 @@ def checked_samples(block: ArrayLike) -> Signal:
     """Samples [n] as float32.
 
     Raises:
-        UserError: they are not finite, not of floating point, or not one channel.
+        UserError: they are not finite, not of floating point, not one channel, or far beyond full scale.
     """
-    samples = np.asarray(block)
+    try:
+        samples = np.asarray(block)
+    except ValueError:  # as the pair that soundfile.read gives
+        raise UserError(f"expected samples of one channel, found {brief(block)}; give the array alone") from None
     if samples.ndim != 1:
         raise UserError(f"expected samples of one channel, found an array of shape {samples.shape}; mix the channels")
     if samples.size and not np.issubdtype(samples.dtype, np.floating):
         raise UserError(f"expected floating-point samples from -1 to 1, found {samples.dtype}; divide by full scale")
-    samples = samples.astype(np.float32, copy=False)
     if not np.isfinite(samples).all():
         raise UserError("expected finite samples, found NaN or infinity; fix the signal")
-    return samples
+    loudest = float(np.abs(samples).max(initial=0))
+    if loudest > LOUDEST:
+        raise UserError(f"expected samples from -1 to 1, found {loudest:g}; divide by full scale")
+    return samples.astype(np.float32, copy=False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from typing import NamedTuple
 
+from nsc.arguments import file_bytes, layers_of
 from nsc.constants import SAMPLE_RATE
 from nsc.errors import UserError
 from nsc.format.errors import DamagedError
@@ -160,6 +161,7 @@ def read_contents(data: bytes) -> Contents:
     Raises:
         BitstreamError: the header cannot be read.
     """
+    data = file_bytes(data)
     reader = GroupReader(unpack_header(data))
     found = reader.write(data[HEADER_BYTES:]) + reader.finish()
     groups = [each for each in found if isinstance(each, Group)]
@@ -175,7 +177,7 @@ def truncate(data: bytes, layers: int) -> bytes:
         UserError: the file does not have so many layers.
     """
     header, groups, *_ = read_contents(data)
-    if not 1 <= layers <= header.layers:
+    if layers_of(layers) is None or not 1 <= layers <= header.layers:
         raise UserError(f"expected 1 to {header.layers} layers, which the file has, found {layers}; choose among them")
     cut = header.with_layers(layers)
     kept = len(cut.part_names)
@@ -209,6 +211,7 @@ def info(data: bytes) -> Info:
     Raises:
         BitstreamError: the header cannot be read.
     """
+    data = file_bytes(data)
     contents = read_contents(data)
     header, groups, missing, _ = contents
     lengths = [header.num_samples, *(group.num_samples for group in groups)]

@@ -7,6 +7,7 @@ import struct
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
+from nsc.arguments import file_bytes
 from nsc.format import version_1, version_2, version_3
 from nsc.format.errors import DamagedError, NotNscError, UnknownVersionError
 
@@ -113,7 +114,9 @@ def unpack_header(data: bytes) -> Header:
 
     Raises:
         NotNscError, UnknownVersionError, DamagedError: as their names say.
+        UserError: no bytes.
     """
+    data = file_bytes(data)
     if data[: len(MAGIC)] != MAGIC:
         raise NotNscError(f"expected an .nsc file, found one that begins with {data[:4]!r}; encode speech to get one")
     if len(data) > len(MAGIC) and data[len(MAGIC)] not in VERSIONS:

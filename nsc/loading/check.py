@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping
 from typing import Any, Final
@@ -13,6 +12,8 @@ MOST_BYTES: Final = 1 << 20  # of a description
 MOST_LAYERS: Final = 63
 MOST_SYMBOLS: Final = 1 << 12  # of a part and frame, each way
 LARGEST_ALPHABET: Final = 1 << 16
+LONGEST_NAME: Final = 64  # characters
+MOST_KBPS: Final = 1000
 HEX: Final = {"digest": re.compile("[0-9a-f]{8}"), "hash": re.compile("[0-9a-f]{64}")}
 
 
@@ -20,6 +21,9 @@ def check_description(values: Mapping[str, Any]) -> None:
     """Raises UserError where entries of a description are missing or of wrong types."""
     for name in ("kind", "name", "weights", "digest"):
         _require(isinstance(values.get(name), str), name, "text", values.get(name))
+    name = values["name"]
+    printable = 0 < len(name) <= LONGEST_NAME and name.isprintable()
+    _require(printable, "name", f"1 to {LONGEST_NAME} printable characters", ascii(name))
     _require(HEX["digest"].fullmatch(values["digest"]) is not None, "digest", "eight hex digits", values["digest"])
     _require(isinstance(values.get("settings"), dict), "settings", "a table", values.get("settings"))
     files = values.get("files")
@@ -32,8 +36,8 @@ def check_description(values: Mapping[str, Any]) -> None:
         whole = isinstance(numbers, list) and all(type(each) is int and 0 <= each < 1 << 53 for each in numbers)
         _require(whole and 1 <= len(numbers or ()) <= MOST_LAYERS, name, "a whole number for each layer", numbers)
     kbps = values.get("kbps")
-    number = kbps is None or (type(kbps) in (int, float) and math.isfinite(kbps))
-    _require(number, "kbps", "a number", kbps)
+    number = kbps is None or (type(kbps) in (int, float) and 0 <= kbps <= MOST_KBPS)
+    _require(number, "kbps", f"a number up to {MOST_KBPS}", kbps)
 
 
 def check_parts(parts: Any) -> None:
@@ -55,4 +59,11 @@ def check_parts(parts: Any) -> None:
 
 def _require(condition: bool, name: str, expected: str, found: object) -> None:
     if not condition:
-        raise UserError(f"{name}: expected {expected}, found {str(found)[:60]}")
+        raise UserError(f"{name}: expected {expected}, found {_shown(found)}")
+
+
+def _shown(found: object) -> str:
+    try:
+        return str(found)[:60]
+    except (ValueError, RecursionError):  # a whole number of thousands of digits, lists within lists
+        return type(found).__name__

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 DESCRIPTION = "codec.json"
 LAYOUT = 1  # of the folder; raised when what it holds changes
 ENCODER, DECODER, TABLES, CARD = "encoder.tflite", "decoder.tflite", "tables.npz", "README.md"
+MOST_FILE_BYTES = 1 << 28  # of a graph or of tables
 TRAINED = "model.json"  # what a training run leaves; it has to be exported first
 
 
@@ -143,6 +146,10 @@ def read_checked(description: Description, name: str) -> bytes:
     """
     path = description.folder / name
     try:
+        if not path.is_file():  # a pipe would be waited for
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+        if path.stat().st_size > MOST_FILE_BYTES:
+            raise UserError(f"{path} is larger than {MOST_FILE_BYTES} bytes, which no model's file is; copy it again")
         data = path.read_bytes()
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error.strerror}); copy the model again") from None

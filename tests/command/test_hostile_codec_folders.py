@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 
 import nsc
 from nsc.errors import UserError
+from nsc.loading import find
 from nsc.loading import folder as trained
 from runs.stages import find_model
 
@@ -141,3 +143,65 @@ def test_the_folder_of_a_run_and_of_a_stage_and_of_a_shipped_model_is_a_model(
     shipped = next(Path(trained.__file__).parents[1].glob("pretrained/cq-9k"))
     assert find_model(f"{shipped}/", tmp_path).parts[-3:] == ("cq-9k", "stages", "finetune")
     assert nsc.load(f"{shipped}/").depth == 1
+
+
+OWN_MODELS: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
+    "a rate of 400 digits": (lambda values: values.update(kbps=10**400), "kbps: expected a number up to 1000"),
+    "a rate of 5000 digits": (lambda values: values.update(kbps=10**4200), "kbps: expected a number up to 1000"),
+    "a name of 5000 digits": (lambda values: values.update(name="1" * 5000), "name: expected 1 to 64 printable"),
+    "a name of commands to the terminal": (lambda values: values.update(name="\x1b]0;t\x07"), "name: expected"),
+    "no name": (lambda values: values.update(name=""), "name: expected 1 to 64 printable"),
+}
+
+
+@pytest.fixture
+def lines(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
+    """The project's own lines, each of which is said anew."""
+    monkeypatch.setattr(find, "_said", set())
+    monkeypatch.setattr("nsc.console.log.propagate", True)
+    caplog.set_level("INFO")
+    return caplog
+
+
+@pytest.mark.parametrize("lie", OWN_MODELS)
+def test_a_bad_folder_of_the_user_s_is_passed_over_with_a_line(
+    copy: Path, lie: str, monkeypatch: pytest.MonkeyPatch, lines: pytest.LogCaptureFixture
+) -> None:
+    change, words = OWN_MODELS[lie]
+    rewrite(copy, change)
+    monkeypatch.setenv("NSC_MODELS", str(copy.parent))
+    assert next(model.name for model in nsc.models()) == "cq"
+    nsc.models()
+    assert len(lines.messages) == 1
+    assert words in lines.messages[0] and str(copy) in lines.messages[0]
+
+
+def test_names_with_digits_of_any_script_are_listed(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rewrite(copy, lambda values: values.update(name="cq²"))
+    monkeypatch.setenv("NSC_MODELS", str(copy.parent))
+    assert "cq²" in [model.name for model in nsc.models()]
+    assert nsc.load("cq²").depth == 2
+
+
+def test_a_name_twice_and_a_missing_folder_are_said_once(
+    copy: Path, monkeypatch: pytest.MonkeyPatch, lines: pytest.LogCaptureFixture
+) -> None:
+    rewrite(copy, lambda values: values.update(name="cq"))
+    shipped = {model.name: model.digest for model in nsc.models()}["cq"]
+    monkeypatch.setenv("NSC_MODELS", str(copy.parent))
+    assert nsc.load("cq").depth == 2
+    assert nsc.load(shipped).digest == shipped
+    assert [f"goes by its hash {shipped} alone: {copy}" in line for line in lines.messages] == [True]
+    lines.clear()
+    monkeypatch.setenv("NSC_MODELS", "/none/here")
+    assert nsc.load("cq").digest == shipped
+    nsc.models()
+    assert lines.messages == ["NSC_MODELS names '/none/here', which is no folder: no models of your own"]
+
+
+@pytest.mark.parametrize("name", ["encoder.tflite", "tables.npz"])
+def test_a_pipe_in_a_folder_is_not_waited_for(copy: Path, name: str) -> None:
+    (copy / name).unlink()
+    os.mkfifo(copy / name)
+    with pytest.raises(UserError, match=f"{name} cannot be read"):
+        nsc.encode(np.zeros(8000, np.float32), str(copy))
