@@ -10,13 +10,13 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from configs.config import Config
 from constants import LPC_ORDER
 from kinds.samples.front_end import Analysis, LpcFrontEnd, TimeDomainFrontEnd
 from neural_speech_coding_module import NeuralSpeechCodec
 from nn_core_operator import Film, Quantised
 from nsc.format.version_1 import CODEC_PART, LPC_PART
 from nsc.kinds.samples.network import Part
+from options.config import Config
 
 
 class CascadeOutput(NamedTuple):

@@ -22,7 +22,7 @@ from measures.measures import (
     snr,
     stoi,
 )
-from network.replicas import mean_over_replicas
+from training.losses.replicas import mean_over_replicas
 
 __all__ = [
     "MEASURES",

@@ -14,8 +14,8 @@ from contextvars import ContextVar
 import numpy as np
 import tensorflow as tf
 
+import float_pairs
 from constants import ENVELOPE_POINTS, LPC_CONTEXT, LPC_ORDER, LPC_WINDOW_LENGTH, WHITE_NOISE_CORRECTION
-from network import float_pairs
 from nsc.coding.filters import DE_EMPHASIS
 from utilities import crossfade_window
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from configs.config import PROGRAM, QUICKSTART, parse_flags
-from configs.notes import flags_without_effect
-from network.machine import import_tensorflow, prepare_machine
 from nsc import console
+from options.config import PROGRAM, QUICKSTART, parse_flags
+from options.notes import flags_without_effect
+from runs.machine import import_tensorflow, prepare_machine
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 import keras
 import tensorflow as tf
 
-from configs.config import Config
 from constants import ENVELOPE_POINTS, FRAME_LENGTH
 from lpc_utilities import log_envelope
 from nn_core_operator import (
@@ -28,6 +27,7 @@ from nn_core_operator import (
     scalar_codebook,
     vector_codebook,
 )
+from options.config import Config
 
 FOLDED_END_KERNEL = 3  # at fold 16 it reaches 48 samples
 

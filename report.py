@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING
 from comparison.cluster import add_flags, place_of
 from comparison.results import Store, faults
 from measures.measures import ALL_MEASURES, JURY, LOSS_MEASURES
-from network.machine import import_tensorflow
 from nsc import console
 from nsc.console import Parser
 from nsc.errors import UserError
+from runs.machine import import_tensorflow
 
 if TYPE_CHECKING:
     from comparison.coders import PeerCoder

@@ -171,7 +171,7 @@ def _is_intact(path: Path, length: int) -> bool:
 @functools.cache
 def load_alone(folder: Path) -> SavedModel:
     """A model in a process that uses one thread, since each processor core has a process of its own."""
-    from network.machine import import_tensorflow
+    from runs.machine import import_tensorflow
 
     import_tensorflow()
     import tensorflow as tf

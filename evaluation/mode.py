@@ -6,12 +6,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from configs.config import Config
 from corpus.find import find_test_speech
 from corpus.speech_file import SpeechFile
 from evaluation.evaluate import FileResult, evaluate, honesty, table
 from nsc.console import log
 from nsc.errors import UserError
+from options.config import Config
 from runs.choice import saved_stage
 from runs.heard import heard_among, own_corpus, recorded_files
 from runs.runs import Run

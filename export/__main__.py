@@ -11,10 +11,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from network.machine import import_tensorflow
 from nsc.console import Parser, exit_status, log, show_own_lines
 from nsc.errors import UserError
 from nsc.loading.find import DEFAULT_MODEL
+from runs.machine import import_tensorflow
 
 FORMATS = ("nsc", "litert", "savedmodel")
 WEIGHTS = ("float32", "int8")

@@ -12,7 +12,8 @@ import numpy as np
 import tensorflow as tf
 
 from cmrl import Cascade, count_parameters, multiply_adds
-from export.graph import Graph, Port, Tensors, as_litert, symbol_ports
+from export.graph import as_litert, symbol_ports
+from kinds.graph import Graph, Port, Tensors
 from kinds.samples.rate import FRAMES_PER_SECOND, Tables
 from kinds.samples.serving import concealed_frames, parts_in_order, settings_of, symbols_of_parts
 from kinds.spectral import graphs as spectral_graphs

@@ -38,7 +38,8 @@ from constants import (
     PRE_EMPHASIS,
     SAMPLE_RATE,
 )
-from export.graph import Graph, Port, Tensors, as_litert, save_model_of, symbol_ports
+from export.graph import as_litert, save_model_of, symbol_ports
+from kinds.graph import Graph, Port, Tensors
 from nsc.atomic import folder_written_whole
 from nsc.coding.filters import DE_EMPHASIS
 from nsc.coding.interface import check_layers

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,45 +12,11 @@ from tensorflow.python.framework.convert_to_constants import convert_variables_t
 
 from cmrl import Cascade
 from export.half_weights import with_half_weights
+from kinds.graph import Graph, Port, Tensors
 from lpc_utilities import without_float64
 from nsc.format.version_1 import FRAMES_PER_GROUP
 from nsc.kinds.samples.network import Part, port_name
 from nsc.loading.litert import SIGNATURE
-
-Tensors = dict[str, tf.Tensor]
-
-
-@dataclass(frozen=True)
-class Port:
-    """An input or output of a graph.
-
-    part: the part of the bitstream whose symbols it holds.
-    alphabet: symbols are 0 to alphabet - 1.
-    start: what an input gets with the first span.
-    """
-
-    name: str
-    shape: tuple[int | None, ...]
-    dtype: str
-    meaning: str
-    part: str | None = None
-    alphabet: int | None = None
-    start: float | None = None
-
-    @property
-    def spec(self) -> tf.TensorSpec:
-        """As a tf.function's signature has it."""
-        return tf.TensorSpec(self.shape, self.dtype, self.name)
-
-
-@dataclass(frozen=True)
-class Graph:
-    """A graph to be exported; `run` takes the inputs in order and gives the outputs by name."""
-
-    name: str
-    inputs: list[Port]
-    outputs: list[Port]
-    run: Callable[..., Tensors]
 
 
 def symbol_ports(parts: Sequence[Part]) -> list[Port]:

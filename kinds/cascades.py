@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from cmrl import Cascade
-from configs.config import SPECTRAL, Config
 from kinds.spectral.cascade import SpectralCascade
+from options.config import SPECTRAL, Config
 
 
 def cascade_of(config: Config) -> Cascade | SpectralCascade:

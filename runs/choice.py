@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-from configs.config import Config
 from nsc.console import log
 from nsc.errors import UserError
+from options.config import Config
 from runs.runs import Run, find_run
 from runs.saved_model import saved_config
 from runs.stages import stage_folders

@@ -17,8 +17,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cmrl import Cascade
-from configs.bounds import check_bounds, check_weights
-from configs.config import Config, from_dict
 from kinds.cascades import cascade_of
 from kinds.samples.rate import Tables
 from kinds.samples.serving import KerasNetwork, settings_of
@@ -31,6 +29,8 @@ from nsc.errors import UserError
 from nsc.kinds.samples.model import CascadeModel
 from nsc.kinds.spectral.model import SpectralModel
 from nsc.kinds.spectral.network import check_coder
+from options.bounds import check_bounds, check_weights
+from options.config import Config, from_dict
 from runs.model_file import check_shapes, read_arrays, read_description, sizes_by_layer
 from runs.stages import ARRAYS, DESCRIPTION, STAGES
 from utilities import atomic_write

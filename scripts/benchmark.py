@@ -26,15 +26,15 @@ from tabulate import tabulate
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 import tensorflow as tf
 
-from configs.config import SPECTRAL, from_dict, read_experiment
 from constants import SAMPLE_RATE
 from corpus.find import find_speech
 from corpus.packed import PackedCorpus
 from corpus.speech_file import SpeechFile
 from kinds.samples.batch import SIGNAL_BATCH
-from network.machine import prepare_machine
 from nsc.console import exit_status
 from nsc.loading.find import DEFAULT_MODEL
+from options.config import SPECTRAL, from_dict, read_experiment
+from runs.machine import prepare_machine
 from runs.runs import environment
 from runs.saved_model import load_model
 from runs.stages import find_model

@@ -7,7 +7,7 @@ import argparse
 import dataclasses
 from pathlib import Path
 
-from configs.config import IGNORED, Config, flag_of, shown
+from options.config import IGNORED, Config, flag_of, shown
 from utilities import atomic_write
 
 DOCUMENT = Path(__file__).resolve().parent.parent / "docs" / "flags.md"

@@ -19,10 +19,10 @@ import numpy as np
 from tabulate import tabulate
 
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
-from configs.config import Config, from_dict, shown
-from configs.notes import idle_flags
 from nsc.console import exit_status
 from nsc.loading.folder import read_description
+from options.config import Config, from_dict, shown
+from options.notes import idle_flags
 from runs.heard import CONFIG, ENVIRONMENT, SPLITS
 from runs.runs import SHIPPED, Journal, Run, find_run
 from runs.stages import stage_folders

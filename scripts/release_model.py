@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
-from configs.config import from_dict
 from corpus.shard_manifest import is_packed
 from export.codec_folder import write_codec
 from nsc.console import exit_status
 from nsc.errors import UserError
+from options.config import from_dict
 from runs.heard import BASE, CONFIG, ENVIRONMENT, SPLITS
 from runs.runs import SHIPPED, Journal, Run, find_run
 from runs.saved_model import load_model, release_model, saved_config

@@ -13,19 +13,19 @@ import numpy as np
 from tqdm import tqdm
 
 from cmrl import Cascade, Stage, stages_of
-from configs.config import SPECTRAL, Config
 from corpus.interface import Corpus
 from kinds.cascades import cascade_of
 from kinds.samples.objective import Losses
-from kinds.spectral.trainer import SpectralStageTrainer, SpectralValidationSet
 from nsc.console import log
 from nsc.errors import UserError
 from nsc.stops import stops
+from options.config import SPECTRAL, Config
 from runs.runs import Journal, Run
 from runs.saved_model import assign_weights, save_model, saved_taus, saved_weights
 from runs.stages import STAGES, stage_folders
 from training.distribute import Cluster
 from training.rate_control import CONTROL_INTERVAL
+from training.spectral import SpectralStageTrainer, SpectralValidationSet
 from training.stage_trainer import StageTrainer
 from training.validation import Validation, ValidationSet, write_tensorboard
 

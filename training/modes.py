@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from configs.config import Config, from_dict, shown
 from corpus.find import find_speech
 from corpus.interface import Corpus
 from corpus.shards import open_corpus
 from corpus.speech_file import SpeechFile
 from nsc.console import log
 from nsc.errors import UserError
+from options.config import Config, from_dict, shown
 from runs.choice import FINETUNE, FINETUNED, GREEDY, saved_stage
 from runs.heard import BASE, CONFIG, ENVIRONMENT, SPLITS, heard
 from runs.runs import Journal, Run, changed_environment, environment, find_or_create_run

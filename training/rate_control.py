@@ -9,9 +9,9 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from cmrl import Part, Stage
-from configs.config import Config
 from kinds.samples.rate import GAIN_BITS_PER_FRAME, bits_per_frame
-from network.replicas import sum_over_replicas
+from options.config import Config
+from training.losses.replicas import sum_over_replicas
 
 COUNT_MEMORY = 0.95  # share of the symbol counts that survives a step: a window of about 20 steps
 CONTROL_INTERVAL = 20  # steps between two moves of the closed loop, and between two readings of the losses

@@ -11,18 +11,18 @@ import numpy as np
 import tensorflow as tf
 
 from cmrl import Cascade, Stage
-from configs.config import Config
 from corpus.batches import naming_faults, steps_in_epoch, training_batches
 from corpus.interface import Corpus
 from kinds.samples.objective import Losses, objective
 from kinds.samples.rate import Tables, count_symbols, integer_tables, kilobits_per_second
 from kinds.samples.serving import symbols_by_part
 from kinds.samples.tables import fit_models, training_symbols
-from network.replicas import sum_over_replicas
 from nn_core_operator import networks_compute_in
+from options.config import Config
 from training.checkpoints import Checkpoints
 from training.codebook_start import codes_of, k_means
 from training.distribute import Cluster
+from training.losses.replicas import sum_over_replicas
 from training.optimisation import FusedAdam, WeightAverage
 from training.rate_control import RateController
 

@@ -11,13 +11,13 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from cmrl import Cascade
-from configs.config import Config
 from constants import SAMPLE_RATE
 from corpus.speech_file import SpeechFile
 from kinds.samples import batch as feed_forward
 from kinds.samples.rate import GAIN_BITS_PER_FRAME, Tables, kilobits_per_second
 from measures.measures import score
 from nsc.entropy.context_model import frame_code_lengths, read_models
+from options.config import Config
 from utilities import load_speech
 
 LONGEST = 6 * SAMPLE_RATE  # samples of a file that validation listens to

@@ -10,10 +10,10 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from cmrl import Cascade
-from configs.config import Config
 from constants import LPC_CONTEXT
 from kinds.samples.serving import symbols_by_part, symbols_of_parts
 from nsc.coding.interface import Signal
+from options.config import Config
 from utilities import (
     cut_frames,
     de_emphasise,

@@ -9,7 +9,6 @@ import numpy as np
 import tensorflow as tf
 
 import lpc_utilities as lpc
-from configs.config import Config
 from constants import (
     LPC_CONTEXT,
     LPC_ORDER,
@@ -18,6 +17,7 @@ from constants import (
     LSF_LAST_LEVELS,
 )
 from nn_core_operator import Quantised, SoftToHardQuantizer
+from options.config import Config
 from utilities import crossfade_window
 
 

@@ -9,11 +9,11 @@ import tensorflow as tf
 
 import lpc_utilities as lpc
 from cmrl import Cascade, CascadeOutput, Stage
-from configs.config import Config
 from constants import FRAME_LENGTH, HOP, OVERLAP
 from loss_terms_and_measures import assignment_entropy, mel_loss, quantisation_penalty, time_loss
 from nn_core_operator import Quantised
-from training.loudness import loudness_loss
+from options.config import Config
+from training.losses.loudness import loudness_loss
 
 
 class Losses(NamedTuple):

@@ -6,12 +6,12 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from configs.config import Config
 from kinds.spectral.cascade import SpectralBatch
 from nsc.coding.interface import Signal
 from nsc.format.version_2 import number_of_frames
 from nsc.kinds.spectral.level import group_level_indices
 from nsc.kinds.spectral.noise import noise
+from options.config import Config
 from utilities import de_emphasise, gains_of, pre_emphasise
 
 

@@ -10,12 +10,12 @@ import keras
 import tensorflow as tf
 
 from cmrl import Part
-from configs.config import Config
 from constants import LPC_ORDER, SAMPLE_RATE
 from kinds.spectral.front_end import GAIN_LEVELS, Envelope, SpectralEnvelope
 from kinds.spectral.networks import LARGEST, QuantisedSpectrum, SpectralCodec, StepSizes, Synthesised
 from kinds.spectral.rate import CoefficientRate, GainRate, Known, LsfRate
 from kinds.spectral.transform import inverse_mdct, mdct
+from options.config import Config
 
 
 class SpectralBatch(NamedTuple):

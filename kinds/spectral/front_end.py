@@ -15,9 +15,9 @@ import numpy as np
 import tensorflow as tf
 
 import lpc_utilities as lpc
-from configs.config import Config
 from kinds.samples.front_end import lsf_codebook
 from nn_core_operator import Quantised, SoftToHardQuantizer
+from options.config import Config
 
 GAIN_LEVELS = 64
 GAIN_STEP_DB = 1.5

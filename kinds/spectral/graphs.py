@@ -5,7 +5,7 @@ from __future__ import annotations
 import tensorflow as tf
 
 from constants import LPC_ORDER
-from export.graph import Graph, Port, Tensors
+from kinds.graph import Graph, Port, Tensors
 from kinds.spectral.cascade import SpectralBatch, SpectralCascade, SpectralSymbols
 from nsc.kinds.spectral.network import GAINS, LEVELS, LSF, NOISE, OFFSETS, SAMPLES, USED, code_port, codec_port
 

@@ -11,9 +11,9 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from configs.config import Config
 from kinds.spectral.grid import GridConvolution, GridNetwork
 from nn_core_operator import PRECISION
+from options.config import Config
 
 LARGEST = 63  # magnitude of an index: 127 bins
 LAST_EVEN, GROWTH = 47, 1.2  # bins are evenly spaced up to this index; beyond, each step is so much wider

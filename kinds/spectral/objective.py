@@ -11,7 +11,6 @@ import tensorflow as tf
 
 import lpc_utilities as lpc
 from cmrl import Stage
-from configs.config import Config
 from constants import SAMPLE_RATE
 from kinds.samples.objective import Losses
 from kinds.spectral.batch import warm_mask
@@ -20,8 +19,9 @@ from kinds.spectral.training_symbols import GROUP_FRAMES, GROUP_SHARES
 from kinds.spectral.transform import mdct
 from loss_terms_and_measures import SQUARED_ERROR_FLOOR
 from nsc.kinds.spectral.noise import RANGE
-from training.disturbance import disturbance_losses
-from training.loudness import loudness_losses
+from options.config import Config
+from training.losses.disturbance import disturbance_losses
+from training.losses.loudness import loudness_losses
 from training.short_windows import short_window_losses
 
 LEVEL_BLOCK = 5120  # samples, 0.32 s: the loudest such block of a stretch gives its level

@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 from comparison.figures.plots import OURS, PNG_DPI, matplotlib_figure
 from constants import LPC_ORDER, SAMPLE_RATE
 from kinds.samples.front_end import lsf_codebook
-from network.machine import import_tensorflow
 from nsc.console import exit_status, log, show_own_lines
 from runs.heard import CONFIG
+from runs.machine import import_tensorflow
 from runs.runs import Journal, Run, find_run
 from runs.stages import stage_folders
 

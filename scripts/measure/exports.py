@@ -30,9 +30,9 @@ from export.exported import Exported
 from kinds.samples import batch as feed_forward
 from kinds.samples.batch import Coded, Signal
 from measures.measures import pesq_wb
-from network.machine import prepare_machine
 from nsc import console
 from nsc.kinds.samples.network import network_frames, network_symbols
+from runs.machine import prepare_machine
 from runs.saved_model import SavedModel, load_model
 from runs.stages import find_model
 from utilities import load_speech

@@ -23,16 +23,16 @@ from tabulate import tabulate
 
 import nsc
 from cmrl import Cascade
-from configs.config import Config
 from constants import FRAMES_PER_GROUP, SAMPLE_RATE
 from kinds.samples import batch as feed_forward
 from kinds.samples.rate import count_symbols, integer_tables
 from kinds.samples.tables import fit_models
-from network.machine import prepare_machine
 from nsc import format as bitstream
 from nsc.coding.interface import Signal
 from nsc.entropy.context_model import whole_groups
 from nsc.kinds.samples.network import network_frames, network_symbols
+from options.config import Config
+from runs.machine import prepare_machine
 from runs.saved_model import SavedModel, load_model, save_model
 from scripts.speed.turns import Work, take_turns
 from utilities import load_speech

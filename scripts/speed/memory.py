@@ -30,7 +30,7 @@ def _train(packed: Path, scratch: Path, options: dict[str, Any]) -> float:
     import tensorflow as tf
 
     from corpus.packed import PackedCorpus
-    from network.machine import prepare_machine
+    from runs.machine import prepare_machine
     from scripts.speed.work import trainers_of, training_step
 
     prepare_machine(0)

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 import lpc_utilities as lpc
 import nsc
 from cmrl import Cascade, Stage, multiply_adds, stages_of
-from configs.config import SPECTRAL, Config
 from constants import LPC_CONTEXT, SAMPLE_RATE
 from corpus.packed import PackedCorpus
 from corpus.speech_file import SpeechFile
@@ -24,10 +23,11 @@ from kinds.cascades import cascade_of
 from kinds.samples import batch as feed_forward
 from kinds.samples.objective import objective
 from kinds.spectral.cascade import SpectralCascade
-from kinds.spectral.trainer import SpectralStageTrainer
 from nn_core_operator import networks_compute_in
+from options.config import SPECTRAL, Config
 from runs.saved_model import SavedModel
 from scripts.speed.turns import Work
+from training.spectral import SpectralStageTrainer
 from training.stage_trainer import StageTrainer
 from utilities import load_speech
 

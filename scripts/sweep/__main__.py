@@ -20,10 +20,10 @@ from typing import TYPE_CHECKING
 from tqdm import tqdm
 
 from comparison.cluster import add_flags, open_workers, outcomes, place_of
-from configs.config import parse_flags
-from network.machine import import_tensorflow
 from nsc import console
 from nsc.console import Parser
+from options.config import parse_flags
+from runs.machine import import_tensorflow
 from scripts.sweep.grid import read_grid
 from scripts.sweep.points import MAIN, Scored, Sweep
 from scripts.sweep.table import document, draw

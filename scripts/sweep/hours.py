@@ -11,9 +11,9 @@ from typing import NamedTuple
 import soundfile
 from tabulate import tabulate
 
-from configs.config import Config, parse_flags
 from constants import HOP, SAMPLE_RATE
 from corpus.speech_file import SpeechFile
+from options.config import Config, parse_flags
 from scripts.sweep.grid import Point
 from scripts.sweep.points import FINETUNING, Sweep
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from configs.config import parse_flags
 from nsc.errors import UserError
+from options.config import parse_flags
 from scripts.sweep.grid import Grid, Point
 
 ROOT = Path(__file__).resolve().parents[2]

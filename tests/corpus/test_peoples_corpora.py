@@ -8,12 +8,12 @@ import pytest
 import soundfile
 from numpy.typing import NDArray
 
-from configs.config import read_experiment
 from corpus.find import audio_paths, find_speech, find_test_speech
 from corpus.manifest import read_rows
 from corpus.packed import PackedCorpus
 from corpus.shards import Packing, pack_shards
 from nsc.errors import UserError
+from options.config import read_experiment
 from training import modes
 
 Clips = list[NDArray[np.int16]]

@@ -7,10 +7,10 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from configs.config import SPECTRAL, Config
 from kinds.spectral.batch import file_batch
 from kinds.spectral.cascade import SpectralBatch, SpectralCascade
 from kinds.spectral.training_symbols import coder_of, training_symbols
+from options.config import SPECTRAL, Config
 from runs.saved_model import SavedModel, load_model, save_model
 from tests.helpers.tiny import config
 

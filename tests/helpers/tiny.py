@@ -18,7 +18,7 @@ import pytest
 import tensorflow as tf
 
 import main
-from configs.config import Config, flag_of
+from options.config import Config, flag_of
 from runs.runs import Journal, Run
 from tests.helpers.places import CORPUS, ROOT
 from training import loop, modes

@@ -12,9 +12,9 @@ import pytest
 from numpy.typing import NDArray
 
 from cmrl import Cascade
-from configs.bounds import check_bounds, check_weights
-from configs.config import Config
 from nsc.errors import UserError
+from options.bounds import check_bounds, check_weights
+from options.config import Config
 from runs.model_file import sizes_by_layer
 from runs.saved_model import ARRAYS, DESCRIPTION, SavedModel, _read, _write, load_model, save_model, weights_of
 from tests.helpers import tiny

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from comparison.peers.published import PESQ_ON_TIMIT
-from configs.config import parse_flags
 from corpus.find import find_speech
 from corpus.shards import Packing, pack_shards
 from corpus.speech_file import SpeechFile
 from nsc.errors import UserError
+from options.config import parse_flags
 from scripts.speech.timit_split import split_timit
 from scripts.sweep.__main__ import corpus_of
 from scripts.sweep.hours import amounts, evaluation_hours, training_hours

@@ -15,8 +15,8 @@ import pytest
 
 from comparison import cluster
 from comparison.cluster import Place, open_workers, outcomes
-from configs.config import parse_flags
 from nsc.errors import UserError
+from options.config import parse_flags
 from scripts.sweep import __main__ as command
 from scripts.sweep.grid import Grid, Point, read_grid
 from scripts.sweep.points import Scored, Sweep

@@ -22,7 +22,6 @@ from cmrl import Cascade, stages_of
 from corpus.batches import training_batches
 from corpus.find import find_speech
 from corpus.packed import PackedCorpus
-from network import replicas
 from nsc.errors import UserError
 from runs.saved_model import saved_weights
 from runs.stages import stage_folders
@@ -32,6 +31,7 @@ from tests.helpers.tiny import CORPUS, Workplace, wait_for
 from training import loop
 from training.distribute import EXAMPLE, Cluster, join_cluster, place_in_cluster
 from training.loop import Reading, StageTrainer, Training, Watch
+from training.losses import replicas
 
 # Soft mixtures: hard decisions turn differences of rounding into other symbols. Tau gives the entropy its weight.
 OPTIONS: dict[str, Any] = {

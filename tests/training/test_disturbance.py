@@ -8,7 +8,16 @@ from scipy import signal
 
 import nsc
 from measures.measures import pesq_wb
-from training.disturbance import AMPLITUDE, BINS, HEARD, POWER, THRESHOLDS, WIDTHS, band_power, disturbance_losses
+from training.losses.disturbance import (
+    AMPLITUDE,
+    BINS,
+    HEARD,
+    POWER,
+    THRESHOLDS,
+    WIDTHS,
+    band_power,
+    disturbance_losses,
+)
 
 Array = NDArray[np.floating]
 

@@ -6,7 +6,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 from scipy import signal
 
-from training.loudness import WINDOWS, bark_filterbank, loudness, loudness_loss, threshold_in_quiet
+from training.losses.loudness import WINDOWS, bark_filterbank, loudness, loudness_loss, threshold_in_quiet
 from utilities import cut_frames
 
 Array = NDArray[np.floating]

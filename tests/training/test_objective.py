@@ -8,12 +8,12 @@ from numpy.typing import NDArray
 from scipy import signal, stats
 
 from cmrl import Cascade, CascadeOutput, Stage, stages_of
-from configs.config import Config
 from constants import LPC_CONTEXT, PRE_EMPHASIS
 from kinds.samples.objective import Losses, objective
 from loss_terms_and_measures import mel_loss
 from nn_core_operator import Quantised
-from training.loudness import loudness_loss
+from options.config import Config
+from training.losses.loudness import loudness_loss
 from utilities import crossfade_window, cut_frames
 
 Array = NDArray[np.float32]

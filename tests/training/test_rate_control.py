@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from cmrl import Part, stages_of
-from configs.config import Config
+from options.config import Config
 from training.rate_control import CONTROL_INTERVAL, RateController
 
 LPC = Part("lpc", (1, 16), 256)

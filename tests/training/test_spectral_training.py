@@ -16,13 +16,13 @@ from kinds.spectral.objective import (
     stretch_samples,
     training_batch,
 )
-from kinds.spectral.rate_control import SpectralRateController
 from runs.saved_model import saved_config, saved_weights
 from runs.stages import stage_folders
 from tests.helpers.spectral_cascade import NETWORK, cascade_of, tiny
 from tests.helpers.tiny import Workplace
-from training.disturbance import disturbance_losses
 from training.loop import Training
+from training.losses.disturbance import disturbance_losses
+from training.spectral_control import SpectralRateController
 
 
 @pytest.fixture

@@ -17,12 +17,12 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorflow.python.framework import config as framework_config
 
 from cmrl import Cascade, Stage, stages_of
-from configs.config import QUICKSTART, Config, from_dict, read_experiment
 from corpus.find import find_speech
 from corpus.packed import PackedCorpus
 from corpus.speech_file import SpeechFile
 from nsc.entropy.context_model import read_models
 from nsc.errors import UserError
+from options.config import QUICKSTART, Config, from_dict, read_experiment
 from runs import runs
 from runs.runs import Journal
 from runs.saved_model import load_model, saved_weights

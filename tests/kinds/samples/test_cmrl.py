@@ -7,12 +7,12 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from cmrl import Cascade, Part, Symbols, count_parameters, multiply_adds, stages_of
-from configs.config import Config, parse_flags
 from constants import LPC_CONTEXT
 from kinds.cascades import cascade_of
 from kinds.samples.front_end import lsf_codebook
 from kinds.spectral.cascade import SpectralCascade
 from neural_speech_coding_module import NeuralSpeechCodec
+from options.config import Config, parse_flags
 from utilities import crossfade_window, cut_frames
 
 Array = NDArray[np.float32]

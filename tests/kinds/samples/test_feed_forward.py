@@ -8,9 +8,9 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from cmrl import Cascade
-from configs.config import Config
 from constants import FRAMES_PER_GROUP, HOP, LPC_CONTEXT
 from kinds.samples.batch import SIGNAL_BATCH, Coded, decode, encode, prepare
+from options.config import Config
 from utilities import cut_frames, frame_gains, gains_of, high_pass, pre_emphasise
 
 Array = NDArray[np.float32]

@@ -8,9 +8,9 @@ import tensorflow as tf
 from numpy.typing import NDArray
 from scipy import linalg, signal
 
-from configs.config import Config
 from constants import LPC_CONTEXT, LSF_FIRST_LEVELS, LSF_LAST_LEVELS
 from kinds.samples.front_end import LpcFrontEnd, TimeDomainFrontEnd, lsf_codebook
+from options.config import Config
 from utilities import crossfade_window, cut_frames, overlap_add, pre_emphasise
 
 Array = NDArray[np.float32]

@@ -7,10 +7,10 @@ import pytest
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from configs.config import Config
 from constants import MU
 from loss_terms_and_measures import assignment_entropy, quantisation_penalty
 from neural_speech_coding_module import NeuralSpeechCodec
+from options.config import Config
 from utilities import cut_frames
 
 Array = NDArray[np.float32]

@@ -4,7 +4,6 @@ import pytest
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from configs.config import from_dict
 from kinds.spectral import rate, rate_fit
 from kinds.spectral.batch import file_batch
 from kinds.spectral.cascade import SpectralBatch, SpectralCascade
@@ -15,6 +14,7 @@ from nsc.entropy.coefficient_model import CoefficientModel
 from nsc.entropy.lsf_model import LsfModel
 from nsc.entropy.model_arrays import ModelArrays
 from nsc.entropy.spectral_coder import SpectralCoder, SpectralSymbols
+from options.config import from_dict
 
 GROUP_SIZES = (1, 4, 16)
 OFFSETS = offset_grid(-1.0, 1.25)

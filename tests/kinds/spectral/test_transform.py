@@ -4,8 +4,8 @@ import scipy.fft
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from configs.config import WINDOWS
 from kinds.spectral.transform import inverse_mdct, mdct, mdct_window
+from options.config import WINDOWS
 
 Array = NDArray[np.float32]
 

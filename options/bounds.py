@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from configs.config import SPECTRAL, Config
 from nsc.errors import UserError
+from options.config import SPECTRAL, Config
 
 MOST_CODECS: Final = 63  # that an .nsc file can hold
 MOST_CHANNELS: Final = 8192

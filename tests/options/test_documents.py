@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from configs.config import parse_flags
+from options.config import parse_flags
 from scripts.flag_table import DOCUMENT, with_table
 from tests.helpers.places import ROOT
 from tests.helpers.readme import README_COMMAND

@@ -14,7 +14,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 from scipy import signal
 
-from training.loudness import EXPONENT, MASKED, zwicker_loudness
+from training.losses.loudness import EXPONENT, MASKED, zwicker_loudness
 
 
 def _numbers(text: str) -> NDArray[np.float64]:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from cmrl import Stage
 from kinds.spectral.cascade import SpectralCascade
-from network.replicas import sum_over_replicas
+from training.losses.replicas import sum_over_replicas
 from training.rate_control import DEAD_BITS, LEAST_TARGET
 
 MEMORY = 0.95  # share of the measured bits that survives a step: a window of about 20 steps

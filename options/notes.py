@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from configs.config import IGNORED, SPECTRAL, Config, flag_of
+from options.config import IGNORED, SPECTRAL, Config, flag_of
 
 
 class _Idle(NamedTuple):

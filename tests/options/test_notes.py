@@ -1,8 +1,8 @@
 import pytest
 
 import main
-from configs.config import parse_flags
-from configs.notes import flags_without_effect
+from options.config import parse_flags
+from options.notes import flags_without_effect
 from training import modes
 
 

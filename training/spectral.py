@@ -19,7 +19,6 @@ from kinds.spectral.objective import (
     stretch_samples,
     training_batch,
 )
-from kinds.spectral.rate_control import SpectralRateController
 from kinds.spectral.rate_fit import fit_rates
 from kinds.spectral.serving import coding_model
 from kinds.spectral.tables import SampleGroups
@@ -29,6 +28,7 @@ from nn_core_operator import networks_compute_in
 from nsc.coding.whole import decode, encode
 from nsc.entropy.spectral_coder import SpectralCoder
 from nsc.format import truncate
+from training.spectral_control import SpectralRateController
 from training.stage_trainer import StageTrainer
 from training.validation import Validation, ValidationSet, means
 

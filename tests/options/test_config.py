@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from configs import config, notes
-from configs.config import Config, flag_of, from_dict, parse_flags, read_experiment
 from nsc.errors import UserError
+from options import config, notes
+from options.config import Config, flag_of, from_dict, parse_flags, read_experiment
 from tests.helpers.readme import README_COMMAND
 
 CONFIGS = sorted(config.QUICKSTART.parent.glob("*.toml"))

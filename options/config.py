@@ -49,7 +49,7 @@ SPECTRAL = "spectral"  # the kind of network that works on the lapped spectrum
 WINDOWS = ("sine", "kbd", "low_overlap")  # of the lapped transform
 # Flags of the first implementation that never had an effect.
 IGNORED = {"window_size": "no effect, as in the first implementation: frames are 512 samples"}
-QUICKSTART = Path(__file__).parent / "quickstart.toml"
+QUICKSTART = Path(__file__).parents[1] / "configs" / "quickstart.toml"
 
 
 def option(

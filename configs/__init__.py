@@ -1,1 +1,0 @@
-"""The experiments, and the options that they set."""

@@ -1,1 +1,0 @@
-"""Front ends of the cascade, and whole signals through it."""

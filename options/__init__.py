@@ -1,0 +1,1 @@
+"""Flags: what they mean, how they are read, and their bounds; configs/ holds experiments that set them."""
