@@ -22,7 +22,7 @@ from nsc.kinds.spectral.noise import RANGE
 from options.config import Config
 from training.losses.disturbance import disturbance_losses
 from training.losses.loudness import loudness_losses
-from training.short_windows import short_window_losses
+from training.losses.short_windows import short_window_losses
 
 LEVEL_BLOCK = 5120  # samples, 0.32 s: the loudest such block of a stretch gives its level
 QUIETEST = 1e-3  # amplitude below which a stretch is not brought to unit level

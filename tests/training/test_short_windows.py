@@ -9,7 +9,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from scipy import fft, signal
 
-from training.short_windows import FLOOR, SPEECH, WINDOWS, short_window_losses
+from training.losses.short_windows import FLOOR, SPEECH, WINDOWS, short_window_losses
 
 Array = NDArray[np.floating]
 
