@@ -15,7 +15,14 @@ import numpy as np
 import tensorflow as tf
 
 import float_pairs
-from constants import ENVELOPE_POINTS, LPC_CONTEXT, LPC_ORDER, LPC_WINDOW_LENGTH, WHITE_NOISE_CORRECTION
+from constants import (
+    ENVELOPE_POINTS,
+    LPC_CONTEXT,
+    LPC_ORDER,
+    LPC_WINDOW_LENGTH,
+    PRE_EMPHASIS,
+    WHITE_NOISE_CORRECTION,
+)
 from nsc.coding.filters import DE_EMPHASIS
 from utilities import crossfade_window
 
@@ -318,6 +325,11 @@ def inverse_filter(frames: tf.Tensor, polynomial: tf.Tensor) -> tf.Tensor:
     """
     residual = tf.matmul(_blocks_with_past(frames), _block_matrix(polynomial), transpose_b=True)
     return tf.cast(tf.reshape(residual, [-1, frames.shape[-1]]), tf.float32)
+
+
+def pre_emphasise(signals: tf.Tensor) -> tf.Tensor:
+    """Filter [batch, samples] by 1 - 0.68 z^-1 from zero state, the inverse of `de_emphasise`."""
+    return signals - PRE_EMPHASIS * tf.pad(signals[:, :-1], [[0, 0], [1, 0]])
 
 
 def de_emphasise(signals: tf.Tensor) -> tf.Tensor:

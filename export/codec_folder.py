@@ -23,7 +23,7 @@ from nsc.atomic import atomic_write, folder_written_whole
 from nsc.errors import UserError
 from nsc.format.version_1 import FRAME_LENGTH, FRAMES_PER_GROUP, LPC_WINDOW_LENGTH
 from nsc.kinds.samples.network import CONTEXTS, FRAMES, LOST, USED
-from nsc.loading.folder import DECODER, DESCRIPTION, ENCODER, TABLES, Description, write_description
+from nsc.loading.folder import DECODER, DESCRIPTION, ENCODER, ENHANCER, TABLES, Description, write_description
 from runs.saved_model import SavedModel
 
 
@@ -67,6 +67,8 @@ def write_codec(model: SavedModel, folder: Path, name: str, weights: str = "floa
         DECODER: as_litert(form.decoder, weights),
         TABLES: _packed(model.tables),
     }
+    if form.enhancer:
+        files[ENHANCER] = as_litert(form.enhancer, weights)
     description = Description(
         folder,
         form.kind,
@@ -94,6 +96,7 @@ class Form(NamedTuple):
     settings: dict[str, Any]
     parameters: list[int]
     multiply_adds: list[int]
+    enhancer: Graph | None = None
 
 
 def _cascade_form(cascade: Cascade) -> Form:
@@ -116,7 +119,8 @@ def _spectral_form(cascade: SpectralCascade) -> Form:
     parameters = [cascade.count_parameters(depth) for depth in depths]
     costs = [cascade.multiply_adds(depth) for depth in depths]
     encoder, decoder = spectral_graphs.encoder_graph(cascade), spectral_graphs.decoder_graph(cascade)
-    return Form("spectral", encoder, decoder, settings, parameters, costs)
+    enhancer = spectral_graphs.enhancer_graph(cascade.enhancer) if cascade.enhancer else None
+    return Form("spectral", encoder, decoder, settings, parameters, costs, enhancer)
 
 
 def encoder_graph(cascade: Cascade) -> Graph:

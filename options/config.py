@@ -19,6 +19,7 @@ from nsc.format import version_3
 from nsc.format.version_2 import OFFSETS
 from nsc.kinds.spectral.level import offset_of
 from nsc.kinds.spectral.network import MOST_LAMBDA
+from nsc.kinds.spectral.pitch import BLOCK as PITCH_BLOCK
 
 PROGRAM = "main.py"
 MAY_BE_NEGATIVE = ("alpha_start", "vector_alpha_start", "lsf_alpha_start")
@@ -191,6 +192,9 @@ class Config:
         (3,), "residual blocks in encoder and decoder each, of each module (spectral)", network=True
     )
     look_ahead: int = option(0, "spectra of the future that encoders see, 0 or 1 (spectral)", network=True)
+    enhancer_width: int = option(
+        0, "channels of the enhancer of decoded speech along its pitch; 0: none (spectral)", network=True
+    )
     step_power: float = option(
         0.7, "power of the envelope that the quantiser's step follows, before training corrects it (spectral)"
     )
@@ -683,6 +687,10 @@ def _check_spectral(config: Config) -> None:
     _require(fits, "hop", f"a multiple of 16 and of fold {config.fold} from 160 to 512", config.hop)
     _require(config.rdo_lambda <= MOST_LAMBDA, "rdo_lambda", f"0 to {MOST_LAMBDA}", config.rdo_lambda)
     _require(config.look_ahead <= 1, "look_ahead", "0 or 1", config.look_ahead)
+    width = config.enhancer_width
+    _require(width <= 1024 and width % 2 == 0, "enhancer_width", "an even number up to 1024, or 0", width)
+    whole = not width or config.hop % PITCH_BLOCK == 0
+    _require(whole, "enhancer_width", f"0 with a hop that is no multiple of {PITCH_BLOCK}", width)
     for name, most in (("spectral_width", 1024), ("spectral_narrow", 512), ("spectral_blocks", 16)):
         values = getattr(config, name)
         in_range = len(values) > 0 and all(0 < value <= most for value in values)

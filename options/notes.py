@@ -112,6 +112,7 @@ RULES = (
             "spectral_narrow",
             "spectral_blocks",
             "look_ahead",
+            "enhancer_width",
             "step_power",
             "step_start",
             "rdo_lambda",

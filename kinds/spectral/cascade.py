@@ -9,12 +9,15 @@ from typing import NamedTuple
 import keras
 import tensorflow as tf
 
+import lpc_utilities as lpc
 from cmrl import Part
 from constants import LPC_ORDER, SAMPLE_RATE
+from kinds.spectral.enhancer import Enhancer
 from kinds.spectral.front_end import GAIN_LEVELS, Envelope, SpectralEnvelope
 from kinds.spectral.networks import LARGEST, QuantisedSpectrum, SpectralCodec, StepSizes, Synthesised
 from kinds.spectral.rate import CoefficientRate, GainRate, Known, LsfRate
 from kinds.spectral.transform import inverse_mdct, mdct
+from nsc.kinds.spectral.enhancer import PLACE
 from options.config import Config
 
 
@@ -40,6 +43,7 @@ class SpectralOutput(NamedTuple):
 
     signals: float32 [batch, (spectra + 1) hop] decoded at every depth; the first and last hop lack their overlap.
     noiseless: the same without the decoder's noise.
+    plain: as `signals`, before the enhancer, if there is one.
     envelope: as the decoder knows it.
     codes: what each codec's quantiser made of its code.
     bits: float32 [batch] each, estimated cost of LSFs, of gains and of every codec, in the order of `parts`.
@@ -47,6 +51,7 @@ class SpectralOutput(NamedTuple):
 
     signals: list[tf.Tensor]
     noiseless: list[tf.Tensor]
+    plain: list[tf.Tensor]
     envelope: Envelope
     codes: list[QuantisedSpectrum]
     bits: list[tf.Tensor]
@@ -77,18 +82,25 @@ class SpectralCascade(keras.Model):
         self.steps = StepSizes(bands, self.fold, power=config.step_power, start=config.step_start)
         self.steps.build((None, None, bands, self.fold))
         self.codecs = [SpectralCodec(config, module) for module in range(config.num_modules)]
+        self.enhancer = Enhancer(config.enhancer_width) if config.enhancer_width else None
         self.lsf_rate, self.gain_rate = LsfRate(), GainRate()
         self.rates = [CoefficientRate(self.hop, LARGEST, module) for module in range(config.num_modules)]
         self.built = True
 
     def call(self, batch: SpectralBatch, decisions: Sequence[str], lsf_decision: str) -> SpectralOutput:
-        """Codes and decodes a batch, up to the depth that `decisions` reaches.
+        """Codes, decodes and enhances a batch, up to the depth that `decisions` reaches.
 
         Args:
             batch: what is coded.
             decisions: how each codec's quantiser decides, see `UniformQuantizer.call`.
             lsf_decision: how the LSF quantiser decides.
         """
+        output = self._coded(batch, decisions, lsf_decision)
+        signals = [self._enhanced(each, batch, layers) for layers, each in enumerate(output.plain, start=1)]
+        return output._replace(signals=signals)
+
+    def _coded(self, batch: SpectralBatch, decisions: Sequence[str], lsf_decision: str) -> SpectralOutput:
+        """As `call`, without the enhancer."""
         spectra = mdct(batch.signals, self.window, self.hop) / tf.expand_dims(batch.levels, -1)
         envelope = self.front_end(batch.signals, spectra, decision=lsf_decision)
         log_step, condition, audible = self._conditions(envelope.log, envelope.gains, batch.offsets)
@@ -105,7 +117,7 @@ class SpectralCascade(keras.Model):
             signals.append(noiseless[-1])
             if made is not None:
                 signals[-1] += self._signals(made * tf.exp(log_step), batch.levels)
-        return SpectralOutput(signals, noiseless, envelope, codes, self._bits(envelope, codes, batch))
+        return SpectralOutput(signals, noiseless, signals, envelope, codes, self._bits(envelope, codes, batch))
 
     def symbols_of(self, batch: SpectralBatch, depth: int) -> SpectralSymbols:
         """The hard symbols of a batch up to `depth` codecs."""
@@ -113,7 +125,7 @@ class SpectralCascade(keras.Model):
 
     def quantised_of(self, batch: SpectralBatch, depth: int) -> tuple[SpectralSymbols, list[tf.Tensor]]:
         """The hard symbols of a batch up to `depth` codecs, and what each codec quantised [batch, spectra, bins]."""
-        output = self.call(batch, ["hard"] * depth, "hard")
+        output = self._coded(batch, ["hard"] * depth, "hard")
         frames = tf.shape(batch.levels)[1] // self.spectra_per_frame
         lsf = tf.reshape(output.envelope.lsf.symbols, [-1, frames, LPC_ORDER])
         indices = [self._flat(_whole(code.indices)) for code in output.codes]
@@ -128,7 +140,7 @@ class SpectralCascade(keras.Model):
         noise: tf.Tensor | None = None,
         used: Sequence[tf.Tensor] | None = None,
     ) -> list[tf.Tensor]:
-        """Signals at every depth, float32 [batch, (spectra + 1) hop], of symbols and nothing else.
+        """Signals at every depth, float32 [batch, (spectra + 1) hop], of symbols and nothing else, not enhanced.
 
         Args:
             symbols: of the frames.
@@ -183,11 +195,12 @@ class SpectralCascade(keras.Model):
         layers: list[keras.layers.Layer] = [self.front_end] * front_end
         layers += [self.steps, self.lsf_rate, self.gain_rate] if 0 in modules else []
         layers += [layer for module in modules for layer in (self.codecs[module], self.rates[module])]
+        layers += self._enhancers  # of every depth
         return [variable for layer in layers for variable in layer.trainable_variables]
 
     def count_parameters(self, depth: int) -> int:
         """Weights by which the first `depth` codecs code; those of the rate become the coder's tables."""
-        layers: list[keras.layers.Layer] = [self.front_end, self.steps, *self.codecs[:depth]]
+        layers: list[keras.layers.Layer] = [self.front_end, self.steps, *self.codecs[:depth], *self._enhancers]
         return sum(layer.count_params() for layer in layers)
 
     def multiply_adds(self, depth: int) -> int:
@@ -201,12 +214,28 @@ class SpectralCascade(keras.Model):
         # offsets of bands and bins are added, not multiplied
         networks = sum(math.prod(kernel.shape) for kernel in kernels if "offsets" not in kernel.name)
         transforms = 2 * 2 * self.hop**2
-        return round(spectra * (self.hop // self.fold * networks + transforms))
+        enhancers = SAMPLE_RATE // PLACE * sum(enhancer.count_params() for enhancer in self._enhancers)
+        return round(spectra * (self.hop // self.fold * networks + transforms)) + enhancers
 
     def saved_layers(self, depth: int) -> list[keras.layers.Layer]:
         """The layers whose weights make the model of the first `depth` codecs, in the order of a saved model."""
         side = [self.front_end, self.steps, self.lsf_rate, self.gain_rate]
-        return [*side, *self.codecs[:depth], *self.rates[:depth]]
+        return [*side, *self.codecs[:depth], *self.rates[:depth], *self._enhancers]
+
+    @property
+    def _enhancers(self) -> list[Enhancer]:
+        return [self.enhancer] if self.enhancer else []
+
+    def _enhanced(self, signals: tf.Tensor, batch: SpectralBatch, layers: int) -> tf.Tensor:
+        """Decoded signals, emphasised as they were, after the enhancer, which takes them as they are heard."""
+        if self.enhancer is None:
+            return signals
+        emphasised = self.config.pre_emphasis
+        heard = lpc.de_emphasise(signals) if emphasised else signals
+        # a hop is as loud as the later of the two spectra that it is made of
+        levels, offsets = (tf.concat([each, each[:, -1:]], 1) for each in (batch.levels, batch.offsets))
+        enhanced = self.enhancer.enhance(heard, levels, offsets, layers)
+        return lpc.pre_emphasise(enhanced) if emphasised else enhanced
 
     def _conditions(
         self, log_envelope: tf.Tensor, gains: tf.Tensor, offsets: tf.Tensor

@@ -7,7 +7,10 @@ import tensorflow as tf
 from constants import LPC_ORDER
 from kinds.graph import Graph, Port, Tensors
 from kinds.spectral.cascade import SpectralBatch, SpectralCascade, SpectralSymbols
+from kinds.spectral.enhancer import Enhancer
+from nsc.kinds.spectral.enhancer import CONDITION, CONDITIONS, ENHANCED, LAGGED, PLACE, STATE
 from nsc.kinds.spectral.network import GAINS, LEVELS, LSF, NOISE, OFFSETS, SAMPLES, USED, code_port, codec_port
+from nsc.kinds.spectral.pitch import SIGNALS
 
 ANY = None  # length of an axis that a caller chooses
 
@@ -49,6 +52,24 @@ def decoder_graph(cascade: SpectralCascade) -> Graph:
     inputs = [*_symbols(cascade), *_steps(), *added, used]
     names = [port.name for port in inputs]
     return Graph("decoder", inputs, [samples], run)
+
+
+def enhancer_graph(enhancer: Enhancer) -> Graph:
+    """Decoded samples beside their past to enhanced ones, and what the next samples depend on."""
+    size = enhancer.state_size
+    inputs = [
+        Port(LAGGED, (ANY, PLACE, SIGNALS), "float32", "by ms and sample: now, one and two lags ago, and after these"),
+        Port(CONDITION, (ANY, CONDITIONS), "float32", "of each ms: level, step offset, codecs, correlation, lag"),
+        Port(STATE, (size,), "float32", "what the call before gave as an output", start=0.0),
+    ]
+    outputs = [Port(ENHANCED, (ANY,), "float32", "enhanced"), Port(STATE, (size,), "float32", "for the next call")]
+
+    def run(signals: tf.Tensor, conditions: tf.Tensor, state: tf.Tensor) -> Tensors:
+        samples = tf.reshape(signals, [-1, SIGNALS])
+        found = enhancer.call(*(tf.expand_dims(each, 0) for each in (samples, conditions, state)))
+        return {ENHANCED: tf.squeeze(found.samples, 0), STATE: tf.squeeze(found.state, 0)}
+
+    return Graph("enhancer", inputs, outputs, run)
 
 
 def _steps() -> list[Port]:

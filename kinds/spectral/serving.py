@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from kinds.spectral.cascade import SpectralBatch, SpectralCascade
 from kinds.spectral.cascade import SpectralSymbols as Tensors
+from kinds.spectral.enhancer import Enhanced, Enhancer
 from nsc.entropy.spectral_coder import SpectralCoder, SpectralSymbols
 from nsc.kinds.spectral.level import offset_index
 from nsc.kinds.spectral.model import SpectralModel
@@ -49,6 +50,22 @@ class KerasSpectralNetwork:
         return self._cascade.signals_of(symbols, levels, offsets, noise)[-1]
 
 
+class KerasEnhancerNetwork:
+    """Implements `nsc.kinds.spectral.enhancer.EnhancerNetwork`."""
+
+    def __init__(self, enhancer: Enhancer) -> None:
+        self._enhancer = enhancer
+
+    def enhanced(self, signals: Floats, conditions: Floats, state: Floats) -> tuple[Floats, Floats]:
+        """See `EnhancerNetwork`."""
+        found = self._enhanced(*(tf.constant(each[None]) for each in (signals, conditions, state)))
+        return found.samples[0].numpy(), found.state[0].numpy()
+
+    @tf.function(reduce_retracing=True, autograph=False)
+    def _enhanced(self, signals: tf.Tensor, conditions: tf.Tensor, state: tf.Tensor) -> Enhanced:
+        return self._enhancer.call(signals, conditions, state)
+
+
 def settings_of(cascade: SpectralCascade, depth: int) -> SpectralSettings:
     """What encoder and decoder have to know of the first `depth` codecs."""
     config = cascade.config
@@ -62,9 +79,12 @@ def settings_of(cascade: SpectralCascade, depth: int) -> SpectralSettings:
         spectra_per_frame=config.spectra_per_frame,
         rdo_lambda=config.rdo_lambda,
         noise_fill=config.noise_fill,
+        enhancer_state=cascade.enhancer.state_size if cascade.enhancer else 0,
     )
 
 
 def coding_model(cascade: SpectralCascade, coder: SpectralCoder, digest: str) -> SpectralModel:
     """The codecs of a cascade for which there is a coder as a model that encodes and decodes files."""
-    return SpectralModel(digest, settings_of(cascade, len(coder.codecs)), coder, KerasSpectralNetwork(cascade))
+    enhancer = KerasEnhancerNetwork(cascade.enhancer) if cascade.enhancer else None
+    settings = settings_of(cascade, len(coder.codecs))
+    return SpectralModel(digest, settings, coder, KerasSpectralNetwork(cascade), enhancer)

@@ -24,6 +24,7 @@ DESCRIPTION = "codec.json"
 LAYOUT = 1  # of the folder; raised when what it holds changes
 ENCODER, DECODER, TABLES, CARD = "encoder.tflite", "decoder.tflite", "tables.npz", "README.md"
 MOST_FILE_BYTES = 1 << 28  # of a graph or of tables
+ENHANCER = "enhancer.tflite"  # of models that enhance what they decode
 TRAINED = "model.json"  # what a training run leaves; it has to be exported first
 
 
@@ -118,10 +119,10 @@ def load(folder: Path, threads: int = 1) -> Model:
 
 
 def read_graph(description: Description, graph: str) -> bytes:
-    """A model's graph, "encoder" or "decoder"."""
+    """A model's graph, "encoder", "decoder" or "enhancer"."""
     if graph == "encoder" and not description.encodes:
         raise UserError(f"model {description.name} only decodes the files that it coded; encode with another")
-    return read_checked(description, {"encoder": ENCODER, "decoder": DECODER}[graph])
+    return read_checked(description, {"encoder": ENCODER, "decoder": DECODER, "enhancer": ENHANCER}[graph])
 
 
 def read_tables(description: Description) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from nsc.errors import UserError
 from nsc.format import DamagedError, Header, WrongModelError, version_2, version_3, whole_file
 from nsc.format.version_2 import CODEC_PART, MOST_FRAMES
 from nsc.kinds.spectral.analysis import SpectralAnalysis
+from nsc.kinds.spectral.enhancer import EnhancerNetwork, GraphEnhancer
 from nsc.kinds.spectral.level import GroupSteps
 from nsc.kinds.spectral.network import GraphNetwork, SpectralNetwork, SpectralSettings, check_coder, check_settings
 from nsc.kinds.spectral.synthesis import SpectralSynthesis
@@ -32,12 +33,14 @@ class SpectralModel:
 
     digest: first eight hex digits of the model's hash.
     coder: of the symbols of all codecs.
+    enhancer: of decoded speech; None where the model has none.
     """
 
     digest: str
     settings: SpectralSettings
     coder: SpectralCoder
     network: SpectralNetwork
+    enhancer: EnhancerNetwork | None = None
     needs_whole_signal: bool = False
 
     @property
@@ -81,7 +84,7 @@ class SpectralModel:
         own = self.settings.hop, self.settings.spectra_per_frame
         if not isinstance(header, version_2.Header) or (header.hop, header.spectra_per_frame) != own:
             raise WrongModelError(f"expected the parts of model {header.model}, found others; encode the speech again")
-        return SpectralSynthesis(header, self.settings, self.network, self.coder, layers)
+        return SpectralSynthesis(header, self.settings, self.network, self.coder, layers, self.enhancer)
 
     def code_lengths(self, data: bytes) -> CodeLengths:
         """See `interface.Model`."""
@@ -158,8 +161,9 @@ def load(description: Description, threads: int) -> SpectralModel:
             raise UserError(f"depth: expected {description.depth} codecs, found {settings.depth}")
         coder = SpectralCoder.read(read_tables(description))
         check_coder(settings, coder)
-    network = GraphNetwork(Graphs(partial(read_graph, description), threads), settings)
-    return SpectralModel(description.digest, settings, coder, network)
+    graphs = Graphs(partial(read_graph, description), threads)
+    enhancer = GraphEnhancer(graphs) if settings.enhancer_state else None
+    return SpectralModel(description.digest, settings, coder, GraphNetwork(graphs, settings), enhancer)
 
 
 def _names(symbols: SpectralSymbols) -> list[str]:

@@ -21,6 +21,7 @@ from nsc.format.version_2 import (
     number_of_frames,
 )
 from nsc.kinds.spectral.level import ZERO_OFFSET
+from nsc.kinds.spectral.pitch import BLOCK
 from nsc.loading.litert import Graphs, naming_misfits
 
 Floats = NDArray[np.float32]
@@ -29,6 +30,7 @@ SAMPLES, LEVELS, OFFSETS, LSF, GAINS = "samples", "levels", "offsets", "lsf", "g
 NOISE, USED = "noise", "used"
 MOST_HISTORY = 64  # frames
 MOST_LAMBDA = 10
+MOST_ENHANCER_STATE = 1 << 16  # numbers
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,7 @@ class SpectralSettings:
     spectra_per_frame: that share one set of LSFs.
     rdo_lambda: squared error, in units of the step, that a bit is worth to the encoder; 0: always the nearest bins.
     noise_fill: whether the decoder adds noise.
+    enhancer_state: numbers that the enhancer of decoded speech remembers; 0 where there is none.
     """
 
     depth: int
@@ -57,6 +60,7 @@ class SpectralSettings:
     spectra_per_frame: int = SPECTRA_PER_FRAME
     rdo_lambda: float = 0.0
     noise_fill: bool = False
+    enhancer_state: int = 0
 
     @property
     def frame_seconds(self) -> float:
@@ -78,6 +82,7 @@ def check_settings(settings: SpectralSettings) -> None:
         "group_frames": (1, MOST_FRAMES),
         "offset": (0, version_2.OFFSETS - 1),
         "pre_emphasis": (0, 1),
+        "enhancer_state": (0, MOST_ENHANCER_STATE),
     }
     for name, (lowest, highest) in bounds.items():
         value = getattr(settings, name)
@@ -95,6 +100,8 @@ def check_settings(settings: SpectralSettings) -> None:
         raise UserError(f"rdo_lambda: expected a number from 0 to {MOST_LAMBDA}, found {settings.rdo_lambda!r}")
     if settings.hop % HOP_UNIT:
         raise UserError(f"hop: expected a multiple of {HOP_UNIT}, found {settings.hop}")
+    if settings.enhancer_state and settings.hop % BLOCK:
+        raise UserError(f"hop: expected a multiple of {BLOCK} with an enhancer, found {settings.hop}")
 
 
 def check_coder(settings: SpectralSettings, coder: SpectralCoder) -> None:

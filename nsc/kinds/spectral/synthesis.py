@@ -9,7 +9,9 @@ from nsc.coding.interface import Signal
 from nsc.entropy.spectral_coder import SpectralCoder, SpectralSymbols
 from nsc.format import Group
 from nsc.format.version_2 import GAIN_STEP_DB, Header
-from nsc.kinds.spectral.level import GroupSteps, StepTrack
+from nsc.kinds.samples.level import gains_of
+from nsc.kinds.spectral.enhancer import Enhancer, EnhancerNetwork
+from nsc.kinds.spectral.level import GroupSteps, StepTrack, offset_of
 from nsc.kinds.spectral.network import Floats, SpectralNetwork, SpectralSettings, frames_between, joined, silence
 from nsc.kinds.spectral.noise import noise
 
@@ -26,6 +28,7 @@ class SpectralSynthesis:
         network: SpectralNetwork,
         coder: SpectralCoder,
         layers: int,
+        enhancer: EnhancerNetwork | None = None,
     ) -> None:
         """Begins to decode the first `layers` layers of a stream."""
         self.lead = header.hop  # the first spectrum begins before the signal
@@ -36,6 +39,7 @@ class SpectralSynthesis:
         self._past = silence(settings.history, layers, header.hop, header.spectra_per_frame)
         self._passed = 0  # frames
         self._de_emphasis = DeEmphasis() if settings.pre_emphasis else None
+        self._enhancer = Enhancer(enhancer, settings.enhancer_state, layers) if enhancer else None
 
     def next_group(self, group: Group, frames: int) -> Signal | None:
         """The samples that a group completes; None if its bytes are corrupt."""
@@ -82,4 +86,7 @@ class SpectralSynthesis:
         self._steps.append(steps, frames)
         size = self._header.frame_samples
         signal = samples[history * size : (history + frames) * size]
-        return self._de_emphasis(signal) if self._de_emphasis else signal
+        signal = self._de_emphasis(signal) if self._de_emphasis else signal
+        if self._enhancer is None:
+            return signal
+        return self._enhancer(signal, float(gains_of(np.array(steps.level))), offset_of(steps.offset))

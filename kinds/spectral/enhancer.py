@@ -1,0 +1,209 @@
+"""An enhancer of decoded speech in the time domain: an adaptive comb along its pitch, and what a network adds.
+
+What a short transform leaves between harmonics is noise; the same speech one and two pitch lags ago has other noise.
+Everything looks at the past only, so that nothing is delayed. The adaptive comb is that of LACE (Buethe et al., 2023)
+in spirit; here it is made of a few trained filters whose gains the network sets every millisecond.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from kinds.spectral.pitch import lagged, pitch_of
+from nn_core_operator import PRECISION
+from nsc.kinds.spectral.enhancer import CONDITIONS, PLACE
+from nsc.kinds.spectral.pitch import SHORTEST
+
+FIRST_KERNEL, KERNEL = 9, 5  # places
+DILATIONS = (1, 3, 9)
+FOLDED = 3  # signals that the network sees: now, and one and two lags ago
+FACTS = 5  # that it is told at every place
+COMB_TAPS = 16  # samples
+COMB_CUTOFFS = (8000, 4000, 1000)  # Hz, of the comb's filters before training
+COMBS = 2 * len(COMB_CUTOFFS)  # of one lag and of two
+LEAST_CORRELATION = 0.3  # that lets the comb act
+GAIN_SCALE, ADDED_SCALE = 0.2, 0.1  # slow the network's outputs down at the start, when they are zero
+POWER_FLOOR = 1e-6  # of a place, relative to the group's level
+AMPLITUDE_FLOOR = 1e-20  # power: keeps the root's gradient finite in digital silence
+
+
+class Enhanced(NamedTuple):
+    """Enhanced samples float32 [batch, samples], and what the next ones depend on, float32 [batch, state size]."""
+
+    samples: tf.Tensor
+    state: tf.Tensor
+
+
+class Causal(keras.layers.Layer):
+    """A convolution over time that sees the present and the past, given the inputs before the first one."""
+
+    def __init__(self, inputs: int, channels: int, kernel: int = 1, dilation: int = 1, *, start: str = "he") -> None:
+        super().__init__(dtype=PRECISION)
+        self.taps, self.dilation = kernel, dilation
+        scale = {"he": 1.0, "small": 0.3, "zeros": 0.0}[start]
+        normal = keras.initializers.RandomNormal(stddev=scale / (kernel * inputs) ** 0.5)
+        self.kernel = self.add_weight(
+            shape=(kernel * inputs, channels), initializer=normal if scale else "zeros", name="kernel"
+        )
+        self.bias = self.add_weight(shape=(channels,), initializer="zeros", name="bias")
+        self.memory = (self.past, inputs)
+        self.built = True
+
+    @property
+    def past(self) -> int:
+        """Inputs before the present one that it sees."""
+        return self.dilation * (self.taps - 1)
+
+    def call(self, values: tf.Tensor) -> tf.Tensor:
+        """[batch, past + time, inputs] -> [batch, time, channels]."""
+        time = tf.shape(values)[1] - self.past
+        seen = [values[:, tap * self.dilation : tap * self.dilation + time] for tap in range(self.taps)]
+        kernel = tf.cast(self.kernel, values.dtype)
+        return tf.matmul(tf.concat(seen, -1) if self.taps > 1 else values, kernel) + tf.cast(self.bias, values.dtype)
+
+
+class GatedBlock(keras.layers.Layer):
+    """A gated residual block over time, as those of the codec's networks."""
+
+    def __init__(self, wide: int, narrow: int, dilation: int) -> None:
+        super().__init__(dtype=PRECISION)
+        self.neck = Causal(wide, narrow)
+        self.branches = Causal(narrow, 2 * narrow, KERNEL, dilation)
+        self.back = Causal(narrow, wide, start="small")
+        self.built = True
+
+    def call(self, values: tf.Tensor, memory: Memory) -> tf.Tensor:
+        """[batch, time, wide] -> the same shape."""
+        linear, gate = tf.split(self.branches(memory.extend(tf.nn.elu(self.neck(values)))), 2, -1)
+        return values + self.back(linear * tf.sigmoid(gate))
+
+
+class Memory:
+    """Reads, in turn, what layers remember from a state, and collects what they have to remember."""
+
+    def __init__(self, state: tf.Tensor, shapes: list[tuple[int, int]]) -> None:
+        sizes = [length * channels for length, channels in shapes]
+        pieces = tf.split(state, sizes, 1)
+        self._before = [tf.reshape(each, [-1, *shape]) for each, shape in zip(pieces, shapes, strict=True)]
+        self._after: list[tf.Tensor] = []
+
+    def extend(self, values: tf.Tensor) -> tf.Tensor:
+        """Values [batch, time, channels] after those that were remembered."""
+        before = self._before[len(self._after)]
+        length, channels = before.shape[1:]
+        extended = tf.concat([tf.cast(before, values.dtype), values], 1)
+        self._after.append(tf.reshape(tf.cast(extended[:, -length:], tf.float32), [-1, length * channels]))
+        return extended
+
+    @property
+    def state(self) -> tf.Tensor:
+        """What all layers remember now, float32 [batch, size]."""
+        return tf.concat(self._after, 1)
+
+
+class Enhancer(keras.layers.Layer):
+    """Begins as the identity. What it adds is nothing where decoded speech and its past are nothing."""
+
+    def __init__(self, width: int) -> None:
+        """Makes a network of so many channels."""
+        super().__init__(name="enhancer", dtype=PRECISION, autocast=False)
+        narrow = width // 2
+        self.first = Causal(FOLDED * PLACE + FACTS, width, FIRST_KERNEL)
+        self.blocks = [GatedBlock(width, narrow, dilation) for dilation in DILATIONS]
+        self.gains = Causal(width, COMBS, start="zeros")
+        self.added = Causal(width, PLACE, start="zeros")
+        filters = np.stack([_half_low_pass(cutoff) for cutoff in COMB_CUTOFFS] * 2).astype(np.float32)
+        self.filters = self.add_weight(
+            shape=filters.shape, initializer=lambda shape, dtype=None: tf.constant(filters), name="filters"
+        )
+        memories = [self.first.memory, *(block.branches.memory for block in self.blocks)]
+        self.memories = [*memories, (1, COMBS + 1), (COMB_TAPS - 1, 2)]
+        self.built = True
+
+    @property
+    def state_size(self) -> int:
+        """Numbers that it remembers."""
+        return sum(length * channels for length, channels in self.memories)
+
+    def call(self, signals: tf.Tensor, conditions: tf.Tensor, state: tf.Tensor) -> Enhanced:
+        """Enhances decoded speech.
+
+        Args:
+            signals: float32 [batch, samples, 5], see `nsc.kinds.spectral.pitch.lagged`.
+            conditions: float32 [batch, samples / 16, 5], see `nsc.kinds.spectral.enhancer.CONDITIONS`.
+            state: of the samples before these, float32 [batch, state_size], zeros at the start.
+        """
+        memory = Memory(state, self.memories)
+        now, one, two = (signals[..., number] for number in range(3))
+        hidden = tf.nn.elu(self.first(memory.extend(tf.cast(self._inputs(signals, conditions), self.compute_dtype))))
+        for block in self.blocks:
+            hidden = block(hidden, memory=memory)
+        voiced = tf.nn.relu(conditions[..., 3:4] - LEAST_CORRELATION)
+        gains = tf.tanh(GAIN_SCALE * tf.cast(self.gains(hidden), tf.float32)) * voiced
+        power = tf.reduce_mean(tf.square(_folded(now)), -1, keepdims=True)
+        ramps = _ramps(memory.extend(tf.concat([gains, tf.sqrt(power + AMPLITUDE_FLOOR)], -1)))
+        added = ADDED_SCALE * ramps[..., -1] * tf.cast(self.added(hidden), tf.float32)
+        comb = self._combs(memory.extend(tf.stack([one - now, two - now], -1)))
+        combed = tf.reduce_sum(ramps[..., :-1] * tf.reshape(comb, [tf.shape(now)[0], -1, PLACE, COMBS]), -1)
+        return Enhanced(now + tf.reshape(added + combed, [tf.shape(now)[0], -1]), memory.state)
+
+    def enhance(self, signals: tf.Tensor, levels: tf.Tensor, offsets: tf.Tensor, layers: int) -> tf.Tensor:
+        """Whole signals from their start, as training and validation see them.
+
+        Args:
+            signals: float32 [batch, samples], decoded, whole blocks of 5 ms.
+            levels: float32 [batch, hops], amplitude that counts as 1.
+            offsets: float32 [batch, hops], of the logarithm of the step.
+            layers: codecs that decoded them.
+        """
+        pitch = pitch_of(signals)
+        places = tf.shape(signals)[1] // PLACE
+
+        def at_places(values: tf.Tensor) -> tf.Tensor:
+            return tf.repeat(values, places // tf.shape(values)[1], axis=1)
+
+        depth = tf.fill(tf.shape(levels), float(layers))
+        facts = [levels, offsets, depth, pitch.correlations, tf.cast(pitch.lags, tf.float32)]
+        conditions = tf.stack([at_places(each) for each in facts], -1)
+        state = tf.zeros([tf.shape(signals)[0], self.state_size])
+        return self.call(lagged(signals, pitch.lags), conditions, state).samples
+
+    def _inputs(self, signals: tf.Tensor, conditions: tf.Tensor) -> tf.Tensor:
+        """Folded signals at unit level, and facts of the same size: [batch, places, FOLDED 16 + FACTS]."""
+        level, offset, layers, correlation, lag = tf.split(conditions, CONDITIONS, -1)
+        now, one, two = (_folded(signals[..., number]) / level for number in (0, 3, 4))
+        power = tf.reduce_mean(tf.square(now), -1, keepdims=True)
+        loudness = 1 + tf.math.log(power + POWER_FLOOR) / np.log(1000)
+        period = tf.math.log(lag / (2 * SHORTEST))
+        return tf.concat([now, one, two, correlation, offset, loudness, period, layers - 1], -1)
+
+    def _combs(self, differences: tf.Tensor) -> tf.Tensor:
+        """Differences [batch, 15 + samples, 2] of one and of two lags, filtered, [batch, samples, combs]."""
+        time = tf.shape(differences)[1] - COMB_TAPS + 1
+        seen = tf.stack([differences[:, tap : tap + time] for tap in range(COMB_TAPS)], -1)
+        half = COMBS // 2
+        filtered = [tf.matmul(seen[:, :, k], self.filters[k * half : (k + 1) * half], transpose_b=True) for k in (0, 1)]
+        return tf.concat(filtered, -1)
+
+
+def _folded(signal: tf.Tensor) -> tf.Tensor:
+    """[batch, samples] -> [batch, places, 16]."""
+    return tf.reshape(signal, [tf.shape(signal)[0], -1, PLACE])
+
+
+def _ramps(values: tf.Tensor) -> tf.Tensor:
+    """Values at places, after those before them [batch, 1 + places, n], led from one to the next: [..., 16, n]."""
+    share = (np.arange(1, PLACE + 1, dtype=np.float32) / PLACE)[:, None]
+    before, after = tf.expand_dims(values[:, :-1], 2), tf.expand_dims(values[:, 1:], 2)
+    return before + (after - before) * share
+
+
+def _half_low_pass(cutoff: float) -> np.ndarray:
+    """The present and past half of a linear-phase low-pass, [COMB_TAPS], oldest first; at 8 kHz the identity."""
+    place = np.arange(-COMB_TAPS + 1, 1)
+    response = np.hamming(2 * COMB_TAPS - 1)[:COMB_TAPS] * np.sinc(cutoff / 8000 * place)
+    return response / response.sum()
