@@ -49,7 +49,8 @@ def _parser() -> Parser:
     _add_draw(commands.add_parser("draw", help="curves and tables of what was measured"))
     _add_page(commands.add_parser("page", help="curves, tables and a page to listen to"))
     _add_export(commands.add_parser("export", help="a listening test for webMUSHRA"))
-    _add_ratings(commands.add_parser("ratings", help="ratings that listeners gave in webMUSHRA"))
+    _add_blind(commands.add_parser("blind", help="a blind listening test (MUSHRA or ABX) as a page"))
+    _add_ratings(commands.add_parser("ratings", help="answers of listeners, analysed"))
     _add_bits(commands.add_parser("bits", help="where the bits of a file go"))
     _add_tables(commands.add_parser("tables", help="README, docs and figures, from the results kept with the code"))
     _add_spectrum(commands.add_parser("spectrum", help="where the noise of a codec is, by octave bands"))
@@ -87,10 +88,19 @@ def _add_export(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--to", type=Path, default=Path("webmushra"), help="folder of the test (default webmushra)")
 
 
+def _add_blind(parser: argparse.ArgumentParser) -> None:
+    _add_output(parser)
+    parser.set_defaults(run=_blind)
+    parser.add_argument("--codecs", nargs="+", default=[], help="to be heard: labels or names, or patterns of them")
+    parser.add_argument("--method", default="mushra", choices=["mushra", "abx"], help="default mushra")
+    parser.add_argument("--trials", type=int, default=9, help="files, the first for practice (default 9)")
+    parser.add_argument("--to", type=Path, default=Path("blind"), help="folder of the test (default blind)")
+
+
 def _add_ratings(parser: argparse.ArgumentParser) -> None:
     _add_output(parser)
     parser.set_defaults(run=_ratings)
-    parser.add_argument("files", type=Path, nargs="+", help="mushra.csv of webMUSHRA")
+    parser.add_argument("files", type=Path, nargs="+", help="answers of our page, or mushra.csv of webMUSHRA")
 
 
 def _add_page(parser: argparse.ArgumentParser) -> None:
@@ -214,10 +224,17 @@ def _export(options: argparse.Namespace) -> None:
     console.log.info("%s; copy %s into webMUSHRA and open it with ?config=%s", path, options.to / "configs", path.name)
 
 
-def _ratings(options: argparse.Namespace) -> None:
-    from comparison.page.listening_test import report_ratings
+def _blind(options: argparse.Namespace) -> None:
+    from comparison.page.blind_test import write_blind_test
 
-    print("\n".join(report_ratings(options.files, options.output)))
+    store = Store(options.output)
+    console.log.info("%s", write_blind_test(store, options.codecs, options.trials, options.to, options.method))
+
+
+def _ratings(options: argparse.Namespace) -> None:
+    from comparison.page.answers import report_answers
+
+    print("\n".join(report_answers(options.files, options.output)))
 
 
 def _tables(options: argparse.Namespace) -> None:

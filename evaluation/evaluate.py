@@ -74,7 +74,11 @@ class FileResult:
 
 
 def evaluate(
-    model: SavedModel, files: Sequence[SpeechFile], folder: Path, rates: Sequence[float] = ()
+    model: SavedModel,
+    files: Sequence[SpeechFile],
+    folder: Path,
+    rates: Sequence[float] = (),
+    measures: Sequence[str] = tuple(MEASURES),
 ) -> list[FileResult]:
     """Codes every file, writes the .nsc file and the speech decoded from it at every rate and depth, and scores it.
 
@@ -84,6 +88,7 @@ def evaluate(
         folder: gets depth_1/, depth_2/ ... (in kbps_6/, kbps_9/ ... if rates are given) with .nsc and decoded files,
             scores.csv and summary.json.
         rates: kbps to code at, for models of any rate; none for the model's own.
+        measures: names of the measures that score.
 
     Raises:
         UserError: none of the files can be used.
@@ -106,7 +111,7 @@ def evaluate(
     if not results:
         raise UserError("none of the test files could be coded; the lines above give the reasons")
     scores = score_files(
-        [(reference, folder / each.decoded) for reference, each in zip(references, results, strict=True)]
+        [(reference, folder / each.decoded) for reference, each in zip(references, results, strict=True)], measures
     )
     for each, found in zip(results, scores, strict=True):
         each.measures, each.failures = found.values, found.failures
@@ -190,7 +195,7 @@ def _depth_summary(results: Sequence[FileResult]) -> dict[str, Any]:
     for part in results[0].bits:
         row[f"bits {part}"] = mean([each.bits[part] for each in results])
         row[f"entropy {part}"] = mean([each.entropies[part] for each in results])
-    for name in MEASURES:
+    for name in results[0].measures:
         interval = mean_with_interval([each.measures[name] for each in results], speakers)
         row |= {
             name: interval.mean,

@@ -37,6 +37,12 @@ TEST = "test speakers"
 LEFT_OUT = ("data_dir", "base_model_id", "from_where_step", "suffix", "save_unique_mark")
 MOST_ROWS = 6  # of the learning curve, for each stage of a run
 CURVE = {"kbps": 2, "pesq_wb": 2, "stoi": 3, "si_sdr": 1}  # digits
+JUDGES = {  # columns with titles and digits, where they were measured
+    "distill_mos": ("Distill-MOS", 2),
+    "nisqa": ("NISQA", 2),
+    "warpq": ("WARP-Q", 3),
+    "rms_4ms": ("4 ms error dB", 1),
+}
 TITLES = {"kbps": "kbps", "pesq_wb": "PESQ-WB", "stoi": "STOI", "si_sdr": "SI-SDR dB", "loss": "loss"}
 
 
@@ -50,14 +56,26 @@ def score_table(scores: Scores) -> str:
             "PESQ-WB": _with_interval(row, "pesq_wb", 2),
             "STOI": _with_interval(row, "stoi", 3),
             "SI-SDR dB": _with_interval(row, "si_sdr", 1),
+            **{title: _with_interval(row, name, digits) for name, (title, digits) in JUDGES.items()},
+            "level dB, by octave": _levels(row),
             "PESQ-WB of Opus at 6 kbps": f"{row['opus_6_pesq_wb']:.2f}" if "opus_6_pesq_wb" in row else "",
         }
         for name, row in scores.items()
     ]
+    kept = [title for title in rows[0] if not title or any(row[title] for row in rows)]
+    rows = [{title: row[title] for title in kept} for row in rows]
     return tabulate(rows, headers="keys", tablefmt="github", disable_numparse=True)
 
 
+def _levels(row: dict[str, Any]) -> str:
+    """Level error of each octave, from low to high; empty where it was not measured."""
+    levels = [value for name, value in row.items() if name.startswith("octave_") and not name.endswith("_interval")]
+    return " / ".join(f"{level:+.1f}" for level in levels)
+
+
 def _with_interval(row: dict[str, Any], name: str, digits: int) -> str:
+    if name not in row:
+        return ""
     half_width = row.get(f"{name}_interval")
     interval = "" if half_width is None or np.isnan(half_width) else f" ±{half_width:.{digits}f}"
     return f"{row[name]:.{digits}f}{interval}"
@@ -117,9 +135,7 @@ def card(run: Run) -> str:
     history = run.read_record(HISTORY)
     commands = "\n".join(map(_command, history))
     collapsed = [name for name, row in scores.items() if row["pesq_wb"] < row.get("opus_6_pesq_wb", 0)]
-    limits = (
-        f"Under Opus at 6 kbps in: {', '.join(collapsed)}." if collapsed else "In no condition under Opus at 6 kbps."
-    )
+    limits = f"Under Opus at 6 kbps in: {', '.join(collapsed)}." if collapsed else "Never worse than Opus at 6 kbps."
     notes = (run.folder / NOTES).read_text() if (run.folder / NOTES).exists() else ""
     return f"""# {run.id}
 
@@ -141,7 +157,8 @@ Scores through written .nsc files, all bytes counted, means over speakers with 9
 {score_table(scores)}
 
 `python -m scripts.score_pretrained {run.id} --data_dir SPEECH` measures them again. The conditions after the
-first row take fewer files of the same speakers; reference of every measure is what the codec was given.
+first row take fewer files, those named *other* of sounds that the model was not trained on; reference of every
+measure is what the codec was given.
 
 In training, on validation speakers (all validations are in `{JOURNAL}`, depths are separated by /):
 

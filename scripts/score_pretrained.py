@@ -3,19 +3,24 @@
 python -m scripts.score_pretrained --data_dir SPEECH            all of them
 python -m scripts.score_pretrained cq --data_dir SPEECH --write
 
-All test speakers first; then, on fewer of their files, what a codec must survive: other levels, other bandwidth, noise;
-and speech of another corpus, if it is there. Opus at 6 kbps is the least that is expected.
+All test speakers first; then, on fewer of their files, what a codec must survive: other levels, other bandwidth, noise.
+Other folders are scored as they are, such as a corpus that no model was trained on; columns of their manifests make a
+condition of each language or kind. Opus at 6 kbps is the least that is expected.
+
+python -m scripts.score_pretrained --data_dir SPEECH --other clean=OTHER sounds=SOUNDS --by kind --only 'other:*'
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
 import json
 import os
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +33,10 @@ os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 from comparison.peers import baselines
 from constants import SAMPLE_RATE
 from corpus.find import find_test_speech
+from corpus.manifest import MANIFEST
 from corpus.speech_file import SpeechFile
 from evaluation.evaluate import evaluate, summary
-from measures.measures import mean_with_interval, score_files
+from measures.measures import columns_of, mean_with_interval, missing, score_files
 from nsc.console import exit_status
 from nsc.errors import UserError
 from nsc.loading.folder import DESCRIPTION, read_description, write_description
@@ -41,13 +47,12 @@ from runs.stages import stage_folders
 from scripts.model_card import CARD, SCORES, TEST, Scores, card, score_table, shipped
 from utilities import atomic_write, load_speech, resample, save_speech, to_int16
 
-ROOT = SHIPPED.parents[1]
-OTHER = "other corpus"
+OTHER = "other: "  # how conditions of other folders are named
 LEAST = "opus-audio-cbr-6"
 BABBLE_DB = 10.0  # speech over babble
 BABBLERS = 6
 SAME = {"kbps": 0.02, "pesq_wb": 0.02, "stoi": 0.002, "si_sdr": 0.1}  # on another machine
-KEPT = [*SAME, *(f"{name}_interval" for name in ("pesq_wb", "stoi", "si_sdr")), "files", "speakers"]
+JUDGES = ("pesq_wb", "stoi", "si_sdr", "distill_mos", "nisqa", "warpq", "time_structure", "octave_levels")
 
 
 def narrow_band(signal: Signal, _: int) -> Signal:
@@ -76,8 +81,8 @@ def babble(talkers: Sequence[Signal]) -> Callable[[Signal, int], Signal]:
     return noisy
 
 
-def conditions(data_dir: Path, few: Sequence[SpeechFile], other: Path, folder: Path) -> dict[str, list[SpeechFile]]:
-    """The files of each condition and the plain test files; changed speech is written into a folder."""
+def conditions(data_dir: Path, few: Sequence[SpeechFile], wanted: str, folder: Path) -> dict[str, list[SpeechFile]]:
+    """The files of each condition whose name matches a pattern; changed speech is written into a folder."""
     talkers = [load_speech(file.path) for file in find_test_speech(data_dir)[:: max(1, len(few) // 4)]]
     changes: dict[str, Callable[[Signal, int], Signal]] = {
         "-20 dB": scaled(-20),
@@ -85,11 +90,33 @@ def conditions(data_dir: Path, few: Sequence[SpeechFile], other: Path, folder: P
         "0 to 4 kHz": narrow_band,
         "babble at 10 dB": babble(talkers),
     }
-    found = {name: _changed(few, change, folder / str(place)) for place, (name, change) in enumerate(changes.items())}
-    if other.is_dir():
-        files = find_test_speech(other)
-        found[OTHER] = _spread(files, len(few))
-    return found
+    kept = [(name, change) for name, change in changes.items() if fnmatch(name, wanted)]
+    return {name: _changed(few, change, folder / str(place)) for place, (name, change) in enumerate(kept)}
+
+
+def other_conditions(name: str, folder: Path, columns: Sequence[str], few: int) -> dict[str, list[SpeechFile]]:
+    """The test files of a folder, apart by what columns of its manifest say.
+
+    Args:
+        name: of the folder, for the conditions' names.
+        folder: of sounds that no model was trained on.
+        columns: of the manifest, such as kind and language; one that it has not makes no difference.
+        few: at most so many files of each condition; 0 for all.
+    """
+    groups: dict[str, list[SpeechFile]] = {}
+    listed = _listed(folder / MANIFEST)
+    for file in find_test_speech(folder):
+        row = listed.get(file.path, {})
+        parts = [name, *(row[column] for column in columns if row.get(column))]
+        groups.setdefault(OTHER + ", ".join(parts), []).append(file)
+    return {condition: _spread(files, few) for condition, files in sorted(groups.items())}
+
+
+def _listed(manifest: Path) -> dict[Path, dict[str, str]]:
+    if not manifest.is_file():
+        return {}
+    with manifest.open(newline="", encoding="utf-8-sig") as file:
+        return {manifest.parent / row["path"]: row for row in csv.DictReader(file)}
 
 
 def _changed(files: Sequence[SpeechFile], change: Callable[[Signal, int], Signal], folder: Path) -> list[SpeechFile]:
@@ -106,9 +133,13 @@ def _spread(files: Sequence[SpeechFile], count: int) -> list[SpeechFile]:
 
 
 def depth_scores(model: SavedModel, files: Sequence[SpeechFile], folder: Path) -> list[dict[str, Any]]:
-    """Rate and measures of every depth through written files."""
-    depths = summary(evaluate(model, files, folder))
-    return [{name: value for name, value in depth.items() if name in KEPT} for depth in depths]
+    """Rate and measures of every depth through written files, by the judges that are there."""
+    absent = missing(JUDGES)
+    judges = [name for name in JUDGES if name not in absent]
+    columns = columns_of(judges)
+    kept = ["kbps", *columns, *(f"{name}_interval" for name in columns), "files", "speakers"]
+    depths = summary(evaluate(model, files, folder, measures=judges))
+    return [{name: value for name, value in depth.items() if name in kept} for depth in depths]
 
 
 def condition_scores(model: SavedModel, every: dict[str, list[SpeechFile]], folder: Path) -> Scores:
@@ -151,8 +182,12 @@ def main() -> int:
     parser.add_argument("ids", nargs="*", help="models that ship (default: all)")
     parser.add_argument("--data_dir", type=Path, required=True, help="the corpus whose test speakers score")
     parser.add_argument(
-        "--other_dir", type=Path, default=ROOT / "data" / "sample_speech", help="speech of another kind"
+        "--other", nargs="*", default=[], metavar="NAME=FOLDER", help="sounds that no model was trained on"
     )
+    parser.add_argument(
+        "--by", nargs="*", default=[], metavar="COLUMN", help="of their manifests, such as kind, language"
+    )
+    parser.add_argument("--only", default="*", metavar="PATTERN", help="conditions to score (default all)")
     parser.add_argument("--max_files", type=int, default=0, help="test files, evenly spread; 0: all (default 0)")
     parser.add_argument("--few", type=int, default=40, help="files of every other condition (default 40)")
     parser.add_argument("--write", action="store_true", help="write scores and card instead of comparing them")
@@ -167,14 +202,17 @@ def _score_all(options: argparse.Namespace) -> int:
         run = find_run(name, SHIPPED)
         model = load_model(list(stage_folders(run.folder).values())[-1])
         files = _spread(find_test_speech(options.data_dir), options.max_files)
+        others = _others(options)
         if heard_among(files, run, options.data_dir):
             raise UserError(f"{options.data_dir} holds speech that {name} was trained on; give another --data_dir")
         with tempfile.TemporaryDirectory() as work:
             few = _spread(files, options.few)
-            every = {TEST: files} | conditions(options.data_dir, few, options.other_dir, Path(work))
+            every = {TEST: files} | others if fnmatch(TEST, options.only) else others
+            every |= conditions(options.data_dir, few, options.only, Path(work))
             scores = condition_scores(model, every, Path(work))
         print(f"{name}, model {model.digest}\n{score_table(scores)}")
         if options.write:
+            scores = _recorded(run.folder / SCORES, model.digest, options.only) | scores
             atomic_write(run.folder / SCORES, json.dumps({"model": model.digest, "scores": scores}, indent=2) + "\n")
             atomic_write(run.folder / CARD, card(run))
             described = replace(read_description(run.folder), kbps=round(scores[TEST]["kbps"], 2))
@@ -184,6 +222,23 @@ def _score_all(options: argparse.Namespace) -> int:
         print("\n".join(lines) or "as its card says")
         status |= bool(lines)
     return status
+
+
+def _others(options: argparse.Namespace) -> dict[str, list[SpeechFile]]:
+    found: dict[str, list[SpeechFile]] = {}
+    for named in options.other:
+        name, sign, folder = named.partition("=")
+        if not (sign and name):
+            raise UserError(f"argument --other: '{named}' is not NAME=FOLDER")
+        found |= other_conditions(name, Path(folder), options.by, options.few)
+    return {name: files for name, files in found.items() if fnmatch(name, options.only)}
+
+
+def _recorded(path: Path, digest: str, wanted: str) -> Scores:
+    """Scores of the same model in the conditions that were not asked for."""
+    recorded = json.loads(path.read_text()) if path.is_file() else {}
+    kept = recorded.get("scores", {}) if recorded.get("model") == digest and wanted != "*" else {}
+    return {name: scores for name, scores in kept.items() if not fnmatch(name, wanted)}
 
 
 if __name__ == "__main__":

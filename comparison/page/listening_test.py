@@ -1,30 +1,22 @@
-"""Listening tests after ITU-R BS.1534 (MUSHRA): export to webMUSHRA, and import of its ratings with post-screening."""
+"""Listening tests after ITU-R BS.1534 (MUSHRA): sounds with anchors at one level, and their export to webMUSHRA."""
 
 from __future__ import annotations
 
-import csv
 import io
 import json
-import math
 import re
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import scipy.signal
 import soundfile
 from numpy.typing import NDArray
-from tabulate import tabulate
 
-from comparison.figures import plots
-from comparison.numbers.curves import points_of
-from comparison.numbers.tables import interval_text
+from comparison.numbers.curves import Point, points_of
 from comparison.page.choice import Column, choose_columns, choose_files
-from comparison.results import Store
+from comparison.results import Result, Store
 from constants import SAMPLE_RATE
-from measures.intervals import Interval, mean_with_interval
 from nsc.errors import UserError
 from utilities import atomic_write, load_speech
 
@@ -35,9 +27,6 @@ ANCHOR_TAPS = 255  # of the low-pass: 60 dB within 230 Hz
 PLAYED_RATE = 48_000  # Hz: what browsers play at, so that none of them converts
 MOST_CODECS = 9  # twelve signals a trial with reference and anchors, BS.1534-3 section 5.2
 HEADROOM = 0.98  # of full scale
-LEAST_FOR_REFERENCE = 90  # rating under which the hidden reference was missed
-MOST_MISSED = 0.15  # share of trials
-RATING_COLUMNS = ("trial_id", "rating_stimulus", "rating_score")
 
 INSTRUCTIONS = (
     "Rate the quality of each sound compared with the reference, from 0 (bad) to 100 (no difference). One of the "
@@ -121,8 +110,7 @@ def _configuration(trials: Sequence[dict[str, object]]) -> dict[str, object]:
 
 def _export_trial(number: int, name: str, columns: Sequence[Column], folder: Path) -> dict[str, object]:
     trial = f"trial_{number}"
-    points = [column.point for column in columns if column.point]
-    results = {_identifier(point.label): next(r for r in point.results if r.file == name) for point in points}
+    results = sound_names([column.point for column in columns if column.point], name)
     first = next(iter(results.values()))
     reference = load_speech(Path(first.corpus) / name).astype(np.float64)
     sounds = {REFERENCE: reference}
@@ -143,6 +131,11 @@ def _export_trial(number: int, name: str, columns: Sequence[Column], folder: Pat
         "createAnchor70": False,
         "stimuli": {sound: f"{place}/{sound}.wav" for sound in sounds if sound != REFERENCE},
     }
+
+
+def sound_names(points: Sequence[Point], file: str) -> dict[str, Result]:
+    """What each codec made of a file, under names that may be those of files."""
+    return {_identifier(point.label): next(r for r in point.results if r.file == file) for point in points}
 
 
 def _identifier(label: str) -> str:
@@ -172,108 +165,3 @@ def _wav(signal: Signal) -> bytes:
     played = scipy.signal.resample_poly(signal, PLAYED_RATE // SAMPLE_RATE, 1)
     soundfile.write(buffer, np.clip(played, -1, 1), PLAYED_RATE, subtype="PCM_16", format="WAV")
     return buffer.getvalue()
-
-
-class Rating(NamedTuple):
-    """What one listener gave one sound of one trial, 0 to 100."""
-
-    listener: str
-    trial: str
-    stimulus: str
-    score: float
-
-
-def read_ratings(paths: Sequence[Path]) -> list[Rating]:
-    """The ratings of webMUSHRA's mushra.csv files.
-
-    A listener is what the columns before the trial's say; who took it again under the same name counts as another.
-
-    Raises:
-        UserError: a file cannot be read or is none of webMUSHRA's.
-    """
-    ratings: list[Rating] = []
-    seen: dict[tuple[str, str, str], int] = defaultdict(int)
-    for path in paths:
-        for row, who in _rows(path):
-            place = (who, row["trial_id"], row["rating_stimulus"])
-            seen[place] += 1
-            listener = who if seen[place] == 1 else f"{who} ({seen[place]})"
-            ratings.append(Rating(listener, row["trial_id"], row["rating_stimulus"], _number(path, row)))
-    if not ratings:
-        raise UserError("expected ratings, found none in the files; was the test sent?")
-    return ratings
-
-
-def _rows(path: Path) -> list[tuple[dict[str, str], str]]:
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            names = list(reader.fieldnames or ())
-            rows = list(reader)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"expected webMUSHRA's mushra.csv, found what cannot be read: {path} ({error})") from None
-    missing = [name for name in RATING_COLUMNS if name not in names]
-    if missing:
-        raise UserError(f"{path}: expected webMUSHRA's columns, found no {missing[0]}; give its mushra.csv")
-    about = names[: names.index(RATING_COLUMNS[0])]
-    return [(row, ", ".join(row[name] or "" for name in about[1:]) or path.stem) for row in rows]
-
-
-def _number(path: Path, row: dict[str, str]) -> float:
-    try:
-        score = float(row["rating_score"])
-    except (TypeError, ValueError):
-        score = math.nan
-    if not 0 <= score <= 100:
-        raise UserError(f"{path}: expected ratings from 0 to 100, found '{row['rating_score']}'; fix the line")
-    return score
-
-
-def unreliable_listeners(ratings: Sequence[Rating]) -> dict[str, float]:
-    """Share of trials in which a listener rated the hidden reference under 90, where it is above 15 %.
-
-    Post-screening of ITU-R BS.1534-3, section 4.1.2.
-    """
-    missed: defaultdict[str, list[bool]] = defaultdict(list)
-    for rating in ratings:
-        if rating.stimulus == REFERENCE:
-            missed[rating.listener].append(rating.score < LEAST_FOR_REFERENCE)
-    shares = {listener: sum(each) / len(each) for listener, each in missed.items()}
-    return {listener: share for listener, share in shares.items() if share > MOST_MISSED}
-
-
-def rated(ratings: Sequence[Rating]) -> dict[str, Interval]:
-    """Mean over listeners of each sound, best first, with its 95 % interval over listeners."""
-    groups: defaultdict[str, list[Rating]] = defaultdict(list)
-    for rating in ratings:
-        groups[rating.stimulus].append(rating)
-    found = {
-        name: mean_with_interval([each.score for each in group], [each.listener for each in group])
-        for name, group in groups.items()
-    }
-    return dict(sorted(found.items(), key=lambda item: -item[1].mean))
-
-
-def report_ratings(paths: Sequence[Path], output: Path) -> list[str]:
-    """Writes ratings.md, plots/ratings.png and .svg; returns the lines for a terminal.
-
-    Raises:
-        UserError: the files hold no ratings, or no listener is left.
-    """
-    ratings = read_ratings(paths)
-    excluded = unreliable_listeners(ratings)
-    kept = [rating for rating in ratings if rating.listener not in excluded]
-    if not kept:
-        raise UserError("expected a listener who hears the hidden reference, found none; all of them were excluded")
-    intervals = rated(kept)
-    rows = [[name, interval_text(interval, 1)] for name, interval in intervals.items()]
-    table = tabulate(rows, ["sound", "rating"], "github", disable_numparse=True)
-    listeners = len({rating.listener for rating in kept})
-    lines = [f"{listeners} listeners, {len({rating.trial for rating in kept})} trials, 95 % intervals over listeners"]
-    lines += [
-        f"excluded: {listener} rated the hidden reference under {LEAST_FOR_REFERENCE} in {share:.0%} of the trials"
-        for listener, share in excluded.items()
-    ]
-    plots.draw_ratings(intervals, output / "plots")
-    atomic_write(output / "ratings.md", "\n\n".join([*lines, table]) + "\n")
-    return [*lines, table]

@@ -12,15 +12,8 @@ import scipy.stats
 import soundfile
 
 import report
-from comparison.page.listening_test import (
-    REFERENCE,
-    Rating,
-    level_matched,
-    low_passed,
-    rated,
-    read_ratings,
-    unreliable_listeners,
-)
+from comparison.page.answers import Rating, rated, read_ratings, unreliable_listeners
+from comparison.page.listening_test import REFERENCE, level_matched, low_passed
 from comparison.peers.baselines import write_flac
 from comparison.results import Codec, Result, Store
 from tests.helpers.places import CORPUS

@@ -220,6 +220,23 @@ def test_a_card_is_what_its_records_say(name: str) -> None:
     assert (run.folder / "README.md").read_text() == model_card.card(run), "run python -m scripts.model_card"
 
 
+def test_other_folders_are_scored_by_what_their_manifests_say(tmp_path: Path) -> None:
+    rows = ["path,speaker,split,kind,language"]
+    for number, (kind, language) in enumerate([("speech", "de"), ("speech", "de"), ("speech", "fr"), ("music", "")]):
+        path = tmp_path / f"{number}.wav"
+        soundfile.write(path, np.zeros(1600), 16_000)
+        rows.append(f"{path.name},s{number},test,{kind},{language}")
+    (tmp_path / "manifest.csv").write_text("\n".join(rows))
+    found = score_pretrained.other_conditions("sounds", tmp_path, ["kind", "language"], few=1)
+    assert {name: len(files) for name, files in found.items()} == {
+        "other: sounds, music": 1,
+        "other: sounds, speech, de": 1,
+        "other: sounds, speech, fr": 1,
+    }
+    [together] = score_pretrained.other_conditions("sounds", tmp_path, [], few=0).values()
+    assert len(together) == 4
+
+
 def test_a_released_journal_keeps_the_mean_loss_before_each_validation() -> None:
     steps: list[dict[str, Any]] = [{"event": "step", "loss": 4.0}, {"event": "step", "loss": 2.0}]
     *_, validated = release_model.with_losses([*steps, {"event": "validated"}])
