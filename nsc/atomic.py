@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-import fcntl
+import glob
 import os
 import secrets
 import shutil
@@ -13,10 +13,17 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, Final
 
+try:
+    import fcntl
+except ImportError:  # Windows, where nobody removes a file that is open
+    fcntl = None  # type: ignore[assignment]
+
 PART: Final = ".part"  # suffix of what is not whole yet
 LEFT_SECONDS: Final = 60.0  # age from which on an unfinished file that nobody holds counts as left by a killed process
 LEFT_FOLDER_SECONDS: Final = 86_400.0  # the same for folders, which nobody can hold
-MOST_NAME: Final = 100  # characters of the file's own name in that of its unfinished one
+MOST_NAME: Final = 100  # bytes of the file's own name in that of its unfinished one
+# Windows has neither of the second two; the first is its own
+FLAGS: Final = getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0)
 
 
 @contextmanager
@@ -34,15 +41,16 @@ def written_whole(path: str | Path) -> Iterator[BinaryIO]:
         target.parent.mkdir(parents=True, exist_ok=True)
         _sweep(target)
         unfinished = _unfinished_name(target)
-        descriptor = os.open(unfinished, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666)
+        descriptor = os.open(unfinished, os.O_RDWR | os.O_CREAT | os.O_EXCL | FLAGS, 0o666)
     try:
-        with naming(path), os.fdopen(descriptor, "wb") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if target.exists():
-                os.fchmod(file.fileno(), target.stat().st_mode & 0o7777)
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
+        with naming(path):
+            with os.fdopen(descriptor, "wb") as file:
+                _hold(descriptor)
+                if target.exists() and hasattr(os, "fchmod"):
+                    os.fchmod(descriptor, target.stat().st_mode & 0o7777)
+                yield file
+                file.flush()
+                os.fsync(descriptor)
             os.replace(unfinished, target)
     finally:
         unfinished.unlink(missing_ok=True)
@@ -88,7 +96,7 @@ def folder_written_whole(folder: Path) -> Iterator[Path]:
         raise FileExistsError(errno.EEXIST, "it exists already", str(folder))
     with naming(folder):
         _make_parents(folder)
-        for left in folder.parent.glob(f".{folder.name[:MOST_NAME]}.*{PART}"):
+        for left in folder.parent.glob(f"{glob.escape(_prefix(folder))}*{PART}"):
             if time.time() - left.stat().st_mtime > LEFT_FOLDER_SECONDS:
                 shutil.rmtree(left, ignore_errors=True)
         unfinished = _unfinished_name(folder)
@@ -106,12 +114,17 @@ def folder_written_whole(folder: Path) -> Iterator[Path]:
 
 
 def _unfinished_name(target: Path) -> Path:
-    return target.with_name(f".{target.name[:MOST_NAME]}.{secrets.token_hex(8)}{PART}")
+    return target.with_name(f"{_prefix(target)}{secrets.token_hex(8)}{PART}")
+
+
+def _prefix(target: Path) -> str:
+    """The beginning of an unfinished file's name: as much of the target's as fits, whatever bytes its letters take."""
+    return f".{os.fsencode(target.name)[:MOST_NAME].decode(errors='ignore')}."
 
 
 def _sweep(target: Path) -> None:
     """Removes what killed processes left of this file: old, and held by nobody."""
-    prefix = f".{target.name[:MOST_NAME]}."
+    prefix = _prefix(target)
     with suppress(OSError):
         for entry in os.scandir(target.parent):
             if entry.name.startswith(prefix) and entry.name.endswith(PART) and entry.is_file(follow_symlinks=False):
@@ -120,10 +133,30 @@ def _sweep(target: Path) -> None:
 
 def _remove_if_left(path: Path) -> None:
     with suppress(OSError):
-        descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW)
+        descriptor = os.open(path, os.O_RDWR | FLAGS)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if time.time() - os.fstat(descriptor).st_mtime > LEFT_SECONDS:
-                path.unlink()
+            patience = LEFT_SECONDS if _hold(descriptor) else LEFT_FOLDER_SECONDS
+            is_left = time.time() - os.fstat(descriptor).st_mtime > patience
+        except BlockingIOError:  # another process writes it
+            is_left = False
         finally:
             os.close(descriptor)
+        if is_left:
+            path.unlink()
+
+
+def _hold(descriptor: int) -> bool:
+    """Marks a file as in use until it is closed; False where the file system or the system knows no such marks.
+
+    Raises:
+        BlockingIOError: another process holds it.
+    """
+    if fcntl is None:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise
+    except OSError:
+        return False
+    return True

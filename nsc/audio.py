@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import io
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, Final, NamedTuple
 
 import numpy as np
+import soundfile
 
+from nsc.coding.encoder import LOUDEST
 from nsc.coding.interface import Signal
 from nsc.constants import SAMPLE_RATE
+from nsc.errors import UserError
 from nsc.recording import open_recording
 from nsc.wav import FULL_SCALE as INT16_SCALE
 from nsc.wav import to_int16, write_wav
 
-__all__ = ["INT16_SCALE", "Signal", "Speech", "open_speech", "to_int16", "write_wav"]
+__all__ = ["INT16_SCALE", "Signal", "Speech", "open_speech", "to_int16", "write_speech", "write_wav"]
+
+CONTAINERS: Final = {".flac": ("FLAC", "PCM_16"), ".ogg": ("OGG", "VORBIS")}  # that libsndfile writes
 
 
 class Speech(NamedTuple):
@@ -23,14 +29,14 @@ class Speech(NamedTuple):
     num_samples: its length.
     blocks: float32 [n] each, within -1 and 1.
     rate, channels: of the file before conversion.
-    notes: what was odd about the file.
+    notes: what was odd about the file; some come while it is read.
     """
 
     num_samples: int
     blocks: Iterator[Signal]
     rate: int
     channels: int
-    notes: tuple[str, ...] = ()
+    notes: Sequence[str] = ()
 
     @property
     def converted(self) -> bool:
@@ -42,15 +48,29 @@ def open_speech(source: Path | bytes, name: str) -> Speech:
     """Opens a recording of any kind that `open_recording` takes, or its bytes; `name` is what errors call it.
 
     Raises:
-        UserError: it cannot be read or is empty; while reading, that it is damaged or holds NaN or infinite samples.
+        UserError: it cannot be read or is empty; while reading, that it is damaged or holds samples that are no numbers
+            or far beyond full scale.
     """
     recording = open_recording(source, name)
     length = max(1, round(recording.num_frames * SAMPLE_RATE / recording.rate))
-    blocks = recording.blocks()
+    blocks = _within_scale(recording.blocks(), name, recording.notes)
     if recording.rate != SAMPLE_RATE:
         blocks = _resampled(blocks, recording.rate, length)
     clipped = (np.clip(block, -1, 1) for block in blocks)
-    return Speech(length, clipped, recording.rate, recording.channels, tuple(recording.notes))
+    return Speech(length, clipped, recording.rate, recording.channels, recording.notes)
+
+
+def _within_scale(blocks: Iterable[Signal], name: str, notes: list[str]) -> Iterator[Signal]:
+    """Blocks, with a note on the first that goes beyond full scale and a refusal of what is of another scale."""
+    noted = False
+    for block in blocks:
+        loudest = float(np.abs(block).max(initial=0))
+        if loudest > LOUDEST:
+            raise UserError(f"{name}: expected samples from -1 to 1, found {loudest:g}; divide by full scale")
+        if loudest > 1 and not noted:
+            notes.append(f"samples of up to {loudest:.2f} times full scale are clipped")
+            noted = True
+        yield block
 
 
 def _resampled(blocks: Iterable[Signal], rate: int, length: int) -> Iterator[Signal]:
@@ -64,3 +84,57 @@ def _resampled(blocks: Iterable[Signal], rate: int, length: int) -> Iterator[Sig
         yield resampled
     resampled = stream.resample_chunk(np.zeros(0, np.float32), last=True)[:left]
     yield np.pad(resampled, (0, left - len(resampled)))
+
+
+class _Checked(io.RawIOBase):
+    """A file for libsndfile, from whose callbacks no exception comes: the first one is kept."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.file = file
+        self.error: OSError | None = None
+
+    def write(self, data: bytes) -> int:  # type: ignore[override]
+        """The bytes that were written: none after an error."""
+        if self.error is None:
+            try:
+                return self.file.write(data)
+            except OSError as error:
+                self.error = error
+        return 0
+
+    def read(self, size: int = -1) -> bytes:
+        """Of a file that is written, nothing."""
+        return b""
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        """The place after seeking."""
+        return self.file.seek(offset, whence)
+
+    def tell(self) -> int:
+        """The place."""
+        return self.file.tell()
+
+
+def write_speech(file: BinaryIO, blocks: Iterable[Signal], suffix: str) -> int:
+    """Writes blocks of samples [n] of 16 kHz into a file that can seek, as WAV unless its name ends in .flac or .ogg.
+
+    Returns:
+        The number of samples.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    if suffix not in CONTAINERS:
+        return write_wav(file, blocks)
+    container, subtype = CONTAINERS[suffix]
+    checked, count = _Checked(file), 0
+    try:
+        with soundfile.SoundFile(checked, "w", SAMPLE_RATE, 1, subtype, format=container) as output:
+            for block in blocks:
+                output.write(to_int16(block) if subtype == "PCM_16" else block)
+                count += len(block)
+    except soundfile.SoundFileError as error:
+        raise checked.error or OSError(str(error)) from None
+    if checked.error:
+        raise checked.error
+    return count

@@ -9,17 +9,22 @@ nsc COMMAND --help                   flags of encode, decode, info, truncate, mo
 from __future__ import annotations
 
 import argparse
+import difflib
+import math
+import re
 import sys
-from collections.abc import Iterable, Iterator, Sequence, Sized
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from nsc import format as bitstream
-from nsc.console import Parser, exit_status, log, show_own_lines
+from nsc.arguments import BEST_QUALITY, MOST_KBPS, MOST_LAYERS, MOST_SPANS, brief, check_rate
+from nsc.console import Parser, exit_status, log, show_own_lines, shown
 from nsc.constants import SAMPLE_RATE
 from nsc.errors import UserError
 from nsc.loading.find import DEFAULT_MODEL, all_models, find_model
-from nsc.streams import STANDARD, check_output, is_pipe, output, read_bytes
+from nsc.streams import STANDARD, check_output, checked_name, is_pipe, output, read_bytes
 from nsc.version import __version__
 
 if TYPE_CHECKING:
@@ -28,21 +33,12 @@ if TYPE_CHECKING:
 
 # numpy, soundfile and LiteRT are imported by the commands that need them: `info` takes a tenth of a second without.
 
-WAV = ".wav"
+SPEECH_SUFFIXES = (".wav", ".flac", ".ogg")  # of decoded speech
 MOST_LOST_NAMED = 20  # lost groups that a message lists
-VALUE_FLAGS = (
-    "--model",
-    "--layers",
-    "--kbps",
-    "--quality",
-    "--frames_per_group",
-    "--spans",
-    "--loss",
-    "--burst",
-    "--seed",
-    "--port",
-)
+HELP = "--help shows the usage"
 DEMO_PORT = 8765
+MOST_PORT, MOST_SEED, MOST_BURST = 65_535, (1 << 63) - 1, 1e6
+WHOLE_NUMBER = re.compile(r"[+-]?\d{1,19}", re.ASCII)
 RATE_MISSED = 0.03  # of the rate asked for, from which on a message says so
 SHOWS_PROGRESS = 60.0  # seconds of speech, from which on a terminal shows how far coding is
 
@@ -59,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(words: list[str]) -> None:
     parser, commands = _parsers()
     if words and words[0] not in commands and words[0] not in ("-h", "--help", "--version"):
-        words = [_direction(words), *words]
+        words = [_direction(words, commands), *words]
     options = parser.parse_args(words)
     if not words:
         parser.print_help()
@@ -86,74 +82,124 @@ def _parsers() -> tuple[Parser, dict[str, Parser]]:
         commands[name].set_defaults(run=run)
     _add_encoding(commands["encode"])
     _add_decoding(commands["decode"])
-    commands["info"].add_argument("input", help=".nsc file; - is standard input")
+    commands["info"].add_argument("input", type=_name, help=".nsc file; - is standard input")
     _add_files(commands["truncate"], ".nsc file", "default: INPUT-LAYERS.nsc")
-    commands["truncate"].add_argument("--layers", type=int, required=True, help="layers to keep")
-    commands["demo"].add_argument("--port", type=int, default=DEMO_PORT, help="0: any (default: %(default)s)")
+    commands["truncate"].add_argument("--layers", type=_layers, required=True, help="layers to keep")
+    commands["demo"].add_argument(
+        "--port", type=_whole_number(0, MOST_PORT), default=DEMO_PORT, help="0: any (default: %(default)s)"
+    )
     commands["demo"].add_argument("--no_browser", action="store_true", help="only say where the page is")
     return parser, commands
 
 
 def _add_files(parser: argparse.ArgumentParser, source: str, target: str) -> None:
-    parser.add_argument("input", help=f"{source}; - is standard input")
-    parser.add_argument("output", nargs="?", help=f"{target}; - is standard output")
+    parser.add_argument("input", type=_name, help=f"{source}; - is standard input")
+    parser.add_argument("output", type=_name, nargs="?", help=f"{target}; - is standard output")
     parser.add_argument("--force", action="store_true", help="overwrite the output")
+
+
+def _whole_number(lowest: int, highest: int) -> Callable[[str], int]:
+    """The type of a flag that takes a whole number within bounds."""
+
+    def read(text: str) -> int:
+        if not WHOLE_NUMBER.fullmatch(text) or not lowest <= int(text) <= highest:
+            raise argparse.ArgumentTypeError(f"expected a whole number from {lowest} to {highest}, found {brief(text)}")
+        return int(text)
+
+    return read
+
+
+def _number(lowest: float, highest: float, *, above: bool = False) -> Callable[[str], float]:
+    """The type of a flag that takes a number within bounds, of which the lowest may be left out."""
+
+    def read(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not lowest <= value <= highest or (above and value == lowest):
+            bounds = f"above {lowest:g}, at most {highest:g}" if above else f"from {lowest:g} to {highest:g}"
+            raise argparse.ArgumentTypeError(f"expected a number {bounds}, found {brief(text)}")
+        return value
+
+    return read
+
+
+def _name(text: str) -> str:
+    try:
+        return checked_name(text)
+    except UserError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+_layers = _whole_number(1, MOST_LAYERS)
+_spans = _whole_number(1, MOST_SPANS)
+_kbps = _number(0, MOST_KBPS, above=True)
 
 
 def _add_encoding(parser: argparse.ArgumentParser) -> None:
     _add_files(parser, "speech of any rate (wav, flac, ogg, NIST SPHERE)", "default: INPUT with suffix .nsc")
     parser.add_argument("--model", default=DEFAULT_MODEL, help="name, hash or folder (default: %(default)s)")
-    parser.add_argument("--layers", type=int, help="layers of the model to use (default: all)")
-    parser.add_argument("--kbps", type=float, help="rate of the whole file (default: the model's own)")
-    parser.add_argument("--quality", type=float, help="0 to 10, in place of --kbps")
+    parser.add_argument("--layers", type=_layers, help="layers of the model to use (default: all)")
+    parser.add_argument("--kbps", type=_kbps, help="rate of the whole file (default: the model's own)")
+    parser.add_argument("--quality", type=_number(0, BEST_QUALITY), help="0 to 10, in place of --kbps")
     parser.add_argument("--cbr", action="store_true", help="no group takes more than --kbps")
     parser.add_argument(
-        "--frames_per_group", type=int, help="frames of 40 ms in a group, 1 to 16 (default: 16): delay against bytes"
+        "--frames_per_group", type=_spans, help="frames of 40 ms in a group, 1 to 16 (default: 16): delay against bytes"
     )
-    parser.add_argument("--spans", type=int, help="older models: stretches of 0.48 s in a group (default: 1)")
+    parser.add_argument("--spans", type=_spans, help="older models: stretches of 0.48 s in a group (default: 1)")
 
 
 def _add_decoding(parser: argparse.ArgumentParser) -> None:
-    _add_files(parser, ".nsc file", "default: INPUT with suffix .wav")
+    _add_files(parser, ".nsc file", "wav, flac or ogg (default: INPUT with suffix .wav)")
     parser.add_argument("--model", help="name, hash or folder (default: found by the hash in the file)")
-    parser.add_argument("--layers", type=int, help="layers to decode (default: all that the file has)")
-    parser.add_argument("--loss", type=float, default=0.0, help="share of groups to lose, for research (default: 0)")
-    parser.add_argument("--burst", type=float, help="mean number of groups lost in a row (default: 1)")
-    parser.add_argument("--seed", type=int, help="of the losses (default: 0)")
+    parser.add_argument("--layers", type=_layers, help="layers to decode (default: all that the file has)")
+    parser.add_argument(
+        "--loss", type=_number(0, 1), default=0.0, help="share of groups to lose, for research (default: 0)"
+    )
+    parser.add_argument("--burst", type=_number(1, MOST_BURST), help="mean number of groups lost in a row (default: 1)")
+    parser.add_argument("--seed", type=_whole_number(0, MOST_SEED), help="of the losses (default: 0)")
 
 
-def _direction(words: list[str]) -> str:
+def _direction(words: list[str], commands: Mapping[str, Parser]) -> str:
     """Encode or decode, by the suffixes of the files among all words."""
-    files, rest = [], iter(words)
+    flags = commands["encode"].flags() | commands["decode"].flags()
+    files, rest = list[str](), iter(words)
     for word in rest:
-        if word in VALUE_FLAGS:
-            next(rest, None)
+        name, equals, _ = word.partition("=")
+        if word == "--":
+            files += rest
         elif word == STANDARD or not word.startswith("-"):
             files.append(word)
+        elif name not in flags:
+            nearest = difflib.get_close_matches(name, flags, 1)
+            raise UserError(f"unknown flag {name}; " + (f"did you mean {nearest[0]}?" if nearest else HELP))
+        elif flags[name] and not equals:
+            next(rest, None)
     if not 1 <= len(files) <= 2:
-        raise UserError(f"expected an input and an output, found {len(files)} names; --help shows the usage")
+        raise UserError(f"expected an input and an output, found {len(files)} names; {HELP}")
     are_nsc = [Path(name).suffix.lower() == bitstream.SUFFIX for name in files]
     if all(are_nsc) and len(files) == 2:
         raise UserError("expected speech on one side, found .nsc on both; nsc truncate cuts layers")
     if any(are_nsc):
         return "decode" if are_nsc[0] else "encode"
     if len(files) == 2 and not any(map(is_pipe, files)):
-        raise UserError(f"expected one file that ends in .nsc, found {files[0]} and {files[1]}; name one so")
+        raise UserError(f"one of the two files must end in .nsc (got {files[0]} and {files[1]})")
     if is_pipe(files[0]):
         raise UserError("expected a file that ends in .nsc, found pipes; say nsc encode or nsc decode")
     return "encode"
 
 
 def _encode(options: argparse.Namespace) -> None:
-    target = _target(options, bitstream.SUFFIX)
+    check_rate(options.kbps, options.quality, options.cbr)
+    target = _target(options, (bitstream.SUFFIX,), "coded speech")
     from nsc.audio import open_speech
     from nsc.coding.whole import Rate, encoded_blocks
     from nsc.loading.folder import load
 
     source = read_bytes(options.input) if is_pipe(options.input) else Path(options.input)
     speech = open_speech(source, options.input)
-    for note in speech.notes:
-        log.info("%s: %s", options.input, note)
+    said = _say(speech.notes, options.input)
     if speech.converted:
         log.info("%s: %d Hz and %d channels become 16 kHz mono", options.input, speech.rate, speech.channels)
     model = load(find_model(options.model))
@@ -163,10 +209,18 @@ def _encode(options: argparse.Namespace) -> None:
     with output(target) as file:
         for data in encoded_blocks(blocks, speech.num_samples, model, options.layers, spans=spans, rate=rate):
             size += file.write(data)
+    _say(speech.notes[said:], options.input)
     kbps = 8 * size / 1000 / seconds
     log.info("%s: %.2f s, %d bytes, %.2f kbps, model %s", target, seconds, size, kbps, model.digest)
     if options.kbps and not options.cbr and abs(kbps / options.kbps - 1) > RATE_MISSED:
         log.info("%s: asked for %g kbps, which no step size of this model gives this speech", target, options.kbps)
+
+
+def _say(notes: Sequence[str], name: str) -> int:
+    """Shows notes on a file; returns their number."""
+    for note in notes:
+        log.info("%s: %s", name, note)
+    return len(notes)
 
 
 def _group_length(options: argparse.Namespace, model: Model) -> int | None:
@@ -182,9 +236,7 @@ def _group_length(options: argparse.Namespace, model: Model) -> int | None:
 def _decode(options: argparse.Namespace) -> None:
     if not options.loss and (options.burst is not None or options.seed is not None):
         raise UserError("expected --loss with --burst or --seed, found none; give the share of groups to lose")
-    target = _target(options, WAV)
-    if not is_pipe(target) and Path(target).suffix.lower() != WAV:
-        raise UserError(f"expected a name that ends in .wav for decoded speech, found {target}; choose such a name")
+    target = _target(options, SPEECH_SUFFIXES, "decoded speech")
     data = read_bytes(options.input)
     if options.loss:
         from nsc.format.channel import lose_groups
@@ -193,14 +245,14 @@ def _decode(options: argparse.Namespace) -> None:
         data = lose_groups(data, options.loss, burst, options.seed or 0)
     header = bitstream.unpack_header(data)
     model = _model_for(data, options.model)
-    from nsc.audio import write_wav
+    from nsc.audio import write_speech
     from nsc.coding.decoder import Decoder
     from nsc.coding.whole import decoded_blocks
 
     decoder = Decoder(model, options.layers)
     blocks = _with_progress(decoded_blocks(data, decoder), header.num_samples or 0)
     with output(target, seeks=True) as file:
-        count = write_wav(file, blocks)
+        count = write_speech(file, blocks, Path(target).suffix.lower())
     log.info("%s: %.2f s%s", target, count / SAMPLE_RATE, "".join(f"; {each}" for each in _damage(decoder.damage)))
 
 
@@ -210,26 +262,34 @@ def _model_for(data: bytes, name: str | None) -> Model:
     return load(name) if name else model_of(data)
 
 
-def _target(options: argparse.Namespace, suffix: str) -> str:
-    """The output's name, by default the input's with another suffix."""
+def _target(options: argparse.Namespace, suffixes: Sequence[str], content: str) -> str:
+    """The output's name, by default the input's with another suffix, the first one."""
     target = options.output
     if target is None:
-        target = STANDARD if is_pipe(options.input) else str(Path(options.input).with_suffix(suffix))
+        target = STANDARD if is_pipe(options.input) else str(Path(options.input).with_suffix(suffixes[0]))
+    if not is_pipe(target) and not Path(target).is_dir() and Path(target).suffix.lower() not in suffixes:
+        raise UserError(f"expected a name that ends in {' or '.join(suffixes)} for {content}, found {target}")
     check_output(options.input, target, force=options.force)
     return str(target)
 
 
 def _with_progress(blocks: Iterable[Block], total: int) -> Iterator[Block]:
-    """The blocks; a terminal shows what share of the samples they have made up so far."""
+    """The blocks; a terminal shows what share of the samples they have made up so far, and how long the rest takes."""
     shows = sys.stderr.isatty() and total > SHOWS_PROGRESS * SAMPLE_RATE
-    done = 0
+    done, start = 0, time.monotonic()
     for block in blocks:
         yield block
         done += len(block)
         if shows:
-            print(f"\r{100 * done / total:3.0f} %", end="", file=sys.stderr, flush=True)
+            left = (time.monotonic() - start) * (total / max(done, 1) - 1)
+            print(f"\r{100 * done / total:3.0f} %, {_clock(left)} left ", end="", file=sys.stderr, flush=True)
     if shows:
-        print("\r     \r", end="", file=sys.stderr, flush=True)
+        print(f"\r{'':30}\r", end="", file=sys.stderr, flush=True)
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(max(0, round(seconds)), 60)
+    return f"{minutes // 60}:{minutes % 60:02}:{rest:02}" if minutes >= 60 else f"{minutes}:{rest:02}"
 
 
 def _damage(damage: Damage) -> Iterator[str]:
@@ -258,14 +318,16 @@ def _info(options: argparse.Namespace) -> None:
     }
     if found.missing or found.bytes["damaged"]:
         lines["damage"] = f"{found.missing} groups missing, {found.bytes['damaged']} bytes damaged"
-    if model:
+    if model and header.layers > model.depth:
+        lines["damage"] = f"{header.layers} layers, of which the model has {model.depth}: it cannot be decoded"
+    elif model:
         layers = header.layers - 1
         multiply_adds = model.multiply_adds[layers] / 1e9
         lines["cost"] = (
             f"{model.parameters[layers]:,} parameters, {multiply_adds:.2f} billion multiply-adds per second of speech"
         )
     for name, text in lines.items():
-        print(f"{name:9} {text}")
+        print(shown(f"{name:9} {text}"))
     for name, size in [*found.bytes.items(), ("all", len(data))]:
         if size:
             kbps = 8 * size / 1000 / found.seconds if found.seconds else float("nan")
@@ -276,7 +338,7 @@ def _truncate(options: argparse.Namespace) -> None:
     if options.output is None and not is_pipe(options.input):
         path = Path(options.input)
         options.output = str(path.with_name(f"{path.stem}-{options.layers}{path.suffix}"))
-    target = _target(options, bitstream.SUFFIX)
+    target = _target(options, (bitstream.SUFFIX,), "coded speech")
     data = bitstream.truncate(read_bytes(options.input), options.layers)
     with output(target) as file:
         file.write(data)
@@ -294,7 +356,5 @@ def _models(options: argparse.Namespace) -> None:
     for model in all_models():
         kbps = f"{model.kbps:.1f}" if model.kbps else "-"
         default = " (default)" if model.name == DEFAULT_MODEL else "" if model.encodes else " (only decodes)"
-        print(
-            f"{model.name:12} {model.digest:8} {kbps:>5} {model.depth:6} {model.parameters[-1]:11,}"
-            f"  {model.folder}{default}"
-        )
+        line = f"{model.name:12} {model.digest:8} {kbps:>5} {model.depth:6} {model.parameters[-1]:11,}  {model.folder}"
+        print(shown(line + default))

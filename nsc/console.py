@@ -38,10 +38,18 @@ SYSTEM_ERRORS: Final = ("ResourceExhaustedError", "DataLossError", "PermissionDe
 log = logging.getLogger("neural_speech_coding")
 
 
+class _OneLine(logging.Formatter):
+    """Messages in one line each, whatever the names of files and models in them hold."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line of a record."""
+        return shown(record.getMessage())
+
+
 def show_own_lines() -> None:
     """Sends the project's lines to standard error as they are, and of other libraries their errors only."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(message)s"))
+    handler.setFormatter(_OneLine())
     log.handlers[:] = [handler]
     log.setLevel(logging.INFO)
     log.propagate = False
@@ -105,7 +113,7 @@ def _left(status: int, line: str) -> int:
         traceback.print_exc()
     if line and sys.stderr:
         with suppress(OSError):
-            print("".join(_shown(letter) for letter in line), file=sys.stderr)
+            print(shown(line), file=sys.stderr)
     # what is left in buffers has nowhere to go, and must not be reported again when the interpreter ends
     with suppress(OSError, ValueError, AttributeError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
@@ -118,9 +126,9 @@ def _left(status: int, line: str) -> int:
     return status
 
 
-def _shown(letter: str) -> str:
-    """A letter of a line: names of files may hold ends of lines and commands to the terminal."""
-    return letter if letter.isprintable() else letter.encode("unicode_escape").decode()
+def shown(line: str) -> str:
+    """A line for a terminal: names of files and models may hold ends of lines and commands to it."""
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in line)
 
 
 def _fill_closed_streams() -> None:
@@ -177,6 +185,16 @@ class Parser(argparse.ArgumentParser):
 
     def __init__(self, **options: object) -> None:
         super().__init__(allow_abbrev=False, **options)  # type: ignore[arg-type]
+
+    def flags(self) -> dict[str, bool]:
+        """Every flag, and whether it takes a value."""
+        return {name: action.nargs != 0 for action in self._actions for name in action.option_strings}
+
+    def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
+        """Ends as argparse does after --help, with nothing left to report."""
+        if sys.stdout:
+            sys.stdout.flush()
+        super().exit(status, message)
 
     def error(self, message: str) -> NoReturn:
         """Raises UserError."""

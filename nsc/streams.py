@@ -16,9 +16,20 @@ from nsc.errors import UserError
 STANDARD = "-"
 
 
+def checked_name(name: str) -> str:
+    """The name of a file or a stream.
+
+    Raises:
+        UserError: it is none.
+    """
+    if "\0" in name or not (name == STANDARD or Path(name).name):
+        raise UserError(f"expected the name of a file, found '{name}'; name a file in it")
+    return name
+
+
 def is_pipe(name: str) -> bool:
     """Whether a name is that of a stream: standard input or output, a named pipe, a device."""
-    return name == STANDARD or (Path(name).exists() and not Path(name).is_file() and not Path(name).is_dir())
+    return name == STANDARD or (os.path.exists(name) and not os.path.isfile(name) and not os.path.isdir(name))
 
 
 def read_bytes(name: str) -> bytes:
@@ -41,11 +52,11 @@ def check_output(source: str, target: str, *, force: bool) -> None:
     Raises:
         UserError: the target exists and `force` does not say that it may go, or it is the source.
     """
-    if is_pipe(target) or not Path(target).exists():
+    if is_pipe(target) or not os.path.exists(target):
         return
-    if Path(target).is_dir():
+    if os.path.isdir(target):
         raise UserError(f"expected a file name for the output, found the folder {target}; name a file in it")
-    if not is_pipe(source) and Path(source).exists() and os.path.samefile(source, target):
+    if not is_pipe(source) and os.path.exists(source) and os.path.samefile(source, target):
         raise UserError(f"{target} is the input itself; choose another output")
     if not force:
         raise UserError(f"{target} exists; --force overwrites it, or choose another output")

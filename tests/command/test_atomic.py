@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from nsc import atomic
 from nsc.atomic import atomic_write, folder_written_whole, written_whole
 from nsc.wav import write_wav
 
@@ -143,3 +144,27 @@ def test_a_disk_that_fills_up_while_a_wav_is_written_is_the_systems_error_alone(
         write_wav(file, [np.zeros(100_000, np.float32)])
     assert error.value.errno == errno.ENOSPC
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("letter", ["a", "\u00e4", "\u65e5", "\U0001f3a4"])
+def test_a_name_as_long_as_the_file_system_allows_can_be_written(tmp_path: Path, letter: str) -> None:
+    name = letter * (255 // len(letter.encode()))
+    for _ in range(2):
+        atomic_write(tmp_path / name, b"x")
+    with folder_written_whole(tmp_path / f"f{name[1:]}") as unfinished:
+        (unfinished / "x").touch()
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([name, f"f{name[1:]}"])
+
+
+def test_a_file_system_without_locks_can_be_written_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unsupported(descriptor: int, operation: int) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    left = tmp_path / ".a.0123456789abcdef.part"
+    left.write_bytes(b"half")
+    monkeypatch.setattr(atomic.fcntl, "flock", unsupported)
+    for age, stays in ((3600, True), (2 * 86_400, False)):  # nobody knows whether it is held: days decide
+        os.utime(left, (time.time() - age,) * 2)
+        atomic_write(tmp_path / "a", b"x")
+        assert (tmp_path / "a").read_bytes() == b"x"
+        assert left.exists() is stays

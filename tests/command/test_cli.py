@@ -1,10 +1,13 @@
 import io
 import os
+import shutil
+import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -190,6 +193,12 @@ def write(name: str, data: bytes) -> str:
     return name
 
 
+def loud(name: str) -> str:
+    """Floating-point speech in units of 16 bits."""
+    soundfile.write(name, np.full(1000, 20_000.0), 16_000, subtype="FLOAT")
+    return name
+
+
 def nsc_file(model: str = "0" * 8) -> str:
     return write("x.nsc", bitstream.pack_header(Header(model, 9, 1, True, 1)))
 
@@ -212,14 +221,43 @@ def model_of_another_layout() -> str:
 
 
 MISTAKES = {
-    "neither side is .nsc": (lambda: ["speech.wav", "decoded.wav"], "expected one file that ends in .nsc"),
+    "neither side is .nsc": (
+        lambda: ["speech.wav", "decoded.wav"],
+        "one of the two files must end in .nsc (got speech.wav",
+    ),
     "both sides are .nsc": (lambda: ["a.nsc", "b.nsc"], "expected speech on one side"),
     "three names": (lambda: ["a.wav", "b.nsc", "c"], "expected an input and an output, found 3 names"),
     "pipes without a command": (lambda: ["-", "-"], "say nsc encode or nsc decode"),
-    "an unknown flag": (lambda: ["speech.wav", "a.nsc", "--layer", "1"], "--help shows"),
+    "an unknown flag": (
+        lambda: ["speech.wav", "a.nsc", "--layer", "1"],
+        "unknown flag --layer; did you mean --layer",
+    ),
+    "an unknown flag with a value": (lambda: ["speech.wav", "a.nsc", "--bitrate=12"], "unknown flag --bitrate"),
+    "another codec's flag": (lambda: ["speech.wav", "a.nsc", "-q", "5"], "unknown flag -q"),
+    "this folder": (lambda: ["."], "argument input: expected the name of a file, found '.'; name a file in it"),
+    "no name": (lambda: [""], "argument input: expected the name of a file, found ''"),
+    "the root": (lambda: ["/"], "argument input: expected the name of a file, found '/'"),
+    "the folder above": (lambda: [".."], "expected"),
+    "a zero in a name": (lambda: ["a\0b.wav"], "argument input: expected the name of a file, found 'a\\x00b.wav'"),
+    "a folder as input": (lambda: [str(Path.cwd())], "expected an audio file, found a folder"),
+    "a name that is too long": (lambda: ["x" * 5000 + ".wav", "a.nsc"], "File name too long; choose a"),
+    "coded speech under another name": (lambda: ["encode", "speech.wav", "a.opus"], "ends in .nsc for coded speech, f"),
+    "no rate": (lambda: ["speech.wav", "a.nsc", "--kbps", "0"], "argument --kbps: expected a number above 0, at most"),
+    "a rate that is none": (lambda: ["speech.wav", "a.nsc", "--kbps", "nan"], "at most 1000, found 'nan'"),
+    "an infinite rate": (lambda: ["speech.wav", "a.nsc", "--kbps", "inf"], "at most 1000, found 'inf'"),
+    "a rate of 10^308": (lambda: ["speech.wav", "a.nsc", "--cbr", "--kbps", "1e308"], "at most 1000, found '1e308'"),
+    "quality and a rate": (
+        lambda: ["speech.wav", "a.nsc", "--quality", "5", "--kbps", "12"],
+        "expected quality or kbps, found both",
+    ),
+    "quality and a bound": (lambda: ["speech.wav", "a.nsc", "--quality", "5", "--cbr"], "expected quality or a bound"),
+    "a bound without a rate": (lambda: ["speech.wav", "a.nsc", "--cbr"], "expected kbps with a bounded rate"),
+    "layers of 5000 digits": (lambda: ["speech.wav", "a.nsc", "--layers", "9" * 5000], "from 1 to 63, found '9999"),
+    "no port": (lambda: ["demo", "--port", "70000"], "argument --port: expected a whole number from 0 to 65535"),
+    "speech on another scale": (lambda: [loud("loud.wav"), "a.nsc"], "loud.wav: expected samples from -1 to 1, found"),
     "a flag of the other direction": (lambda: ["speech.wav", "a.nsc", "--loss", "0.5"], "unrecognized arguments"),
     "a burst without a loss": (lambda: [nsc_file(), "a.wav", "--burst", "2"], "expected --loss with --burst"),
-    "a number that is none": (lambda: ["speech.wav", "a.nsc", "--layers", "one"], "invalid int value"),
+    "a number that is none": (lambda: ["speech.wav", "a.nsc", "--layers", "one"], "from 1 to 63, found 'one'"),
     "no such input": (lambda: ["none.nsc", "a.wav"], "expected a file none.nsc"),
     "no such speech": (lambda: ["none.wav", "a.nsc"], "none.wav: expected an audio file"),
     "empty speech": (lambda: [write("empty.wav", b""), "a.nsc"], "empty.wav: expected"),
@@ -227,11 +265,17 @@ MISTAKES = {
     "another version": (lambda: [write("x.nsc", b"NSC\x07"), "a.wav"], "expected version 1"),
     "the model of a file is unknown": (lambda: [nsc_file("01234567"), "a.wav"], "the file needs model 01234567"),
     "a misspelt model": (lambda: ["speech.wav", "a.nsc", "--model", "cq-24"], "did you mean cq-24k?"),
-    "decoded speech that is no wav": (lambda: [nsc_file(), "a.mp3"], "expected a name that ends in .wav"),
+    "decoded speech that is no wav": (
+        lambda: [nsc_file(), "a.mp3"],
+        "ends in .wav or .flac or .ogg for decoded speech, found a.mp3",
+    ),
     "truncation without layers": (lambda: ["truncate", "speech.wav", "a.nsc"], "--layers"),
     "too many layers": (lambda: ["speech.wav", "a.nsc", "--layers", "3"], "expected 1 to 2 layers"),
-    "an impossible channel": (lambda: [nsc_file(), "a.wav", "--loss", "2"], "expected a loss"),
-    "a folder as output": (lambda: ["encode", "speech.wav", "."], "found the folder ."),
+    "an impossible channel": (
+        lambda: [nsc_file(), "a.wav", "--loss", "2"],
+        "argument --loss: expected a number",
+    ),
+    "a folder as output": (lambda: ["encode", "speech.wav", "."], "found '.'; name a file in it"),
     "a place where nothing can be written": (
         lambda: ["speech.wav", f"{write('file', b'')}/a.nsc"],
         "cannot be written",
@@ -300,3 +344,88 @@ def test_a_graph_with_another_hash_is_refused(run: RunCommand, capsys: pytest.Ca
     (folder / "encoder.tflite").write_bytes(graph)
     assert run("speech.wav", "a.nsc", "--model", str(folder)) == 2
     assert "does not have the hash" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["decoded.flac", "decoded.OGG"])
+def test_speech_is_decoded_into_the_container_of_its_name(run: RunCommand, name: str) -> None:
+    assert run("speech.wav", "speech.nsc") == 0
+    assert run("speech.nsc", name) == 0
+    assert run("speech.nsc", "decoded.wav") == 0
+    expected, found = soundfile.read("decoded.wav")[0], soundfile.read(name)[0]
+    assert soundfile.info(name).format == Path(name).suffix[1:].upper()
+    assert len(found) == len(expected)
+    if name.endswith("flac"):
+        assert np.array_equal(found, expected)
+    else:
+        assert np.corrcoef(found, expected)[0, 1] > 0.8  # untrained codes are noise to Vorbis
+
+
+@pytest.mark.parametrize("name", ["full.wav", "full.flac", "full.ogg"])
+def test_a_full_disk_is_one_line_in_every_container(
+    run: RunCommand, name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run("speech.wav", "speech.nsc") == 0
+    capsys.readouterr()
+    full, opened = os.open("/dev/full", os.O_WRONLY), os.fdopen
+    monkeypatch.setattr(os, "fdopen", lambda descriptor, mode: opened(full, mode))
+    assert run("speech.nsc", name) == 2
+    shown = capsys.readouterr().err
+    assert f"{name} cannot be written (No space left on device)" in shown
+    assert shown.count("\n") == 1
+
+
+def test_samples_just_beyond_full_scale_are_clipped_with_a_note(
+    run: RunCommand, real_speech: NDArray[np.float32], capsys: pytest.CaptureFixture[str]
+) -> None:
+    peak = 1.74 * real_speech / np.abs(real_speech).max()
+    soundfile.write("hot.wav", peak, 16_000, subtype="FLOAT")
+    assert run("hot.wav", "hot.nsc") == 0
+    assert "hot.wav: samples of up to 1.74 times full scale are clipped\n" in capsys.readouterr().err
+    assert Path("hot.nsc").read_bytes() == nsc.encode(np.clip(peak, -1, 1).astype(np.float32), "tiny")
+
+
+def test_names_are_escaped_in_every_line(run: RunCommand, capsys: pytest.CaptureFixture[str]) -> None:
+    name = "a\x1b]0;title\x07\n.wav"
+    soundfile.write(name, np.zeros((4000, 2)), 8000, format="WAV")
+    assert run(name, "b\x1b[31m.nsc") == 0
+    assert run("b\x1b[31m.nsc", "c\x1b[31m.wav") == 0
+    printed = capsys.readouterr()
+    assert "\x1b" not in printed.err and "\x07" not in printed.err
+    assert "a\\x1b]0;title\\x07\\n.wav: 8000 Hz and 2 channels" in printed.err
+    assert printed.err.count("\n") == 3
+
+
+def test_a_folder_of_models_with_an_odd_name_is_escaped_in_the_list(
+    run: RunCommand,
+    codec_folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    place = tmp_path / "my\x1b[31mmodels"
+    shutil.copytree(codec_folder, place / "tiny")
+    monkeypatch.setenv("NSC_MODELS", str(place))
+    assert run("models") == 0
+    shown = capsys.readouterr().out
+    assert "my\\x1b[31mmodels" in shown and "\x1b" not in shown
+
+
+def test_more_layers_than_the_model_has_are_told_by_info(run: RunCommand, capsys: pytest.CaptureFixture[str]) -> None:
+    digest = next(each.digest for each in nsc.models() if each.name == "cq-9k")
+    write("x.nsc", bitstream.pack_header(Header(digest, 9000, 3, True, 1)))
+    assert run("info", "x.nsc") == 0
+    assert "3 layers, of which the model has 1: it cannot be decoded" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("name", "status"), [("SIGTERM", 143), ("SIGHUP", 129), ("SIGINT", 130)])
+def test_a_signal_while_encoding_leaves_nothing_half_written(
+    run: RunCommand, place: Path, name: str, status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(blocks: Any, total: int) -> Any:
+        yield next(iter(blocks))
+        assert list(place.glob(".speech.nsc.*.part"))
+        signal.raise_signal(signal.Signals[name])
+
+    monkeypatch.setattr(cli, "_with_progress", stopped)
+    assert run("speech.wav", "speech.nsc") == status
+    assert [path.name for path in place.iterdir()] == ["speech.wav"]

@@ -1,0 +1,36 @@
+"""Systems that lack what Unix has: the codec works, tested by hiding it."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.helpers.places import CORPUS, ROOT
+
+# as on Windows: no such modules, functions, flags, signals
+HIDDEN = """
+import os, signal, sys
+for name in ("fcntl", "grp", "pwd", "resource", "termios", "tty", "pty", "syslog"):
+    sys.modules[name] = None
+for home, names in ((os, ("fchmod", "mkfifo", "O_NOFOLLOW", "O_NONBLOCK", "fork", "preadv", "pread", "posix_fadvise",
+        "geteuid", "getuid", "killpg")), (signal, ("SIGHUP", "SIGKILL", "SIGALRM", "SIGPIPE"))):
+    for name in names:
+        if hasattr(home, name):
+            delattr(home, name)
+"""
+
+
+def test_the_codec_works_where_nothing_of_unix_is(tmp_path: Path) -> None:
+    speech = next(CORPUS.rglob("*.flac"))
+    commands = [
+        ["encode", str(speech), "a.nsc", "--model", "cq"],
+        ["decode", "a.nsc", "a.wav"],
+        ["decode", "a.nsc", "a.wav", "--force"],
+        ["info", "a.nsc"],
+        ["models"],
+    ]
+    script = f"{HIDDEN}\nimport nsc.cli\nfor words in {commands!r}:\n    assert nsc.cli.main(words) == 0, words\n"
+    result = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True
+    )
+    assert result.returncode == 0, result.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.nsc", "a.wav"]
