@@ -22,7 +22,7 @@ SUFFIXES: Final = tuple(dict.fromkeys([*SNDFILE_SUFFIXES, *FFMPEG_SUFFIXES]))
 LEFTOVERS: Final = frozenset(
     ("__macosx", "@eadir", "#recycle", "$recycle.bin", "system volume information", "lost+found")
 )
-TIMIT_SA_FILE = re.compile(r"(?:^|/)dr[1-8]/[^/]+/sa[12]\.[^/]+$", re.IGNORECASE)
+TIMIT_SA_FILE = re.compile(r"(?:^|/)dr[1-8][/-][^/]+/sa[12]\.[^/]+$", re.IGNORECASE)  # dr1/fcjf0, or nltk's dr1-fvmh0
 
 
 def find_speech(

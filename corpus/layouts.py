@@ -30,6 +30,7 @@ NAMED: Final = (
     re.compile(r"/(?P<speaker>\d+)/(?P<book>\d+)/(?P=speaker)[-_](?P=book)[-_]\d+\.[^/]+$"),  # LibriSpeech, MLS
     re.compile(r"/(?P<speaker>[fm]\d{1,2})_script\d[^/]*$"),  # DAPS, whose folders are rooms
     re.compile(r"/(?P<speaker>p\d{3}|s5)_\d{3}(?:_mic[12])?\.[^/]+$"),  # VCTK, VoiceBank-DEMAND
+    re.compile(r"/(?P<speaker>dr[1-8]-[fm][a-z]{2,3}\d)/[^/]+$", re.IGNORECASE),  # nltk's sample of TIMIT
     re.compile(r"/sph/(?P<speaker>[^/]+)_(?:19|20)\d\d\w*\.sph$"),  # TED-LIUM
     re.compile(r"/(?P<speaker>)common_voice_[^/]+$"),  # only tables tell who speaks
 )
