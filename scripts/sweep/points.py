@@ -63,17 +63,27 @@ class Sweep:
     program: Path = MAIN
 
     def train(self, point: Point) -> list[Scored]:
-        """The model after each of its trainings, within the tolerance of its rate, or the nearest of all tries.
+        """The model after each of its trainings, each within the tolerance of its rate, or the nearest of all tries.
 
         Raises:
             UserError: a training or an evaluation failed.
         """
+        scored: list[Scored] = []
+        for mode in self.trainings(point):
+            aimed = replace(point, start=scored[-1].point.start) if scored else point
+            scored.append(self._nearest(aimed, mode, scored[-1].id if scored else ""))
+        return scored
+
+    def _nearest(self, point: Point, mode: int, base: str) -> Scored:
+        """The model after one of its trainings, which is repeated with another target where files miss their rate."""
         corrects = self.grid.tolerance and point.kbps
-        target, tried = point.start or point.kbps, list[list[Scored]]()
+        target, tried = point.start or point.kbps, list[Scored]()
         while not tried or (corrects and len(tried) < self.grid.tries and _miss(tried[-1]) > self.grid.tolerance):
             if tried:
-                target *= point.kbps / tried[-1][-1].scores["kbps"]
-            tried.append(self._stages(replace(point, start=round(target, 2))))
+                target *= point.kbps / tried[-1].scores["kbps"]
+            aimed = replace(point, start=round(target, 2))
+            run = self._trained(aimed, mode, base)
+            tried.append(Scored(aimed, STAGES.get(mode, "greedy"), run, self._scores(run)))
         return min(tried, key=_miss) if corrects else tried[-1]
 
     def trainings(self, point: Point) -> list[int]:
@@ -88,24 +98,17 @@ class Sweep:
 
     def command(self, point: Point, mode: int, base: str) -> list[str]:
         """The flags of one training."""
-        named = ["--training_mode", str(mode), "--suffix", self._suffix(point, mode)]
+        named = ["--training_mode", str(mode), "--suffix", self._suffix(point, mode, base)]
         return [*named, *(["--base_model_id", base] if base else []), *self.flags_of(point)]
 
-    def _stages(self, point: Point) -> list[Scored]:
-        scored: list[Scored] = []
-        for mode in self.trainings(point):
-            run = self._trained(point, mode, scored[-1].id if scored else "")
-            scored.append(Scored(point, STAGES.get(mode, "greedy"), run, self._scores(run)))
-        return scored
-
-    def _suffix(self, point: Point, mode: int) -> str:
-        """The end of a run's name: the sweep, the model, all that its flags make of it, and the stage."""
+    def _suffix(self, point: Point, mode: int, base: str) -> str:
+        """The end of a run's name: the sweep, the model, all that its flags and its base make of it, and the stage."""
         identity = json.dumps(parse_flags(self.flags_of(point))[0].identity(), sort_keys=True)
-        digest = hashlib.sha256(identity.encode()).hexdigest()[:6]
+        digest = hashlib.sha256((identity + base).encode()).hexdigest()[:6]
         return f"_{self.grid.name}_{point.name}_{digest}_{STAGES.get(mode, 'greedy')}"
 
     def _trained(self, point: Point, mode: int, base: str) -> Path:
-        suffix = self._suffix(point, mode)
+        suffix = self._suffix(point, mode, base)
         run = self._finished(suffix)
         if run is None:
             self._main(f"train{suffix}", self.command(point, mode, base))
@@ -146,9 +149,9 @@ class Sweep:
             raise UserError(f"{last} (status {status}; {log})")
 
 
-def _miss(stages: Sequence[Scored]) -> float:
-    """Share by which files miss their rate after the last training."""
-    return abs(float(stages[-1].scores["kbps"]) / stages[-1].point.kbps - 1)
+def _miss(model: Scored) -> float:
+    """Share by which files miss their rate."""
+    return abs(float(model.scores["kbps"]) / model.point.kbps - 1)
 
 
 def _is_finished(run: Path) -> bool:

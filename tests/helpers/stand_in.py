@@ -1,7 +1,7 @@
 """Stands in for main.py in sweeps: leaves what a training or an evaluation would, at once.
 
-Files cost 10 % more than was aimed at. Every call is a line in `calls` of the output folder; where that holds a file
-`fail`, the call fails; where it holds a file `wait`, a training takes long.
+Files cost 10 % more than was aimed at, 5 % more after finetuning. Every call is a line in `calls` of the output folder;
+where that holds a file `fail`, the call fails; where it holds a file `wait`, a training takes long.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def main(arguments: list[str]) -> int:
         [run] = check.glob(f"{flags['base_model_id']}*")
         folder = Path(flags["output_dir"]) / flags["base_model_id"] / "first"
         folder.mkdir(parents=True)
-        kbps = 1.1 * float((run / "target").read_text())
+        kbps = (1.05 if run.name.endswith("finetuned") else 1.1) * float((run / "target").read_text())
         scores = {"kbps": kbps, "pesq_wb": kbps / 10, "stoi": 0.9, "snr": kbps, "si_sdr": kbps}
         folder.joinpath("summary.json").write_text(json.dumps({"depths": [scores]}))
         return 0

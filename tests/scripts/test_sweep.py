@@ -126,6 +126,16 @@ def test_a_model_off_its_rate_is_trained_again_nearer_to_it(tmp_path: Path) -> N
     assert len(calls(sweep)) == 6
 
 
+def test_finetuning_off_the_rate_is_repeated_on_the_greedy_model_that_met_it(tmp_path: Path) -> None:
+    grid = grid_of(tmp_path, "[axes]\nnum_resnets = [2]\ntarget_kbps = [24]")
+    sweep = sweep_of(tmp_path, replace(grid, tolerance=0.02))
+    (tmp_path / "out").mkdir()
+    greedy, finetuned = sweep.train(next(sweep.grid.points()))
+    assert [each.scores["kbps"] for each in (greedy, finetuned)] == pytest.approx([24.0, 24.0], rel=0.02)
+    assert modes(sweep) == ["4", "0", "4", "0", "5", "0", "5", "0"]
+    assert all(f"--base_model_id {greedy.id}" in call for call in calls(sweep) if "--training_mode 5" in call)
+
+
 def test_a_training_that_fails_says_its_last_line(tmp_path: Path) -> None:
     sweep = sweep_of(tmp_path, grid_of(tmp_path))
     (tmp_path / "out").mkdir()
