@@ -181,7 +181,7 @@ def _measure(options: argparse.Namespace) -> None:
     models = [model_coder(name, options.check_dir, losses, options.burst) for name in options.models]
     models += [with_groups_of(spans, model) for model in models for spans in options.spans]
     if not models and not peers:
-        raise UserError("expected at least one codec that can be used here, found none; give --models or --peers")
+        raise UserError("no codec to measure: name some that can be used here by --models or --peers")
     files = speech_to_test(options.data_dir, options.files_per_speaker)
     for model in models:
         refuse_overlap(model, files, options.data_dir, allowed=options.allow_overlap)
@@ -211,7 +211,7 @@ def _page(options: argparse.Namespace) -> None:
     from comparison.page.listening_page import write_page
 
     if options.files < 1:
-        raise UserError(f"expected --files of at least 1, found {options.files}; give more")
+        raise UserError(f"argument --files: expected at least 1, found {options.files}")
     console.log.info("%s", write_page(Store(options.output), options.codecs, options.files, options.title))
 
 
@@ -219,7 +219,7 @@ def _export(options: argparse.Namespace) -> None:
     from comparison.page.listening_test import export
 
     if options.trials < 1:
-        raise UserError(f"expected --trials of at least 1, found {options.trials}; give more")
+        raise UserError(f"argument --trials: expected at least 1, found {options.trials}")
     path = export(Store(options.output), options.codecs, options.trials, options.to)
     console.log.info("%s; copy %s into webMUSHRA and open it with ?config=%s", path, options.to / "configs", path.name)
 

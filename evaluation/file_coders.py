@@ -60,7 +60,7 @@ def file_coder(model: SavedModel, rates: Sequence[float]) -> FileCoder:
     if isinstance(model.cascade, SpectralCascade):
         return SpectralFileCoder(model, tuple(rates) or (math.nan,))
     if rates:
-        raise UserError("expected no --rates with a model of one rate, found some; leave them out")
+        raise UserError("argument --rates: requires a variable-rate model")
     return CascadeFileCoder(model)
 
 

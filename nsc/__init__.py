@@ -6,7 +6,7 @@
 >>> decoded, damage = nsc.decode(data)
 >>> nsc.info(data).kbps()
 
-Streams go through `nsc.Encoder` and `nsc.Decoder` in blocks of any size. A mistake of the caller's raises
+Streams go through `nsc.Encoder` and `nsc.Decoder` in blocks of any size. Invalid arguments raise
 `nsc.UserError`, a file that cannot be decoded its subclass `nsc.BitstreamError`.
 """
 

@@ -229,13 +229,13 @@ def _group_length(options: argparse.Namespace, model: Model) -> int | None:
     length: int | None = asked.pop(model.unit.name)
     for name, value in asked.items():
         if value is not None:
-            raise UserError(f"--{name} is not supported by this model; use --{model.unit.name}")
+            raise UserError(f"argument --{name}: not supported by this model; use --{model.unit.name}")
     return length
 
 
 def _decode(options: argparse.Namespace) -> None:
     if not options.loss and (options.burst is not None or options.seed is not None):
-        raise UserError("expected --loss with --burst or --seed, found none; give the share of groups to lose")
+        raise UserError("argument --burst, --seed: only with --loss, the share of groups to lose")
     target = _target(options, SPEECH_SUFFIXES, "decoded speech")
     data = read_bytes(options.input)
     if options.loss:

@@ -158,7 +158,7 @@ def standard_output() -> BinaryIO:
         UserError: it is closed.
     """
     if sys.stdout is None:
-        raise UserError("expected an open standard output, found it closed; give a file")
+        raise UserError("standard output is closed; give an output file")
     return sys.stdout.buffer
 
 

@@ -45,6 +45,7 @@ ABOVE_ZERO = (
     "validation_files",
 )
 MOST_SHOWN = 80  # characters of a wrong value in a message
+COMMAND_LINE = "command line"  # where flags come from, as opposed to files
 BARE = ("new", "deterministic")
 SPECTRAL = "spectral"  # the kind of network that works on the lapped spectrum
 WINDOWS = ("sine", "kbd", "low_overlap")  # of the lapped transform
@@ -368,13 +369,13 @@ class Config:
     threads: int = option(0, "threads within an operation; 0: TensorFlow's choice", identity=False)
     deterministic: bool = option(
         False,
-        "1: only operations that give the same bits in every run; on a processor they do so anyway, on a GPU they are "
-        "slower, and one that has no such kind stops the run",
+        "1: only operations that give the same bits in every run; on a processor they do so anyway, on a GPU this is "
+        "slower; an op without a deterministic kernel raises an error",
         identity=False,
     )
     distribute: str = option(
         "none",
-        "share each batch: not, among this host's GPUs, or among the hosts of TF_CONFIG",
+        "data parallelism: none, across local GPUs, or across the hosts in TF_CONFIG",
         choices=("none", "mirrored", "multiworker"),
         identity=False,
     )
@@ -446,7 +447,8 @@ def from_dict(values: Mapping[str, Any], *, origin: str) -> Config:
         if key not in names:
             raise UserError(f"{origin}: unknown key '{brief(key)}'{_nearest(key, names)}")
     types = get_type_hints(Config)
-    fields = {names[key]: _convert(value, types[names[key]], f"{origin}: {key}") for key, value in values.items()}
+    before = "argument --" if origin == COMMAND_LINE else f"{origin}: "
+    fields = {names[key]: _convert(value, types[names[key]], f"{before}{key}") for key, value in values.items()}
     return Config(**fields)
 
 
@@ -478,10 +480,10 @@ def parse_flags(arguments: Sequence[str]) -> tuple[Config, dict[str, Any]]:
         given.pop(flag, None)
     experiment = given.pop("config", None if arguments else str(QUICKSTART))
     named = read_experiment(_experiment_path(experiment)) if experiment else {}
-    origin = str(experiment) if experiment else "command line"
+    origin = str(experiment) if experiment else COMMAND_LINE
     from_dict(named, origin=origin)
     named |= given
-    return from_dict(named, origin="command line"), named
+    return from_dict(named, origin=COMMAND_LINE), named
 
 
 def _experiment_path(name: str) -> Path:
@@ -626,12 +628,12 @@ def _convert(value: Any, kind: Any, where: str) -> Any:
     try:
         return convert(value)
     except (TypeError, ValueError, OverflowError):
-        raise UserError(f"{where} takes {expected}, found '{brief(value)}'") from None
+        raise UserError(f"{where}: expected {expected}, found '{brief(value)}'") from None
 
 
 def _require(condition: bool, name: str, expected: str, value: Any) -> None:
     if not condition:
-        raise UserError(f"--{_flags()[name]} takes {expected}, found {brief(shown(value))}")
+        raise UserError(f"argument --{_flags()[name]}: expected {expected}, found {brief(shown(value))}")
 
 
 def _check(config: Config) -> None:

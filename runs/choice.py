@@ -75,8 +75,8 @@ def _eligible_stages(run: Run, config: Config) -> list[Path]:
         return [folder for name, folder in folders.items() if name == FIRST or _is_one_finetuned_codec(name, folder)]
     if step not in (0, GREEDY[mode], FINETUNED[mode]):
         raise UserError(
-            f"--from_where_step takes {GREEDY[mode]} (greedy), {FINETUNED[mode]} (finetuned) or 0 (the latest)"
-            f" in mode {mode}, found {step}"
+            f"argument --from_where_step: expected {GREEDY[mode]} (greedy), {FINETUNED[mode]} (finetuned)"
+            f" or 0 (the latest) in mode {mode}, found {step}"
         )
     if mode == 5 and not config.base_model_id:
         step = step or GREEDY[mode]  # or else the same command run twice would finetune its own result

@@ -14,7 +14,7 @@ from nsc.console import native_notes_hidden
 def import_tensorflow() -> None:
     """Imports TensorFlow, which takes seconds, without its notes about CUDA and oneDNN.
 
-    Its mistakes reach Python as exceptions, so that none of them is lost.
+    Errors are still raised as exceptions.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     logging.getLogger("absl").setLevel(logging.ERROR)

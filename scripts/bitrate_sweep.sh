@@ -23,12 +23,12 @@ data_dir="" output=sweep kbps="" entropies="" modules="" models="" files_per_spe
 while (($#)); do
     case "$1" in
     --data_dir | --output | --kbps | --entropies | --modules | --models | --files_per_speaker | --measures)
-        [[ $# -ge 2 ]] || stop "expected a value after $1, found none"
+        [[ $# -ge 2 ]] || stop "argument $1: expected one argument"
         printf -v "${1#--}" %s "$2"
         shift 2
         ;;
     --processes | --scheduler | --slurm | --slurm_options)
-        [[ $# -ge 2 ]] || stop "expected a value after $1, found none"
+        [[ $# -ge 2 ]] || stop "argument $1: expected one argument"
         place+=("$1=$2")
         shift 2
         ;;
@@ -38,13 +38,12 @@ while (($#)); do
         break
         ;;
     *)
-        stop "expected --data_dir, --output, --kbps, --entropies, --modules, --models, --files_per_speaker," \
-            "--measures, --processes, --scheduler, --slurm, --slurm_options or --, found '$1'"
+        stop "unrecognized arguments: $1"
         ;;
     esac
 done
-[[ -d "$data_dir" ]] || stop "expected a folder of speech after --data_dir, found '$data_dir'"
-[[ -n "$models$kbps$entropies" ]] || stop "expected --kbps or --entropies to train for, or --models, found none"
+[[ -d "$data_dir" ]] || stop "argument --data_dir: no folder '$data_dir'"
+[[ -n "$models$kbps$entropies" ]] || stop "one of the arguments --kbps --entropies --models is required"
 data_dir="$(realpath "$data_dir")" output="$(realpath -m "$output")"
 
 if [[ -z "${SWEEP_PYTHON:-}" ]]; then

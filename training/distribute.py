@@ -120,8 +120,8 @@ def join_cluster(kind: str, batch_size: int, consecutive: int = 1) -> Cluster:
     cluster = {"none": Cluster, "mirrored": _mirrored, "multiworker": _multiworker}[kind]()
     if batch_size % (cluster.replicas * consecutive):
         raise UserError(
-            f"--batch_size takes a multiple of {cluster.replicas * consecutive}, which {cluster.replicas} devices can"
-            f" share, found {batch_size}"
+            f"argument --batch_size: expected a multiple of {cluster.replicas * consecutive}, which {cluster.replicas}"
+            f" devices can share, found {batch_size}"
         )
     return cluster
 
@@ -149,7 +149,7 @@ def _mirrored() -> Cluster:
     devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
     if len(devices) < 2:
         raise UserError(
-            f"--distribute mirrored takes a host of several GPUs, found {devices[0].device_type} alone;"
+            f"argument --distribute: mirrored needs a host of several GPUs, found {devices[0].device_type} alone;"
             " one device needs no flag"
         )
     return Cluster(tf.distribute.MirroredStrategy([device.name for device in devices]))
@@ -159,8 +159,8 @@ def _multiworker() -> Cluster:
     tf_config = os.environ.get("TF_CONFIG", "")
     if not tf_config:
         raise UserError(
-            f"--distribute multiworker takes the hosts from the environment variable TF_CONFIG, such as {EXAMPLE},"
-            " found none; under SLURM scripts/slurm_train.sh sets it"
+            "argument --distribute: multiworker takes the hosts from the environment variable TF_CONFIG, such as"
+            f" {EXAMPLE}, found none; under SLURM scripts/slurm_train.sh sets it"
         )
     worker, workers = place_in_cluster(tf_config)
     log.info("worker %d of %d waits until all of them have started", worker + 1, workers)

@@ -106,7 +106,9 @@ def _resolved(config: Config, base_run: Run | None, base: Path | None, named: di
     if base_run is None or base is None:
         return dataclasses.replace(config, base_model_id="", from_where_step=0)
     if config.training_mode == 2 and config.num_modules < 2:
-        raise UserError("--num_resnets takes at least 2 in mode 2, which adds codecs to a saved one, found 1")
+        raise UserError(
+            "argument --num_resnets: expected at least 2 in mode 2, which adds codecs to a saved one, found 1"
+        )
     step = 0
     if config.training_mode == 5:
         step = (FINETUNED if base.name == FINETUNE else GREEDY)[5]

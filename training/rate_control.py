@@ -111,7 +111,7 @@ class RateController(tf.Module):
         if self.config.tau_controller != "closed_loop":
             return
         found, target = self._budgets(self.expected_module_bits()), self._budgets(self.target_module_bits())
-        # codes that start far above the target die of a tau that falls upon them at once
+        # bounded: a sudden large tau collapses codes that start far above target
         error = self._weights() * np.clip(found / target - 1, -LARGEST_FALL, LARGEST_RISE)
         self._move(self.config.tau_step * error)
         self._set_tau(self.integral.numpy()[: self.stage.depth] + PROPORTIONAL_INTERVALS * self.config.tau_step * error)

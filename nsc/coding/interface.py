@@ -187,7 +187,7 @@ def check_layers(layers: int | None, most: int, owner: str) -> int:
     """The number of layers, by default all.
 
     Raises:
-        UserError: there are not so many.
+        UserError: the model has fewer layers.
     """
     layers = most if layers is None else layers
     if not 1 <= layers <= most:

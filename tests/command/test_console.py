@@ -150,7 +150,7 @@ def test_a_full_device_is_one_line(work: str, tmp_path: Path) -> None:
     ("command", "work", "words"),
     [
         ("$P <&-", "standard_input().read() and 0", "nsc: expected speech or an .nsc file on standard input"),
-        ("$P >&-", "standard_output().write(b'x')", "nsc: expected an open standard output, found it closed"),
+        ("$P >&-", "standard_output().write(b'x')", "nsc: standard output is closed"),
     ],
 )
 def test_a_closed_stream_is_one_line(command: str, work: str, words: str, tmp_path: Path) -> None:

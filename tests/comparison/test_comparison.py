@@ -221,7 +221,7 @@ def test_a_model_whose_training_files_are_unknown_is_refused(
     ("flags", "message"),
     [
         (["--peers", "mp3"], "expected a codec, found 'mp3'"),
-        (["--peers"], "expected at least one codec"),
+        (["--peers"], "no codec to measure"),
         (["--peers", "g722", "--measures", "mos"], "invalid choice: 'mos'"),
         (["--peers", "--models", "=x"], "expected LABEL=MODEL"),
     ],

@@ -90,7 +90,7 @@ def test_a_disk_that_fills_up_while_decoding_is_one_line_and_leaves_nothing(plac
         ("$NSC decode speech.nsc - > /dev/full", 2, "nsc: - cannot be written (No space left on device)"),
         ("$NSC info speech.nsc > /dev/full", 2, "nsc: "),
         ("$NSC encode - out.nsc <&-", 2, "nsc: expected speech or an .nsc file on standard input, found it closed"),
-        ("$NSC decode speech.nsc - >&-", 2, "nsc: expected an open standard output, found it closed"),
+        ("$NSC decode speech.nsc - >&-", 2, "nsc: standard output is closed"),
         ("$NSC decode speech.nsc - | true; exit ${PIPESTATUS[0]}", 141, ""),
         ("$NSC decode speech.nsc a.wav --loss 0.1 --seed -1", 2, "nsc: expected a seed of at least 0, found -1"),
         ("$NSC decode speech.nsc a.wav --loss 0.1 --burst nan", 2, "nsc: expected a loss from 0 to below 1"),

@@ -56,7 +56,10 @@ def test_the_command_of_the_first_readme_parses_as_written() -> None:
 def test_a_batch_that_cannot_be_is_told_the_smallest_that_can(config: str) -> None:
     run = parsed("--config", config).consecutive_frames
     told = complaint("--config", config, "--batch_size", str(run // 2))
-    assert told == f"--batch_size takes a multiple of --consecutive_frames {run}, at least {run}, found {run // 2}"
+    assert (
+        told
+        == f"argument --batch_size: expected a multiple of --consecutive_frames {run}, at least {run}, found {run // 2}"
+    )
 
 
 def test_defaults_are_those_of_the_first_readme() -> None:

@@ -102,7 +102,9 @@ class TestMistakesOfTheUser:
         assert "split val" in refusal(place.run(data_dir=str(corpus)), capsys)
 
     def test_mode_two_without_a_codec_to_add(self, trained: Workplace, capsys: pytest.CaptureFixture[str]) -> None:
-        assert "--num_resnets takes at least 2" in refusal(trained.run(training_mode=2, num_modules=1), capsys)
+        assert "argument --num_resnets: expected at least 2" in refusal(
+            trained.run(training_mode=2, num_modules=1), capsys
+        )
 
     def test_a_run_that_another_process_trains(
         self, place: Workplace, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch

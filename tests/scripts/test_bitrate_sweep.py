@@ -91,10 +91,10 @@ def test_what_could_be_trained_is_measured_and_the_status_says_that_some_could_n
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--data_dir", "nowhere", "--models", "a"], "expected a folder of speech"),
-        (["--data_dir", "speech"], "expected --kbps or --entropies to train for, or --models"),
-        (["--data_dir"], "expected a value after --data_dir"),
-        (["--bitrates", "9"], "found '--bitrates'"),
+        (["--data_dir", "nowhere", "--models", "a"], "argument --data_dir: no folder 'nowhere'"),
+        (["--data_dir", "speech"], "one of the arguments --kbps --entropies --models is required"),
+        (["--data_dir"], "argument --data_dir: expected one argument"),
+        (["--bitrates", "9"], "unrecognized arguments: --bitrates"),
     ],
 )
 def test_bad_arguments_end_in_one_line(sweep: Sweep, arguments: list[str], message: str) -> None:

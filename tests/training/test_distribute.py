@@ -234,19 +234,23 @@ class TestRefusals:
 
     def test_a_single_device(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         assert main.main(Workplace(tmp_path).flags(distribute="mirrored")) == 2
-        assert "takes a host of several GPUs, found CPU alone" in capsys.readouterr().err
+        assert "needs a host of several GPUs, found CPU alone" in capsys.readouterr().err
 
     def test_a_batch_that_does_not_divide(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(Cluster, "replicas", 3)
-        with pytest.raises(UserError, match="--batch_size takes a multiple of 3, which 3 devices can share, found 4"):
+        with pytest.raises(
+            UserError, match="argument --batch_size: expected a multiple of 3, which 3 devices can share, found 4"
+        ):
             join_cluster("none", 4)
-        with pytest.raises(UserError, match="--batch_size takes a multiple of 6, which 3 devices can share, found 9"):
+        with pytest.raises(
+            UserError, match="argument --batch_size: expected a multiple of 6, which 3 devices can share, found 9"
+        ):
             join_cluster("none", 9, consecutive=2)
 
     def test_an_evaluation(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         flags = ["--training_mode", "0", "--distribute", "mirrored"]
         assert main.main(flags) == 2
-        assert "--distribute takes none in mode 0" in capsys.readouterr().err
+        assert "argument --distribute: expected none in mode 0" in capsys.readouterr().err
 
     def test_other_speech_than_the_chief_has(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         from training import modes
