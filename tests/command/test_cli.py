@@ -256,7 +256,7 @@ MISTAKES = {
     "no port": (lambda: ["demo", "--port", "70000"], "argument --port: expected a whole number from 0 to 65535"),
     "speech on another scale": (lambda: [loud("loud.wav"), "a.nsc"], "loud.wav: expected samples from -1 to 1, found"),
     "a flag of the other direction": (lambda: ["speech.wav", "a.nsc", "--loss", "0.5"], "unrecognized arguments"),
-    "a burst without a loss": (lambda: [nsc_file(), "a.wav", "--burst", "2"], "argument --burst, --seed: only with --loss"),
+    "a burst without a loss": (lambda: [nsc_file(), "a.wav", "--burst", "2"], "--burst, --seed: only with --loss"),
     "a number that is none": (lambda: ["speech.wav", "a.nsc", "--layers", "one"], "from 1 to 63, found 'one'"),
     "no such input": (lambda: ["none.nsc", "a.wav"], "expected a file none.nsc"),
     "no such speech": (lambda: ["none.wav", "a.nsc"], "none.wav: expected an audio file"),
