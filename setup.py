@@ -77,6 +77,7 @@ setup(
         "codec2": ["pycodec2>=4"],  # a codec to compare with
         "dev": [
             "build>=1",
+            "pre-commit>=4",
             "pytest>=8",
             "hypothesis>=6",
             "ruff>=0.17,<0.18",  # its formatting is checked, so every machine needs the same

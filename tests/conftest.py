@@ -13,6 +13,7 @@ import pytest
 import soundfile
 from numpy.typing import NDArray
 
+from tests.helpers.lanes import BUILDERS, needs_tensorflow
 from tests.helpers.places import CORPUS, ROOT
 
 if TYPE_CHECKING:
@@ -20,6 +21,23 @@ if TYPE_CHECKING:
 
 if TYPE_CHECKING:
     from runs.saved_model import SavedModel
+
+
+FAST = "fast"  # pytest -m fast
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leaves modules that import TensorFlow unread in the fast lane."""
+    is_test = collection_path.name.startswith("test_") and collection_path.suffix == ".py"
+    return True if config.option.markexpr == FAST and is_test and needs_tensorflow(collection_path) else None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks the fast lane: what needs no TensorFlow, builds no model and is not marked slow."""
+    for item in items:
+        builds = BUILDERS & set(getattr(item, "fixturenames", ()))
+        if not (builds or item.get_closest_marker("slow") or needs_tensorflow(item.path)):
+            item.add_marker(FAST)
 
 
 WriteSphere = Callable[[Path, NDArray[np.int16]], None]

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from options.config import parse_flags
+from scripts import draw_architecture
 from scripts.flag_table import DOCUMENT, with_table
 from tests.helpers.places import ROOT
 from tests.helpers.readme import README_COMMAND
@@ -55,3 +56,7 @@ def test_every_command_of_a_document_parses(document: Path) -> None:
 def test_every_file_that_a_document_links_exists(document: Path) -> None:
     links = re.findall(r"\]\((?!https?://)([^)#]+)\)", document.read_text())
     assert [link for link in links if not (document.parent / link).exists()] == []
+
+
+def test_the_figure_of_the_architecture_is_the_one_that_the_script_draws() -> None:
+    assert draw_architecture.PATH.read_text() == draw_architecture.drawing(), "run python -m scripts.draw_architecture"
