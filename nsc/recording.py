@@ -8,10 +8,12 @@ import re
 import shutil
 import struct
 import subprocess
+import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import IO, Any, Final, NamedTuple
 
 import numpy as np
 import soundfile
@@ -38,7 +40,22 @@ SNDFILE_SUFFIXES: Final = (
 )
 FFMPEG_SUFFIXES: Final = (".m4a", ".mp4", ".aac", ".wma", ".webm", ".mka", ".amr", ".3gp", ".ac3", ".opus", ".mp3")
 
-Source = Path | bytes
+
+class _Patched(NamedTuple):
+    """A file some of whose bytes are read as others: a header that did not know its samples."""
+
+    path: Path
+    at: int
+    data: bytes
+
+
+class _Piped(NamedTuple):
+    """A file that ffmpeg decodes while it is read."""
+
+    path: Path
+
+
+Source = Path | bytes | _Patched | _Piped
 
 
 class _Stream(soundfile.SoundFile):
@@ -58,6 +75,28 @@ class _Memory(io.BytesIO):
             return super().seek(offset, whence)
         except (ValueError, OverflowError):
             return self.tell()
+
+
+class _PatchedFile(io.FileIO):
+    """The file of a `_Patched`."""
+
+    def __init__(self, source: _Patched) -> None:
+        super().__init__(source.path)
+        self._patch = source
+
+    def readinto(self, buffer: Any) -> int:
+        """Reads as any file, with the patch over it."""
+        at, (_, start, data) = self.tell(), self._patch
+        count = super().readinto(buffer) or 0
+        first, last = max(at, start), min(at + count, start + len(data))
+        if first < last:
+            memoryview(buffer).cast("B")[first - at : last - at] = data[first - start : last - start]
+        return count
+
+    def read(self, size: int | None = -1) -> bytes:
+        """Reads as any file, with the patch over it."""
+        buffer = bytearray(os.fstat(self.fileno()).st_size if size is None or size < 0 else size)
+        return bytes(buffer[: self.readinto(buffer)])
 
 
 @dataclass
@@ -92,7 +131,7 @@ class Recording:
             left -= len(mixed)
 
 
-def open_recording(source: Source, name: str) -> Recording:
+def open_recording(source: Path | bytes, name: str) -> Recording:
     """Opens a recording: whatever libsndfile reads by its content, and what ffmpeg reads by its suffix.
 
     Args:
@@ -104,17 +143,27 @@ def open_recording(source: Source, name: str) -> Recording:
     """
     if isinstance(source, Path) and source.exists() and not (source.is_file() or source.is_dir()):
         raise UserError(f"{name}: expected an audio file, found a pipe or a device; skip it")  # which may have no end
-    source, notes = _mended(source)
-    source = _decoded_by_ffmpeg(source, name) if _needs_ffmpeg(source) else source
+    if isinstance(source, Path) and _needs_ffmpeg(source):
+        return _open_piped(_Piped(source), name)
+    mended, notes = _mended(source)
     try:
-        with _opened(source) as file:
+        with _opened(mended) as file:
             rate, channels, declared, trusted = file.samplerate, file.channels, file.frames, _is_trusted(file)
     except (soundfile.SoundFileError, OSError, MemoryError) as error:
         raise UserError(reading_advice(source, name, error)) from None
+    return _checked(Recording(name, rate, channels, declared, notes, mended), surveys=channels > 1 or not trusted)
+
+
+def _checked(recording: Recording, *, surveys: bool) -> Recording:
+    """A recording whose length and channels are known, if need be by reading it once.
+
+    Raises:
+        UserError: it is empty, or has a rate that no speech has.
+    """
+    name, rate = recording.name, recording.rate
     if not LOWEST_RATE <= rate <= HIGHEST_RATE:
         raise UserError(f"{name}: expected a rate from 4 to 384 kHz, found {rate} Hz; skip the file")
-    recording = Recording(name, rate, channels, declared, notes, source)
-    if channels > 1 or not trusted:
+    if surveys:
         _survey(recording)
     if not recording.num_frames:
         raise UserError(f"{name}: expected speech, found no samples; skip the file")
@@ -129,8 +178,9 @@ def _survey(recording: Recording) -> None:
     for block in _read_blocks(recording._source, recording.name):
         found += len(block)
         if recording.channels > 1:
-            power += np.square(block, dtype=np.float64).sum(0)
-            mean_power += float(np.square(block.mean(axis=1), dtype=np.float64).sum())
+            power += np.einsum("ij,ij->j", block, block, dtype=np.float64)
+            mixed = block.mean(axis=1)
+            mean_power += float(np.einsum("i,i", mixed, mixed, dtype=np.float64))
     if found < declared < 1 << 40:
         recording.notes.append(f"the header promises {declared} samples, {found} are there: it is cut off")
     recording.num_frames = found
@@ -142,9 +192,16 @@ def _survey(recording: Recording) -> None:
 
 def _read_blocks(source: Source, name: str) -> Iterator[NDArray[np.float32]]:
     """Samples [n, channels] to the end, wherever the header says that it is."""
+    for block in _piped_blocks(source, name) if isinstance(source, _Piped) else _file_blocks(source, name):
+        if not np.isfinite(block).all():
+            raise UserError(f"{name}: contains NaN or infinite samples; fix or remove the file")
+        yield np.clip(block, -LARGEST_SAMPLE, LARGEST_SAMPLE, out=block)
+
+
+def _file_blocks(source: Source, name: str) -> Iterator[NDArray[np.float32]]:
     found = 0
     with _opened(source) as file:
-        length = min(BLOCK_SECONDS * file.samplerate, max(1, MOST_AT_ONCE // file.channels))
+        length = _block_length(file.samplerate, file.channels)
         while True:
             try:
                 block = file.read(length, dtype="float32", always_2d=True)
@@ -153,14 +210,19 @@ def _read_blocks(source: Source, name: str) -> Iterator[NDArray[np.float32]]:
                 raise UserError(f"{name}: expected {expected}, found {found} ({error}); fix it") from None
             if not len(block):
                 return
-            if not np.isfinite(block).all():
-                raise UserError(f"{name}: contains NaN or infinite samples; fix or remove the file")
             found += len(block)
-            yield np.clip(block, -LARGEST_SAMPLE, LARGEST_SAMPLE, out=block)
+            yield block
+
+
+def _block_length(rate: int, channels: int) -> int:
+    return min(BLOCK_SECONDS * rate, max(1, MOST_AT_ONCE // channels))
 
 
 def _opened(source: Source) -> _Stream:
     # as bytes: names need not be UTF-8
+    if isinstance(source, _Patched):
+        return _Stream(_PatchedFile(source))
+    assert not isinstance(source, _Piped)
     return _Stream(_Memory(source) if isinstance(source, bytes) else os.fsencode(source))
 
 
@@ -179,7 +241,7 @@ class _WavData(NamedTuple):
     start: int
 
 
-def _mended(source: Source) -> tuple[Source, list[str]]:
+def _mended(source: Path | bytes) -> tuple[Source, list[str]]:
     """A source whose header knows its samples, and notes on what it said instead."""
     try:
         length = len(source) if isinstance(source, bytes) else source.stat().st_size
@@ -189,15 +251,17 @@ def _mended(source: Source) -> tuple[Source, list[str]]:
                 return source, _sphere_notes(file, length)
             there = length - data.start
             if data.size == 0 and there > 1 and not _are_chunks(file, data.start, length):
-                file.seek(0)
-                whole = bytearray(file.read())
-                struct.pack_into("<I", whole, data.size_at, min(there, 0xFFFFFFFF))
-                return bytes(whole), [f"the header promises no samples, {there} bytes of them are there: all are read"]
+                notes = [f"the header promises no samples, {there} bytes of them are there: all are read"]
+                return _patched(source, data.size_at, struct.pack("<I", min(there, 0xFFFFFFFF))), notes
     except OSError:
         return source, []  # opening it says why
     if there < data.size < STREAMED_SIZE:
         return source, [f"the header promises {data.size} bytes of samples, {there} are there: it is cut off"]
     return source, []
+
+
+def _patched(source: Path | bytes, at: int, data: bytes) -> Source:
+    return source[:at] + data + source[at + len(data) :] if isinstance(source, bytes) else _Patched(source, at, data)
 
 
 def _wav_data(file: io.BufferedIOBase | io.BufferedReader | io.BytesIO) -> _WavData | None:
@@ -246,8 +310,8 @@ def _sphere_notes(file: io.BufferedIOBase | io.BufferedReader | io.BytesIO, leng
 # ffmpeg
 
 
-def _needs_ffmpeg(source: Source) -> bool:
-    if isinstance(source, bytes) or source.suffix.lower() not in FFMPEG_SUFFIXES or not source.is_file():
+def _needs_ffmpeg(source: Path) -> bool:
+    if source.suffix.lower() not in FFMPEG_SUFFIXES or not source.is_file():
         return False
     try:
         _opened(source).close()
@@ -256,21 +320,65 @@ def _needs_ffmpeg(source: Source) -> bool:
     return False
 
 
-def _decoded_by_ffmpeg(source: Source, name: str) -> bytes:
-    assert isinstance(source, Path)
+def _open_piped(source: _Piped, name: str) -> Recording:
+    with _decoding(source, name) as (rate, channels, _):
+        pass
+    return _checked(Recording(name, rate, channels, 0, [], source), surveys=True)
+
+
+def _piped_blocks(source: _Piped, name: str) -> Iterator[NDArray[np.float32]]:
+    with _decoding(source, name) as (rate, channels, stream):
+        while data := stream.read(2 * channels * _block_length(rate, channels)):
+            whole = np.frombuffer(data, "<i2", len(data) // (2 * channels) * channels)
+            yield np.divide(whole, 1 << 15, dtype=np.float32).reshape(-1, channels)
+
+
+@contextmanager
+def _decoding(source: _Piped, name: str) -> Iterator[tuple[int, int, IO[bytes]]]:
+    """Rate in Hz, channels and a stream of samples of 16 bits, which ffmpeg decodes as fast as they are read.
+
+    Raises:
+        UserError: there is no ffmpeg, or it cannot read the file to its end.
+    """
     program = shutil.which("ffmpeg")
     if program is None:
-        raise UserError(f"{name}: expected what libsndfile reads, found {source.suffix}; install ffmpeg, or convert it")
+        suffix = source.path.suffix
+        raise UserError(f"{name}: expected what libsndfile reads, found {suffix}; install ffmpeg, or convert it")
     command: list[str | bytes] = [program, "-nostdin", "-v", "error", "-protocol_whitelist", "file,pipe"]
-    command += ["-i", b"file:" + bytes(source)]  # a name is no protocol and no flag
-    result = subprocess.run([*command, "-map", "0:a:0", "-f", "wav", "-c:a", "pcm_s16le", "-"], capture_output=True)
-    if result.returncode or not result.stdout:
-        reason = (result.stderr.decode(errors="replace").strip().splitlines() or ["no audio in it"])[-1]
-        raise UserError(f"{name}: expected speech, found what ffmpeg cannot read ({reason}); skip it")
-    return result.stdout
+    command += ["-i", b"file:" + os.fsencode(source.path)]  # a name is no protocol and no flag
+    command += ["-map", "0:a:0", "-f", "wav", "-c:a", "pcm_s16le", "-"]
+    with tempfile.TemporaryFile() as complaints:
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=complaints) as process:
+            assert process.stdout
+            try:
+                form = _wav_form(process.stdout)
+                if form:
+                    yield *form, process.stdout
+                if not process.stdout.read(1):  # it was read to its end
+                    process.wait()
+            finally:
+                process.kill()
+        if form is None or process.returncode > 0:
+            complaints.seek(0)
+            reason = (complaints.read().decode(errors="replace").strip().splitlines() or ["no audio in it"])[-1]
+            raise UserError(f"{name}: expected speech, found what ffmpeg cannot read ({reason}); skip it")
 
 
-def reading_advice(source: Source, name: str, error: Exception) -> str:
+def _wav_form(stream: IO[bytes]) -> tuple[int, int] | None:
+    """Rate and channels of a WAV file that begins; the stream then is at its samples. None where it does not begin."""
+    form = None
+    if stream.read(12)[8:] != b"WAVE":
+        return None
+    while len(head := stream.read(8)) == 8:
+        if head[:4] == b"data":
+            return form
+        chunk = stream.read(int.from_bytes(head[4:], "little"))
+        if head[:4] == b"fmt ":
+            form = struct.unpack_from("<I", chunk, 4)[0], struct.unpack_from("<H", chunk, 2)[0]
+    return None
+
+
+def reading_advice(source: Path | bytes, name: str, error: Exception) -> str:
     """One line that says why a file cannot be read."""
     if isinstance(source, Path) and not source.exists():
         return f"{name}: expected an audio file, found none; check the path"

@@ -4,8 +4,11 @@ import io
 import os
 import shutil
 import struct
-from collections.abc import Callable
+import tracemalloc
+from collections.abc import Callable, Generator
+from contextlib import closing
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
@@ -158,6 +161,41 @@ def test_what_libsndfile_cannot_read_goes_through_ffmpeg(tmp_path: Path) -> None
     (tmp_path / "b.m4a").write_bytes(b"no film")
     with pytest.raises(UserError, match="found what ffmpeg cannot read"):
         load_speech(tmp_path / "b.m4a")
+
+
+@pytest.mark.skipif(not shutil.which("ffmpeg"), reason="ffmpeg is not installed")
+def test_a_long_compressed_recording_is_read_in_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recording, "BLOCK_SECONDS", 2)  # 0.8 MB of stereo
+    source = "anoisesrc=duration=30:sample_rate=48000:amplitude=0.1"  # 12 MB of stereo
+    os.system(f"ffmpeg -nostdin -v error -f lavfi -i {source} -ac 2 -c:a aac '{tmp_path}/a.m4a'")
+    tracemalloc.start()
+    try:
+        found = open_recording(tmp_path / "a.m4a", "a.m4a")
+        lengths = [len(block) for block in found.blocks()]
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert (found.rate, found.channels, sum(lengths)) == (48_000, 2, found.num_frames)
+    assert found.num_frames == pytest.approx(30 * 48_000, abs=4800)
+    assert max(lengths) <= recording.BLOCK_SECONDS * 48_000
+    assert peak < 4e6
+
+
+@pytest.mark.skipif(not shutil.which("ffmpeg"), reason="ffmpeg is not installed")
+def test_a_compressed_recording_can_be_left_in_its_middle(tmp_path: Path) -> None:
+    os.system(f"ffmpeg -nostdin -v error -f lavfi -i anoisesrc=d=25:r=16000 -c:a aac '{tmp_path}/a.m4a'")
+    found = open_recording(tmp_path / "a.m4a", "a.m4a")
+    with closing(cast("Generator[Signal]", found.blocks())) as blocks:
+        next(blocks)
+    assert sum(map(len, found.blocks())) == found.num_frames
+
+
+def test_a_wav_of_a_killed_recorder_is_mended_where_it_lies(tmp_path: Path) -> None:
+    data = riff(chunk(b"data", PCM, 0), size=0)
+    (tmp_path / "a.wav").write_bytes(data)
+    found = open_recording(tmp_path / "a.wav", "a.wav")
+    assert not isinstance(found._source, bytes)
+    assert np.array_equal(np.concatenate(list(found.blocks())), read(data))
 
 
 def test_without_ffmpeg_the_line_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
