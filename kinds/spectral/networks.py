@@ -18,7 +18,9 @@ from options.config import Config
 LARGEST = 63  # magnitude of an index: 127 bins
 LAST_EVEN, GROWTH = 47, 1.2  # bins are evenly spaced up to this index; beyond, each step is so much wider
 STEP_UNITS = 48  # hidden channels of the network that corrects step sizes
-FIRST_NOISE = 0.1  # amplitude of the decoder's noise where training begins, in steps
+# Amplitude of the decoder's noise in steps: the least, and what is added where training begins. P.862 would have none
+# and squeezes it out where it may, and judges that hear holes fall with it.
+LEAST_NOISE, FIRST_NOISE, MOST_LOG_NOISE = 0.1, 0.05, 3.0
 FOLLOWER_LOG_SCALE = -0.7  # a follower's step begins at half of the first codec's
 
 
@@ -179,7 +181,8 @@ class SpectralCodec(keras.layers.Layer):
         if not self.makes_noise:
             return Synthesised((values + found) * scale, None)
         correction, amplitude = tf.split(found, 2, -1)
-        return Synthesised((values + correction) * scale, (FIRST_NOISE + amplitude) * scale)
+        amplitude = LEAST_NOISE + FIRST_NOISE * tf.exp(tf.minimum(amplitude, MOST_LOG_NOISE))
+        return Synthesised((values + correction) * scale, amplitude * scale)
 
     @property
     def past(self) -> int:

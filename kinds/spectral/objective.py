@@ -149,15 +149,15 @@ def _distortion(
     losses = []
     pairs = list(zip(output.signals, output.noiseless, strict=True))
     for signals, noiseless in pairs if layer_loss else pairs[-1:]:
-        # a waveform that is not sent cannot be met, and P.862 would rather have none: noise answers to energies only
-        decoded, noisy = noiseless[:, inner], signals[:, inner]
+        decoded = signals[:, inner]
         heard = as_heard(decoded, config) if hears else decoded
         measures = (
-            functools.partial(_time_losses, target, decoded, config.hop),
+            # a waveform that is not sent cannot be met: noise answers to the other losses only
+            functools.partial(_time_losses, target, noiseless[:, inner], config.hop),
             functools.partial(loudness_losses, heard_target, heard),
             functools.partial(disturbance_losses, heard_target, heard),
-            functools.partial(_level_losses, target, noisy, config),
-            functools.partial(short_window_losses, target, noisy),
+            functools.partial(_level_losses, target, decoded, config),
+            functools.partial(short_window_losses, target, decoded),
         )
         terms = [measure() if of else tf.zeros_like(weight) for of, measure in zip(weights, measures, strict=True)]
         losses.append(tf.reduce_mean(weight * tf.stack(terms), 1))
