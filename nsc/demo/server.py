@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import errno
 import json
+import re
 import sys
+from collections.abc import Callable
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import SplitResult, parse_qsl, urlsplit
 
+from nsc.arguments import brief
 from nsc.console import log
 from nsc.demo.trial import Choice, Trials
 from nsc.errors import UserError
@@ -19,6 +22,7 @@ from nsc.loading.folder import Description
 
 HOST: Final = "127.0.0.1"
 MOST_BYTES: Final = 32 << 20  # of a recording
+LENGTH: Final = re.compile(r"\d{1,12}", re.ASCII)
 SLOWEST: Final = 30.0  # seconds that a browser may keep the server waiting
 PAGE: Final = Path(__file__).resolve().parent / "page"
 KINDS: Final = {".html": "text/html", ".js": "text/javascript", ".css": "text/css"}
@@ -64,33 +68,57 @@ class DemoHandler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """The page, its parts, and the list of models."""
-        if not self._is_local():
-            return self._refuse(HTTPStatus.FORBIDDEN, f"expected a page of {self.server.address}, found another")
-        path = urlsplit(self.path).path
-        if path == "/models":
-            models = [_model(each) for each in all_models() if each.encodes]
-            return self._answer(json.dumps(models).encode(), "application/json")
-        file = PAGE / (path[1:] or "index.html")
-        if file.parent != PAGE or not file.is_file():
-            return self._refuse(HTTPStatus.NOT_FOUND, f"expected a part of the page, found {path}")
-        return self._answer(file.read_bytes(), KINDS[file.suffix])
+        self._serve(self._page)
+
+    def do_HEAD(self) -> None:
+        """What GET answers, without it."""
+        self._serve(self._page)
 
     def do_POST(self) -> None:
         """A recording as the body, the choice as the query: what became of it."""
-        if not self._is_local():
-            return self._refuse(HTTPStatus.FORBIDDEN, f"expected a page of {self.server.address}, found another")
+        self._serve(self._trial)
+
+    def _serve(self, answer: Callable[[], None]) -> None:
+        """Answers, and says what went wrong: nothing that comes in ends without a status."""
+        try:
+            if not self._is_local():
+                return self._refuse(HTTPStatus.FORBIDDEN, f"expected a page of {self.server.address}, found another")
+            answer()
+        except UserError as error:
+            self._refuse(HTTPStatus.BAD_REQUEST, str(error))
+        except (ConnectionError, TimeoutError):
+            raise
+        except Exception as error:
+            log.info("the demo has met %r", error)
+            self._refuse(HTTPStatus.INTERNAL_SERVER_ERROR, f"something went wrong ({type(error).__name__})")
+
+    def _page(self) -> None:
+        path = self._address().path
+        if path == "/models":
+            models = [_model(each) for each in all_models() if each.encodes]
+            return self._answer(json.dumps(models).encode(), "application/json")
+        file = {each.name: each for each in PAGE.iterdir()}.get(path[1:] or "index.html")
+        if file is None or file.suffix not in KINDS:
+            return self._refuse(HTTPStatus.NOT_FOUND, f"expected a part of the page, found {brief(path)}")
+        return self._answer(file.read_bytes(), KINDS[file.suffix])
+
+    def _trial(self) -> None:
         length = self.headers.get("Content-Length", "")
-        if not length.isdigit() or not 0 < int(length) <= MOST_BYTES:
-            found = f"{length} bytes" if length.isdigit() else "no length"
+        is_number = LENGTH.fullmatch(length) is not None
+        if not is_number or not 0 < int(length) <= MOST_BYTES:
+            found = f"{length} bytes" if is_number else "no such length"
             line = f"expected a recording of at most {MOST_BYTES >> 20} MB, found {found}; choose a shorter one"
             return self._refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, line)
-        query = dict(parse_qsl(urlsplit(self.path).query))
-        try:
-            recording = self.rfile.read(int(length))
-            result = self.server.trials.run(recording, query.get("name", "recording"), Choice.read(query))
-        except UserError as error:
-            return self._refuse(HTTPStatus.BAD_REQUEST, str(error))
+        query = dict(parse_qsl(self._address().query))
+        choice, recording = Choice.read(query), self.rfile.read(int(length))
+        result = self.server.trials.run(recording, query.get("name", "recording"), choice)
         return self._answer(json.dumps(result).encode(), "application/json")
+
+    def _address(self) -> SplitResult:
+        try:
+            return urlsplit(self.path)
+        except ValueError:
+            raise UserError(f"expected an address, found {brief(self.path)}") from None
 
     def log_message(self, format: str, *args: Any) -> None:
         """Nothing: the page shows what happened."""
@@ -109,7 +137,8 @@ class DemoHandler(BaseHTTPRequestHandler):
         self.send_header("Cache-Control", "no-store")
         self.send_header("Content-Security-Policy", "default-src 'self'; media-src blob:; img-src data:")
         self.end_headers()
-        self.wfile.write(body)
+        if self.command != "HEAD":
+            self.wfile.write(body)
 
     def _refuse(self, status: HTTPStatus, line: str) -> None:
         self.close_connection = True  # a body that nobody reads may follow

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import soundfile
 
+from nsc import arguments
 from nsc import format as bitstream
 from nsc.audio import open_speech, to_int16
 from nsc.coding import whole
@@ -46,19 +47,28 @@ class Choice(NamedTuple):
         """The choice of an address's query.
 
         Raises:
-            UserError: a value is no number.
+            UserError: a value is no number within its bounds.
         """
-        try:
-            kbps, spans, layers = (query.get(name) for name in ("kbps", "spans", "layers"))
-            return Choice(
-                query.get("model", ""),
-                kbps=float(kbps) if kbps else None,
-                spans=int(spans) if spans else None,
-                layers=int(layers) if layers else None,
-                loss=float(query.get("loss") or 0),
-            )
-        except ValueError as error:
-            raise UserError(f"expected numbers for kbps, spans, layers and loss, found others ({error})") from None
+        kbps, loss = _number(query, "kbps"), _number(query, "loss")
+        spans, layers = (_whole_number(query, name) for name in ("spans", "layers"))
+        arguments.check_rate(kbps, None, False)
+        arguments.whole_number("spans", spans, 1, arguments.MOST_SPANS)
+        arguments.whole_number("layers", layers, 1, arguments.MOST_LAYERS)
+        return Choice(query.get("model", ""), kbps, spans, layers, loss or 0.0)
+
+
+def _number(query: Mapping[str, str], name: str) -> float | None:
+    try:
+        return float(query[name]) if query.get(name) else None
+    except ValueError:
+        raise UserError(f"{name}: expected a number, found {arguments.brief(query[name])}") from None
+
+
+def _whole_number(query: Mapping[str, str], name: str) -> int | None:
+    try:
+        return int(query[name]) if query.get(name) else None
+    except ValueError:
+        raise UserError(f"{name}: expected a whole number, found {arguments.brief(query[name])}") from None
 
 
 class Trials:

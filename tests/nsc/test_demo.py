@@ -7,6 +7,7 @@ import http.client
 import io
 import json
 import re
+import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -89,7 +90,7 @@ def test_models_of_one_rate_are_coded_with_too(server: DemoServer) -> None:
     status, answer = code(server, model="cq-9k", spans=2)
     assert status == 200
     assert set(answer["bits"]) == {"lpc", "codec 1"}
-    assert answer["unit_seconds"] == answer["group_seconds"] == 0.96
+    assert (answer["unit_seconds"], answer["group_seconds"]) == (0.03, 0.96)
 
 
 def test_a_scalable_file_is_cut_to_the_codecs_that_are_kept(server: DemoServer) -> None:
@@ -111,7 +112,13 @@ def test_long_recordings_are_cut_with_a_note(server: DemoServer, monkeypatch: py
     [
         ({}, b"no sound at all", "expected"),
         ({"model": "qc"}, CLIP.read_bytes(), "did you mean cq"),
-        ({"kbps": "much"}, CLIP.read_bytes(), "expected numbers"),
+        ({"kbps": "much"}, CLIP.read_bytes(), "kbps: expected a number, found 'much'"),
+        ({"kbps": "nan"}, CLIP.read_bytes(), "kbps: expected a number from 0 to 1000, found nan"),
+        ({"kbps": "1e308"}, CLIP.read_bytes(), "kbps: expected a number from 0 to 1000"),
+        ({"layers": "0"}, CLIP.read_bytes(), "layers: expected a whole number from 1 to 63, found 0"),
+        ({"spans": "9" * 5000}, CLIP.read_bytes(), "spans: expected a whole number, found '999"),
+        ({"model": "q" * 20_000}, CLIP.read_bytes(), "expected the name, the hash or the folder of a model"),
+        ({"model": "\0"}, CLIP.read_bytes(), "expected the name, the hash or the folder of a model"),
         ({"model": "cq-9k", "kbps": 12}, CLIP.read_bytes(), "rate"),
         ({"spans": 99}, CLIP.read_bytes(), "expected 1 to 16 frames"),
         ({"layers": 2}, CLIP.read_bytes(), "expected 1"),
@@ -122,6 +129,43 @@ def test_a_mistake_is_answered_with_one_line(server: DemoServer, query: dict[str
     status, answer = code(server, body, **query)
     assert status == 400
     assert line in answer["error"] and "\n" not in answer["error"]
+
+
+def raw(server: DemoServer, request: str) -> bytes:
+    """The beginning of what the server answers to a request as it is."""
+    with socket.create_connection((demo.HOST, server.server_port), timeout=30) as connection:
+        connection.sendall(request.format(host=f"{demo.HOST}:{server.server_port}").encode())
+        return connection.makefile("rb").readline()
+
+
+REQUESTS = {
+    "a path of 300 letters": (f"GET /{'x' * 300} HTTP/1.1\r\nHost: {{host}}\r\n\r\n", 404),
+    "a path out of the page": ("GET /../server.py HTTP/1.1\r\nHost: {host}\r\n\r\n", 404),
+    "a path with a zero": ("GET /%00 HTTP/1.1\r\nHost: {host}\r\n\r\n", 404),
+    "an address with a bracket": ("GET http://[/x HTTP/1.1\r\nHost: {host}\r\n\r\n", 400),
+    "the same with a recording": ("POST http://[/x HTTP/1.1\r\nHost: {host}\r\nContent-Length: 1\r\n\r\nx", 400),
+    "a length of 5000 digits": (f"POST / HTTP/1.1\r\nHost: {{host}}\r\nContent-Length: {'9' * 5000}\r\n\r\n", 413),
+    "a length in other digits": ("POST / HTTP/1.1\r\nHost: {host}\r\nContent-Length: \u00b2\r\n\r\n", 413),
+    "the head alone": ("HEAD / HTTP/1.1\r\nHost: {host}\r\n\r\n", 200),
+    "the head of nothing": ("HEAD /none HTTP/1.1\r\nHost: {host}\r\n\r\n", 404),
+    "another method": ("DELETE / HTTP/1.1\r\nHost: {host}\r\n\r\n", 501),
+    "no host": ("GET / HTTP/1.1\r\n\r\n", 403),
+}
+
+
+@pytest.mark.parametrize("kind", REQUESTS)
+def test_whatever_is_asked_for_is_answered_with_a_status(
+    server: DemoServer, kind: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    request, status = REQUESTS[kind]
+    assert f" {status} ".encode() in raw(server, request)
+    assert capfd.readouterr().err == ""
+
+
+def test_a_mistake_in_the_code_is_a_status_too(server: DemoServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server.trials, "run", lambda *arguments: 1 // 0)
+    status, answer = code(server)
+    assert (status, answer["error"]) == (500, "something went wrong (ZeroDivisionError)")
 
 
 def test_what_is_too_large_or_has_no_length_is_refused_unread(server: DemoServer) -> None:
