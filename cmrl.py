@@ -16,7 +16,7 @@ from neural_speech_coding_module import NeuralSpeechCodec
 from nn_core_operator import Film, Quantised
 from nsc.format.version_1 import CODEC_PART, LPC_PART
 from nsc.kinds.samples.network import Part
-from options.config import Config
+from options.config import ENHANCER, Config
 
 
 class CascadeOutput(NamedTuple):
@@ -136,7 +136,7 @@ class Stage:
 
     name: "first", "follower_2" ..., or "finetune".
     depth: number of codecs in use.
-    trained: modules (from 0) whose weights move.
+    trained: modules (from 0) whose weights move; none where the enhancer of decoded speech is trained alone.
     trains_front_end: whether the LSF codebook moves with them.
     epochs, learning_rate: as the flags of this stage say.
     warm_up: first epochs without quantisers.
@@ -166,8 +166,8 @@ def stages_of(config: Config) -> list[Stage]:
     finetune = Stage(
         "finetune",
         config.num_modules,
-        tuple(range(config.num_modules)),
-        config.train_lsf_codebook,
+        () if config.finetuned == ENHANCER else tuple(range(config.num_modules)),
+        config.train_lsf_codebook and config.finetuned != ENHANCER,
         int(config.follower_setting(config.follower_epochs, None)),
         config.follower_setting(config.follower_learning_rates, None),
     )

@@ -47,6 +47,8 @@ ABOVE_ZERO = (
 MOST_SHOWN = 80  # characters of a wrong value in a message
 COMMAND_LINE = "command line"  # where flags come from, as opposed to files
 BARE = ("new", "deterministic")
+ENHANCER = "enhancer"
+FINETUNED = ("all", ENHANCER)  # what mode 5 trains
 SPECTRAL = "spectral"  # the kind of network that works on the lapped spectrum
 WINDOWS = ("sine", "kbd", "low_overlap")  # of the lapped transform
 # Flags of the first implementation that never had an effect.
@@ -275,6 +277,9 @@ class Config:
     )
     loss_domain: str = option("speech", "signal that the losses compare", choices=("speech", "residual"))
     loss_after_de_emphasis: bool = option(False, "1: losses on speech after de-emphasis of the frame")
+    finetuned: str = option(
+        "all", "finetuning: of the whole model, or of its enhancer alone behind the frozen codec", choices=FINETUNED
+    )
     layer_loss: float = option(1.0, "finetuning: weight of the losses of shallower depths, 0 to 1")
     lsf_terms: bool = option(
         True, "1: penalty, entropy and target_entropy count LSFs with the first codec's codes; 0: codes alone"

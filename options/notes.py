@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from options.config import IGNORED, SPECTRAL, Config, flag_of
+from options.config import ENHANCER, IGNORED, SPECTRAL, Config, flag_of
 
 
 class _Idle(NamedTuple):
@@ -66,7 +66,12 @@ RULES = (
         "mode 3 of April 2020 trains the first codec only",
     ),
     _Idle(("original_modes",), _trains(3, 5), "it is for modes 3 and 5"),
-    _Idle(("layer_loss",), _trains(5), "it is for finetuning, mode 5"),
+    _Idle(("layer_loss", "finetuned"), _trains(5), "it is for finetuning, mode 5"),
+    _Idle(
+        ("layer_loss", "target_kbps", "loudness_weight", "disturbance_weight", "level_weight", "short_window_weight"),
+        lambda config: config.training_mode == 5 and config.finetuned == ENHANCER,
+        "the enhancer alone is trained, which has losses of its own",
+    ),
     _Idle(
         (
             "is_cq",
@@ -122,6 +127,7 @@ RULES = (
             "disturbance_weight",
             "level_weight",
             "short_window_weight",
+            "finetuned",
         ),
         lambda config: config.block != SPECTRAL,
         "it is for --resnet_type spectral",

@@ -202,7 +202,7 @@ class Watch:
 
     def _values(self, losses: Losses) -> dict[str, float]:
         named = {name: float(getattr(losses, name)) for name in ("time", "mel", "loudness", "disturbance", "penalty")}
-        soft_bits = float(losses.entropies[self.trainer.stage.trained[-1]])
+        soft_bits = float(losses.entropies[self.trainer.stage.depth - 1])
         return {"loss": float(losses.total), **named, "soft_bits_per_symbol": soft_bits, **self.trainer.readings()}
 
     def _look_for_dead_codes(self, step: int) -> None:

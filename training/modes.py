@@ -14,7 +14,7 @@ from corpus.shards import open_corpus
 from corpus.speech_file import SpeechFile
 from nsc.console import log
 from nsc.errors import UserError
-from options.config import Config, from_dict, shown
+from options.config import ENHANCER, SPECTRAL, Config, from_dict, shown
 from runs.choice import FINETUNE, FINETUNED, GREEDY, saved_stage
 from runs.heard import BASE, CONFIG, ENVIRONMENT, SPLITS, heard
 from runs.runs import Journal, Run, changed_environment, environment, find_or_create_run
@@ -114,6 +114,11 @@ def _resolved(config: Config, base_run: Run | None, base: Path | None, named: di
         step = (FINETUNED if base.name == FINETUNE else GREEDY)[5]
     resolved = _with_network_of(config, base, named)
     _check_original_finetuning(resolved, base_run)
+    has_enhancer = resolved.block == SPECTRAL and resolved.enhancer_width > 0
+    if resolved.training_mode == 5 and resolved.finetuned == ENHANCER and not has_enhancer:
+        raise UserError(
+            f"argument --finetuned: run {base_run.id} has no enhancer; --enhancer_width adds one to spectral networks"
+        )
     return dataclasses.replace(resolved, base_model_id=base_run.id, from_where_step=step)
 
 
@@ -132,14 +137,15 @@ def _with_network_of(config: Config, base: Path, named: dict[str, Any]) -> Confi
     """The configuration with the saved model's network; a flag that says otherwise is named and ignored."""
     saved = saved_config(base)
     whole = _with_values_of_modules(config)
+    added = () if saved.enhancer_width else ("enhancer_width",)  # to a model that has none
     if config.training_mode == 2:  # the followers are the flags' own
         first, own = _with_values_of_modules(saved), {name: getattr(whole, name) for name in BY_MODULE}
         mixed = {name: getattr(first, name)[:1] + values[1:] for name, values in own.items()}
         if len(set(mixed["quantizer"])) == 1:
             mixed["quantizer"] = mixed["quantizer"][:1]
-        resolved = dataclasses.replace(whole.with_network_of(saved, keep=("num_modules", *BY_MODULE)), **mixed)
+        resolved = dataclasses.replace(whole.with_network_of(saved, keep=("num_modules", *BY_MODULE, *added)), **mixed)
     else:
-        resolved = whole.with_network_of(saved)
+        resolved = whole.with_network_of(saved, keep=added)
     typed, before, after = config.to_dict(), whole.to_dict(), _with_values_of_modules(resolved).to_dict()
     for flag in named:
         if before[flag] != after[flag]:

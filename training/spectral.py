@@ -52,6 +52,8 @@ class SpectralStageTrainer(StageTrainer):
 
     def prepare_export(self, minutes: float) -> None:
         """Fits the rate networks of the codecs that were trained once more: they lag while everything else moves."""
+        if not self.stage.trained:
+            return
         steps = min(RATE_FIT_STEPS, self.total_steps)
         symbols, trained = self._symbols(minutes), self.stage.trained
         fit_rates(self.cascade, symbols, offsets_of_format(), trained, steps, self.config.seed)
@@ -64,7 +66,7 @@ class SpectralStageTrainer(StageTrainer):
         """What bar and journal show: kbps of every part, target and tau."""
         controller, rate = self.controller, self.cascade.frames_per_second / 1000
         bits, target = controller.expected_module_bits(), controller.target_module_bits()
-        trained, symbols = self.stage.trained[-1], controller.symbols_per_frame()
+        trained, symbols = self.stage.depth - 1, controller.symbols_per_frame()
         parts = zip(controller.parts, controller.expected_bits(), strict=True)
         return {
             "bits_per_symbol": bits[trained] / symbols[trained],

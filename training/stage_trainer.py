@@ -233,7 +233,7 @@ class StageTrainer:
 
     def readings(self) -> dict[str, float]:
         """What bar and journal show of rate and quantisers."""
-        controller, trained = self.controller, self.stage.trained[-1]
+        controller, trained = self.controller, self.stage.depth - 1
         bits, target = controller.expected_module_bits(), controller.target_module_bits()
         symbols = controller.symbols_per_frame()
         found_in_all, wanted_in_all = controller.total_bits()

@@ -43,7 +43,7 @@ class SpectralOutput(NamedTuple):
 
     signals: float32 [batch, (spectra + 1) hop] decoded at every depth; the first and last hop lack their overlap.
     noiseless: the same without the decoder's noise.
-    plain: as `signals`, before the enhancer, if there is one.
+    plain: as `signals` and `noiseless`, before the enhancer, if there is one.
     envelope: as the decoder knows it.
     codes: what each codec's quantiser made of its code.
     bits: float32 [batch] each, estimated cost of LSFs, of gains and of every codec, in the order of `parts`.
@@ -51,7 +51,7 @@ class SpectralOutput(NamedTuple):
 
     signals: list[tf.Tensor]
     noiseless: list[tf.Tensor]
-    plain: list[tf.Tensor]
+    plain: tuple[list[tf.Tensor], list[tf.Tensor]]
     envelope: Envelope
     codes: list[QuantisedSpectrum]
     bits: list[tf.Tensor]
@@ -96,8 +96,11 @@ class SpectralCascade(keras.Model):
             lsf_decision: how the LSF quantiser decides.
         """
         output = self._coded(batch, decisions, lsf_decision)
-        signals = [self._enhanced(each, batch, layers) for layers, each in enumerate(output.plain, start=1)]
-        return output._replace(signals=signals)
+        signals, noiseless = output.plain
+        enhanced = self._enhanced(signals, batch)
+        return output._replace(
+            signals=enhanced, noiseless=enhanced if batch.noise is None else self._enhanced(noiseless, batch)
+        )
 
     def _coded(self, batch: SpectralBatch, decisions: Sequence[str], lsf_decision: str) -> SpectralOutput:
         """As `call`, without the enhancer."""
@@ -117,7 +120,9 @@ class SpectralCascade(keras.Model):
             signals.append(noiseless[-1])
             if made is not None:
                 signals[-1] += self._signals(made * tf.exp(log_step), batch.levels)
-        return SpectralOutput(signals, noiseless, signals, envelope, codes, self._bits(envelope, codes, batch))
+        return SpectralOutput(
+            signals, noiseless, (signals, noiseless), envelope, codes, self._bits(envelope, codes, batch)
+        )
 
     def symbols_of(self, batch: SpectralBatch, depth: int) -> SpectralSymbols:
         """The hard symbols of a batch up to `depth` codecs."""
@@ -226,16 +231,16 @@ class SpectralCascade(keras.Model):
     def _enhancers(self) -> list[Enhancer]:
         return [self.enhancer] if self.enhancer else []
 
-    def _enhanced(self, signals: tf.Tensor, batch: SpectralBatch, layers: int) -> tf.Tensor:
-        """Decoded signals, emphasised as they were, after the enhancer, which takes them as they are heard."""
-        if self.enhancer is None:
+    def _enhanced(self, signals: list[tf.Tensor], batch: SpectralBatch) -> list[tf.Tensor]:
+        """Signals of every depth, emphasised as they were, after the enhancer, which takes them as they are heard."""
+        enhancer, emphasised = self.enhancer, self.config.pre_emphasis
+        if enhancer is None:
             return signals
-        emphasised = self.config.pre_emphasis
-        heard = lpc.de_emphasise(signals) if emphasised else signals
         # a hop is as loud as the later of the two spectra that it is made of
         levels, offsets = (tf.concat([each, each[:, -1:]], 1) for each in (batch.levels, batch.offsets))
-        enhanced = self.enhancer.enhance(heard, levels, offsets, layers)
-        return lpc.pre_emphasise(enhanced) if emphasised else enhanced
+        heard = [lpc.de_emphasise(each) if emphasised else each for each in signals]
+        found = [enhancer.enhance(each, levels, offsets, layers) for layers, each in enumerate(heard, start=1)]
+        return [lpc.pre_emphasise(each) if emphasised else each for each in found]
 
     def _conditions(
         self, log_envelope: tf.Tensor, gains: tf.Tensor, offsets: tf.Tensor

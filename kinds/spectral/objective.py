@@ -32,6 +32,7 @@ LEVEL_FLOOR = 1e-7  # power of a band that counts as none: 70 dB under unit leve
 WIDENING_STEPS = 1000.0  # steps in which the range of offsets grows to its full width
 # Distortion grows with the step and bits fall: weights e^(k offset) of the loss and of its rate keep all rates alive.
 LOSS_SLOPE, RATE_SLOPE = -1.1, 2.3
+ENHANCED_FLOORS = 1e-5, 1e-3, 1e-2  # squared error, disturbance and distance of short windows that count as none
 
 
 def stretch_samples(config: Config) -> int:
@@ -109,6 +110,8 @@ def spectral_objective(
         warm_up: quantisers are bypassed, so that bits do not count.
     """
     config = cascade.config
+    if not stage.trained:
+        return _enhancement(output, batch, cascade, stage)
     offset = batch.offsets[:, 0]
     weight = tf.exp(LOSS_SLOPE * offset)
     layer_loss = config.layer_loss if stage.name == "finetune" else 0.0
@@ -122,6 +125,33 @@ def spectral_objective(
     entropies = tf.reduce_mean(bits, 1) / tf.constant(symbols, tf.float32)
     time, loudness, disturbance, *_ = tf.unstack(distortions)
     return Losses(total, time, tf.zeros([]), loudness, disturbance, tf.zeros([]), entropies)
+
+
+def _enhancement(output: SpectralOutput, batch: SpectralBatch, cascade: SpectralCascade, stage: Stage) -> Losses:
+    """Of a stage that trains the enhancer alone: mean log ratios of what is wrong after it to what was before it.
+
+    Ratios count alike at all rates. The journal's time and disturbance are two of the three.
+    """
+    config = cascade.config
+    target, before, before_noiseless, after, after_noiseless = (
+        tf.concat([as_heard(each[:, config.hop : -config.hop], config) for each in signals], 0)
+        for signals in ([batch.signals] * stage.depth, *output.plain, output.signals, output.noiseless)
+    )
+    losses = ((_squared_errors, False), (disturbance_losses, False), (short_window_losses, True))
+    ratios = []
+    for (measure, of_noise), floor in zip(losses, ENHANCED_FLOORS, strict=True):
+        pair = (after, before) if of_noise else (after_noiseless, before_noiseless)
+        found, was = (measure(target, each) + floor for each in pair)
+        ratios.append(tf.reduce_mean(tf.math.log(found / was)))
+    bits = tf.reduce_mean(module_bits(output, stage.depth, config.spectra_per_frame), 1)
+    entropies = bits / tf.constant(cascade.symbols_per_frame(stage.depth), tf.float32)
+    none = tf.zeros([])
+    return Losses(tf.add_n(ratios), ratios[0], none, none, ratios[1], none, entropies)
+
+
+def _squared_errors(target: tf.Tensor, decoded: tf.Tensor) -> tf.Tensor:
+    """Mean squared error, float32 [batch]."""
+    return tf.reduce_mean(tf.square(target - decoded), 1)
 
 
 def module_bits(output: SpectralOutput, depth: int, spectra_per_frame: int) -> tf.Tensor:

@@ -16,6 +16,7 @@ from kinds.spectral.objective import (
     stretch_samples,
     training_batch,
 )
+from nsc.errors import UserError
 from runs.saved_model import saved_config, saved_weights
 from runs.stages import stage_folders
 from tests.helpers.spectral_cascade import NETWORK, cascade_of, tiny
@@ -64,6 +65,25 @@ def moved(before: dict[str, Any], after: dict[str, Any]) -> set[str]:
     """Layers of which an array has changed."""
     arrays = [name for name in before if not name.startswith("table")]
     return {name.split("/")[0] for name in arrays if not np.array_equal(before[name], after[name])}
+
+
+def test_an_enhancer_is_added_to_a_frozen_codec_and_then_trained_with_it(place: Workplace) -> None:
+    short = spectral(num_modules=1, steps_per_epoch=2)
+    base = place.train(training_mode=1, **short)
+    plain = saved_weights(stage_folders(base.folder)["first"])
+    with pytest.raises(UserError, match="--enhancer_width adds one"):
+        place.train(training_mode=5, base_model_id=base.id, finetuned="enhancer", **short)
+
+    frozen = place.train(training_mode=5, base_model_id=base.id, finetuned="enhancer", **short | {"enhancer_width": 8})
+    enhancing = saved_weights(stage_folders(frozen.folder)["finetune"])
+    assert moved(plain, enhancing) == set()
+    assert {"enhancer"} == {name.split("/")[0] for name in enhancing.keys() - plain.keys()}
+    assert place.events(frozen, "step")[-1]["loss"] < 0.5
+
+    together = place.train(training_mode=5, base_model_id=frozen.id, **short | {"enhancer_width": 16})
+    whole = stage_folders(together.folder)["finetune"]
+    assert saved_config(whole).enhancer_width == 8
+    assert {"codec_1", "enhancer"} <= moved(enhancing, saved_weights(whole))
 
 
 def test_networks_may_compute_in_bfloat16(place: Workplace) -> None:
