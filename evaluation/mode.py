@@ -9,6 +9,7 @@ from typing import Any
 from corpus.find import find_test_speech
 from corpus.speech_file import SpeechFile
 from evaluation.evaluate import FileResult, evaluate, honesty, table
+from measures.measures import MEASURES
 from nsc.console import log
 from nsc.errors import UserError
 from options.config import Config
@@ -16,6 +17,8 @@ from runs.choice import saved_stage
 from runs.heard import heard_among, own_corpus, recorded_files
 from runs.runs import Run
 from runs.saved_model import load_model
+
+SCORED = (*MEASURES, "time_structure", "octave_levels")
 
 
 def evaluate_saved(config: Config, named: dict[str, Any]) -> list[FileResult]:
@@ -30,7 +33,7 @@ def evaluate_saved(config: Config, named: dict[str, Any]) -> list[FileResult]:
     some = f"-{config.max_files}-files" if config.max_files else ""  # which are not to replace the scores of all
     folder = Path(config.output_dir) / run.id / f"{stage.name}{some}"
     log.info("evaluating %s, stage %s, model %s, on %d files", run.id, stage.name, model.digest, len(files))
-    results = evaluate(model, files, folder, config.rates)
+    results = evaluate(model, files, folder, config.rates, SCORED)
     print(table(results))
     print(honesty(results, colour=sys.stdout.isatty()))
     print(f"written and decoded files, scores: {folder}")

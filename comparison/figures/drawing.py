@@ -14,7 +14,7 @@ from comparison.results import Store
 from utilities import atomic_write
 
 PLOTS, TABLE = "plots", "tables.md"
-LOSS_MEASURES = ("pesq_wb", "stoi", "visqol")
+LOSS_MEASURES = ("pesq_wb", "stoi", "visqol", "plcmos")
 
 
 def draw_all(store: Store) -> list[Path]:

@@ -89,7 +89,7 @@ def jury_table(rows: Sequence[Row]) -> str:
     lines = [
         [
             row.label,
-            f"{row.kbps:.2f}",
+            f"{row.kbps:.2f}" if row.kbps else NOTHING,
             delay_text(row),
             row.coded or NOTHING,
             str(row.files),
