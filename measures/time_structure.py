@@ -76,9 +76,15 @@ def energy_errors(reference: Signal, decoded: Signal, bands: Sequence[Band], win
         raise UnmeasurableError("the time structure needs 32 ms")
     whole = len(reference) // LONG * LONG
     speech = np.repeat(_is_speech(reference[:whole]), LONG // window)
+    return all_energy_errors(reference, decoded, bands, window)[:, speech]
+
+
+def all_energy_errors(reference: Signal, decoded: Signal, bands: Sequence[Band], window: int) -> Errors:
+    """As `energy_errors`, in speech and pauses alike, [bands, windows]."""
+    whole = len(reference) // LONG * LONG
     theirs, ours = (_energies(each[:whole], bands, window) for each in (reference, decoded))
     floor = np.percentile(theirs, FLOOR_PERCENTILE, axis=1, keepdims=True) + FLOOR
-    return 10 * np.log10((ours + floor) / (theirs + floor))[:, speech]
+    return 10 * np.log10((ours + floor) / (theirs + floor))
 
 
 def _is_speech(signal: Signal) -> NDArray[np.bool_]:

@@ -13,7 +13,7 @@ from typing import Any
 
 from comparison.figures import plots
 from comparison.figures.drawing import PLOTS, draw_all
-from comparison.figures.spectrograms import picture_top, save_picture, spectrogram
+from comparison.figures.spectrograms import energy_picture, picture_top, save_picture, spectrogram
 from comparison.figures.spectrum import draw_points, picture_name
 from comparison.numbers import tables
 from comparison.numbers.curves import MEASURES, Point, points_of, shown_measures
@@ -21,6 +21,7 @@ from comparison.page.chart import chart_of
 from comparison.page.choice import Column, choose_columns, choose_files
 from comparison.results import Codec, Result, Store, faults
 from constants import SAMPLE_RATE
+from measures.time_structure import LONG
 from nsc.coding.interface import Signal
 from nsc.errors import UserError
 from utilities import atomic_write, load_speech
@@ -79,7 +80,7 @@ def write_page(store: Store, patterns: Sequence[str] = (), num_files: int = 8, t
 def _remove_unused(output: Path, files: Sequence[dict[str, Any]]) -> None:
     """Takes away what an earlier page played or showed and this one does not."""
     used = {f"sounds/{number}.js" for number in range(len(files))}
-    used |= {cell[kind] for file in files for cell in file["cells"] for kind in ("spectrogram", "residual")}
+    used |= {cell[kind] for file in files for cell in file["cells"] for kind in ("spectrogram", "residual", "energy")}
     for path in [*output.glob("sounds/*.js"), *output.glob("pictures/*.webp")]:
         if path.relative_to(output).as_posix() not in used:
             path.unlink()
@@ -127,12 +128,16 @@ def _cell(
         "scores": _scores(column.point, result, measures) if result else {},
         "spectrogram": f"{stem}.webp",
         "residual": "",
+        "energy": "",
         "width": shown.shape[1],
         "height": shown.shape[0],
     }
     if result and len(signal) == len(reference):
         save_picture(output / f"{stem}-residual.webp", spectrogram(signal - reference, top))
         cell["residual"] = f"{stem}-residual.webp"
+        if len(signal) >= LONG:
+            save_picture(output / f"{stem}-energy.webp", energy_picture(reference, signal))
+            cell["energy"] = f"{stem}-energy.webp"
     return cell
 
 

@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 import report
-from comparison.figures.spectrograms import spectrogram
+from comparison.figures.spectrograms import energy_picture, spectrogram
 from comparison.peers.baselines import write_flac
 from comparison.results import Codec, Result, Store
 from tests.helpers.browser import PATIENCE, chromium
@@ -70,7 +70,7 @@ def test_the_folder_needs_nothing_from_outside(folder: Path) -> None:
     assert links and all(link == "data:," or (folder / link).is_file() for link in links)
     assert not re.search(r"https?://(?!www\.w3\.org)", page)
     assert sorted(path.name for path in (folder / "sounds").iterdir()) == ["0.js", "1.js", "2.js"]
-    assert len(list((folder / "pictures").iterdir())) == 3 * (1 + 2 * len(NOISE))
+    assert len(list((folder / "pictures").iterdir())) == 3 * (1 + 3 * len(NOISE))
 
 
 def test_labels_and_titles_are_text_and_not_markup(folder: Path) -> None:
@@ -91,6 +91,18 @@ def test_a_spectrogram_shows_a_tone_at_its_height() -> None:
     assert shown.shape == (128,)
     assert np.argmax(shown) == pytest.approx(127 * (1 - 6000 / 8000), abs=2)
     assert np.all(spectrogram(0 * tone, 0.0) == spectrogram(0 * tone, 0.0)[0, 0])
+
+
+def test_a_picture_of_energies_is_red_where_and_when_decoded_speech_is_louder() -> None:
+    noise = np.random.default_rng(0).standard_normal(16_384).astype(np.float32)
+    louder = noise.copy()
+    louder[8192:] *= 4  # 12 dB
+    shown = energy_picture(noise, louder).astype(int)
+    assert shown.shape == (128, 256, 3)
+    red = shown[..., 0] - shown[..., 2]
+    assert np.median(red[:, 140:]) > 80 and abs(np.median(red[:, :120])) < 10
+    softer = energy_picture(noise, (louder / 4).astype(np.float32)).astype(int)
+    assert np.median((softer[..., 2] - softer[..., 0])[:, :120]) > 80
 
 
 @pytest.mark.parametrize(
