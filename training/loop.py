@@ -31,6 +31,7 @@ from training.validation import Validation, ValidationSet, write_tensorboard
 
 TABLE_STEPS = 200  # training batches whose symbols make the exported tables
 VALIDATION_TABLE_STEPS = 20
+RATE_CORRECTIONS = 2  # of a finished stage, at most: its tables are counted anew after each
 VALIDATION_CONTEXTS = 0.2  # of context_minutes: gives the rate to a per cent or so
 LEAST_MINUTES = 1.0  # of them, where there are so many: from less, rates look higher than they will be, and tau errs
 DEATH_INTERVALS = 10  # readings in a row without any entropy after which a codec counts as dead
@@ -100,9 +101,12 @@ class Training:
             # a training of fewer steps than that is not to spend longer on its tables
             share = min(1.0, trainer.total_steps / TABLE_STEPS)
             trainer.prepare_export(share * self.config.context_minutes)
-            tables = trainer.tables(max(VALIDATION_TABLE_STEPS, round(share * TABLE_STEPS)))
-            tables |= trainer.context_tables(share * self.config.context_minutes)
-            scores = validation.score(cascade, tables, stage.depth)
+            for left in reversed(range(RATE_CORRECTIONS + 1)):
+                tables = trainer.tables(max(VALIDATION_TABLE_STEPS, round(share * TABLE_STEPS)))
+                tables |= trainer.context_tables(share * self.config.context_minutes)
+                scores = validation.score(cascade, tables, stage.depth)
+                if not left or not trainer.correct_rate(scores):
+                    break
             taus = trainer.controller.integral.numpy()[: stage.depth]
             digest = save_model(self.run.folder, stage.name, cascade, tables, stage.depth, taus)
         for part in cascade.parts(stage.depth):

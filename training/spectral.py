@@ -58,6 +58,12 @@ class SpectralStageTrainer(StageTrainer):
         symbols, trained = self._symbols(minutes), self.stage.trained
         fit_rates(self.cascade, symbols, offsets_of_format(), trained, steps, self.config.seed)
 
+    def correct_rate(self, scores: Validation) -> bool:
+        """Moves the step sizes to where files meet the target, unless they do; whether they were moved."""
+        bits = list(scores.bits_per_frame.values())
+        overhead = 1000 * scores.kbps[-1] / self.cascade.frames_per_second - sum(bits)
+        return bool(self.controller.correct(bits, overhead))
+
     def _symbols(self, minutes: float) -> list[SampleGroups]:
         paths = [file.path for file in self.corpus.files("train")]
         return training_symbols(self.cascade, self.stage.depth, paths, minutes, self.config.seed)

@@ -16,15 +16,20 @@ from training.rate_control import DEAD_BITS, LEAST_TARGET
 MEMORY = 0.95  # share of the measured bits that survives a step: a window of about 20 steps
 OFFSET_FALL = 0.85  # bits fall as e^(-0.85 offset), by which rates at all offsets give the one at the model's own
 STEER_RATE, LARGEST_ERROR = 0.2, 0.5  # change of log tau for each relative error of the rate, in one interval
+STEP_RATE = 0.3  # share of what the step sizes lack for the target that they are given in one interval
+LARGEST_STEP_CHANGE = 1.0  # of the logarithm, at a time
+ON_TARGET = 0.01  # relative error of a finished model's rate that is left alone
 FIRST_TAU = 3.0  # where `coeff_term` has none
 TAU_RANGE = 1e-3, 1e3
 
 
 class SpectralRateController(tf.Module):
-    """Steers the taus so that the cascade ends at its target in kbps.
+    """Steers the taus and step sizes so that the cascade ends at its target in kbps.
 
-    The rate is the context model's estimate on training batches, brought to the model's own offset and corrected by
-    what validation files really cost with the averaged weights. All state is in variables, for checkpoints.
+    Step sizes answer at once, so that a few hundred steps of training suffice; the taus slowly come to where training
+    would keep the step sizes by itself, as if they alone were steered. The rate is the context model's estimate on
+    training batches, brought to the model's own offset and corrected by what validation files really cost with the
+    averaged weights. All state is in variables, for checkpoints.
     """
 
     def __init__(self, cascade: SpectralCascade, stage: Stage) -> None:
@@ -32,6 +37,7 @@ class SpectralRateController(tf.Module):
         self.config, self.stage = cascade.config, stage
         self.parts = cascade.parts(stage.depth)
         self.frames_per_second = cascade.frames_per_second
+        self._move_steps = cascade.move_steps
         self._symbols = np.array(cascade.symbols_per_frame(stage.depth))
         start = float(self.config.coefficients[3]) or FIRST_TAU
         self.tau = tf.Variable(tf.fill([self.config.num_modules], start), trainable=False)
@@ -78,13 +84,14 @@ class SpectralRateController(tf.Module):
         """Bits per frame of every module in use; LSFs and gains count with the first."""
         return self._by_module(self.expected_bits())
 
-    def target_module_bits(self) -> NDArray[np.float64]:
-        """Bits per frame that every module in use should cost; side information counts with the first."""
+    def target_module_bits(self, side: float | None = None) -> NDArray[np.float64]:
+        """Bits per frame that every module in use should cost; the first's include `side` information, if not None."""
         config = self.config
         if not config.target_kbps:
             per_module = config.target_entropy_per_module or (config.target_entropy,) * config.num_modules
             return self._symbols * np.array(per_module[: self.stage.depth])
-        side = float(self.expected_bits()[: -self.stage.depth].sum())
+        if side is None:
+            side = float(self.expected_bits()[: -self.stage.depth].sum())
         codes = config.target_kbps * 1000 / self.frames_per_second - side
         target = np.maximum(codes / config.num_modules, LEAST_TARGET * self._symbols)
         target[0] += side
@@ -109,6 +116,37 @@ class SpectralRateController(tf.Module):
         change = np.exp(STEER_RATE * np.clip(error, -LARGEST_ERROR, LARGEST_ERROR))
         tau[trained] = np.clip(tau[trained] * change[trained], *TAU_RANGE)
         self.tau.assign(tau)
+        self._move_steps((STEP_RATE * self._lacking(self.expected_bits())).tolist())
+
+    def correct(self, bits: Sequence[float], overhead: float) -> bool:
+        """Moves the step sizes of a finished model to where its files meet the target.
+
+        Args:
+            bits: per frame, what every part costs in files.
+            overhead: bits per frame of everything else in them.
+
+        Returns:
+            Whether they were moved: not where the rate is right already.
+        """
+        changes = self._lacking(np.array(bits), overhead)
+        if np.abs(changes).max() < ON_TARGET / OFFSET_FALL:
+            return False
+        self._move_steps(changes.tolist())
+        return True
+
+    def _lacking(self, bits: NDArray[np.float64], overhead: float = 0.0) -> NDArray[np.float64]:
+        """What the log steps of the modules in use lack for the target; side information stays as it is."""
+        codes, side = bits[-self.stage.depth :], bits[: -self.stage.depth].sum()
+        side += overhead if self.config.target_kbps else 0.0
+        wanted, trained = self.target_module_bits(side), list(self.stage.trained)
+        wanted[0] -= side
+        if self.config.budget != "modules":  # what is trained makes up for what is not
+            others = codes.sum() - codes[trained].sum()
+            wanted = codes * (wanted.sum() - others) / codes[trained].sum()
+        changes = np.zeros(self.stage.depth)
+        ratio = np.maximum(codes, 1e-6) / np.maximum(wanted, 1e-6)
+        changes[trained] = np.clip(np.log(ratio) / OFFSET_FALL, -LARGEST_STEP_CHANGE, LARGEST_STEP_CHANGE)[trained]
+        return changes
 
     def end_epoch(self) -> None:
         """Nothing: the loop closes every few steps."""

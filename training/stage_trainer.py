@@ -25,6 +25,7 @@ from training.distribute import Cluster
 from training.losses.replicas import sum_over_replicas
 from training.optimisation import FusedAdam, WeightAverage
 from training.rate_control import RateController
+from training.validation import Validation
 
 START_STEPS = 20  # training batches from whose codes vector codebooks start
 EPOCHS_APART = 100_000  # keeps the data orders of different stages apart
@@ -205,6 +206,10 @@ class StageTrainer:
 
     def prepare_export(self, minutes: float) -> None:
         """Last work on a trained stage, with that many minutes of training files: none."""
+
+    def correct_rate(self, scores: Validation) -> bool:
+        """Brings a trained stage, whose files cost this, to its target; whether it did: networks on samples cannot."""
+        return False
 
     def _epoch_batches(
         self, epoch: int, first: int, end: int, *, augmented: bool = True, share: tuple[int, int] = (0, 1)

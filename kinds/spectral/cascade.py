@@ -222,6 +222,12 @@ class SpectralCascade(keras.Model):
         enhancers = SAMPLE_RATE // PLACE * sum(enhancer.count_params() for enhancer in self._enhancers)
         return round(spectra * (self.hop // self.fold * networks + transforms)) + enhancers
 
+    def move_steps(self, changes: Sequence[float]) -> None:
+        """Adds a number for each of the first codecs to the logarithm of its step size; later ones follow the first."""
+        self.steps.offsets.assign_add(tf.fill(self.steps.offsets.shape, float(changes[0])))
+        for codec, change in zip(self.codecs[1:], changes[1:], strict=False):
+            codec.log_scale.assign_add(float(change - changes[0]))  # in units of the first one's step
+
     def saved_layers(self, depth: int) -> list[keras.layers.Layer]:
         """The layers whose weights make the model of the first `depth` codecs, in the order of a saved model."""
         side = [self.front_end, self.steps, self.lsf_rate, self.gain_rate]

@@ -170,6 +170,51 @@ def test_taus_move_together_under_one_budget(budget: str, moves_apart: bool) -> 
     assert change[0] > 1
 
 
+def test_step_sizes_move_by_codec_and_carry_their_rates_with_them(speech_signals: list[Any]) -> None:
+    cascade = cascade_of(stir=0.02, **spectral(rate_range=()))
+    batch = file_batch(speech_signals[0], cascade.config, 0.0, 4)
+
+    def bits() -> Any:
+        return np.array(cascade.call(batch, ["hard"] * 2, "hard").bits[2:])[:, 0]
+
+    before = bits()
+    cascade.move_steps([0.0, 0.5])
+    finer_first = bits()
+    assert finer_first[0] == before[0] and finer_first[1] < 0.9 * before[1]
+    cascade.move_steps([0.5, 0.0])
+    assert bits()[0] < 0.9 * before[0]
+
+
+@pytest.mark.parametrize(("mode", "budget"), [(5, "modules"), (5, "joint"), (2, "joint")])
+def test_a_few_hundred_steps_end_at_the_target_rate_wherever_they_begin(
+    mode: int, budget: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Bits fall by e^(-0.7 log step), are seen 20 steps late, and training itself makes the steps finer."""
+    cascade = cascade_of(**spectral(budget=budget))
+    controller = SpectralRateController(cascade, stages_of(tiny(**spectral(training_mode=mode)))[0])
+    moved = np.zeros(2)
+    monkeypatch.setattr(controller, "_move_steps", lambda changes: np.add(moved, changes, out=moved))
+    begin = np.array([300.0, 1200.0]) if mode == 5 else np.array([280.0, 1200.0])
+    for interval in range(20):
+        codes = begin * np.exp(-0.7 * moved)
+        controller.bits.assign([60.0, 10.0, *(0.36 * controller.bits.numpy()[2:] + 0.64 * codes)])
+        controller.steer()
+        moved[list(controller.stage.trained)] -= 0.02 * (1 - interval / 20)  # of a learning rate that falls to 0
+    found, target = controller.expected_module_bits(), controller.target_module_bits()
+    np.testing.assert_allclose(found.sum(), target.sum(), rtol=0.05)
+    if budget == "modules":
+        np.testing.assert_allclose(found, target, rtol=0.05)
+    assert moved[0] == 0 or mode == 5
+
+
+def test_even_three_steps_of_training_end_in_files_of_the_target_rate(place: Workplace) -> None:
+    options = spectral(rate_range=(), budget="modules", steps_per_epoch=3, context_minutes=0.1)
+    last = place.events(place.train(training_mode=4, **options), "exported")[-1]
+    side = last["kbps_depth_1"] - last["bits_codec_1"] * 0.025
+    assert last["kbps"] == pytest.approx(16.0, rel=0.05)
+    assert last["kbps_depth_1"] == pytest.approx((16.0 + side) / 2, rel=0.05)  # codecs share what is left
+
+
 @pytest.mark.parametrize("own", [0.0, 0.5])
 def test_rates_at_all_offsets_tell_the_one_at_the_models_own(own: float) -> None:
     cascade = cascade_of(**spectral(default_offset=own))
@@ -204,3 +249,23 @@ def test_the_loss_on_levels_is_the_squared_decibels_of_a_wrong_gain() -> None:
 def test_the_loss_on_disturbance_is_of_speech_as_it_is_heard_and_counts_by_its_weight() -> None:
     loss, heard, half = distortion_of_half(disturbance_weight=3.0)
     assert loss == pytest.approx(3 * float(tf.reduce_mean(disturbance_losses(heard, half))), rel=1e-4)
+
+
+@pytest.mark.parametrize("offset", [-1.0, 1.5])
+def test_losses_and_bits_are_weighted_so_that_all_offsets_train_alike(offset: float) -> None:
+    """Distortion grows by e^(1.1 offset) and is weighted by its inverse; a bit counts e^(1.2 offset) as much."""
+    weights = {"loudness_weight": 0.0, "disturbance_weight": 0.0, "coefficients": (1.0, 0.0, 0.0, 1.0)}
+    cascade = cascade_of(**spectral(**weights))
+    batch = training_batch(
+        tf.random.stateless_normal([2, stretch_samples(cascade.config)], [3, 4]), cascade.config, draw(2)
+    )
+    output = cascade.call(batch, ["hard"], "hard")
+    stage = stages_of(tiny(**spectral(training_mode=1)))[0]
+
+    def total(offset: float, tau: float) -> float:
+        moved = batch._replace(offsets=tf.fill(batch.offsets.shape, offset))
+        return float(spectral_objective(output, moved, cascade, stage, tf.fill([2], tau), warm_up=False).total)
+
+    assert total(offset, 0.0) / total(0.0, 0.0) == pytest.approx(np.exp(-1.1 * offset), rel=1e-4)
+    paid, at_zero = (total(each, 1.0) - total(each, 0.0) for each in (offset, 0.0))
+    assert paid / at_zero == pytest.approx(np.exp(1.2 * offset), rel=1e-3)
