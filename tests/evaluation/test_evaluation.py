@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pesq
 import pytest
 import scipy.stats
 import soundfile
@@ -117,6 +118,15 @@ def test_scores_are_those_of_speech_decoded_from_the_written_file(
         kept, _ = soundfile.read(folder / each.decoded, dtype="float32")
         assert not damage
         assert kept == pytest.approx(np.clip(decoded, -1, 1), abs=1 / 32768)
+
+
+def test_pesq_is_that_of_the_package_on_the_written_decoded_file(evaluated: tuple[list[FileResult], Path]) -> None:
+    results, folder = evaluated
+    assert {each.speaker for each in results} == {clip.speaker for clip in CLIPS}  # every file, not one
+    for each in results:
+        decoded, rate = soundfile.read(folder / each.decoded, dtype="float32")
+        score = pesq.pesq(rate, load_speech(each.file), decoded, "wb")
+        assert each.measures["pesq_wb"] == pytest.approx(score, abs=0.02)
 
 
 def test_the_ideal_code_length_is_what_the_tables_say_about_the_symbols(

@@ -8,6 +8,7 @@ from scipy import signal
 
 import nsc
 from measures.measures import pesq_wb
+from training.losses import disturbance
 from training.losses.disturbance import (
     AMPLITUDE,
     BINS,
@@ -72,6 +73,21 @@ def test_6_decibels_more_in_the_valleys_cost_more_than_6_decibels_less(speech: A
 def test_nothing_is_taken_off_equal_speech_and_next_to_nothing_for_half_a_decibel(speech: Array) -> None:
     assert points(speech, speech) < 0.001
     assert points(speech, speech * 10**0.025) < 0.01
+
+
+@pytest.mark.parametrize("other", ["SYMMETRIC", "ASYMMETRIC"])
+def test_soft_pieces_count_more_in_both_disturbances(other: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the power of -0.04 of a piece's power, 30 dB under the usual one."""
+    random = np.random.default_rng(4)
+    noise = random.standard_normal((2, 8000)) * 0.002  # as loud in all pieces
+    audible = np.where(band_power(noise[:1].astype(np.float32)) > 10 ** (THRESHOLDS / 10), 1, 0)
+    power = float(np.mean(np.sum(audible * band_power(noise[:1].astype(np.float32)), -1)))
+    assert power < 1e5
+    monkeypatch.setattr(disturbance, other, 0.0)
+    weighted = points(noise[0], noise.sum(0))
+    monkeypatch.setattr(disturbance, "LEVEL_POWER", 0.0)
+    unweighted = points(noise[0], noise.sum(0))
+    assert weighted / unweighted == pytest.approx(((power + 1e5) / 1e7) ** -0.04, rel=0.01)
 
 
 def test_the_gradient_is_that_of_finite_differences(speech: Array) -> None:

@@ -20,6 +20,7 @@ from cmrl import Cascade, Stage, stages_of
 from corpus.find import find_speech
 from corpus.packed import PackedCorpus
 from corpus.speech_file import SpeechFile
+from loss_terms_and_measures import time_loss
 from nsc.entropy.context_model import read_models
 from nsc.errors import UserError
 from options.config import QUICKSTART, Config, from_dict, read_experiment
@@ -272,9 +273,19 @@ class TestVectorCodebooks:
 
 class TestWhatAStageTrains:
     @pytest.mark.parametrize("frozen", ["hard", "soft"])
-    def test_followers_hear_frozen_codecs_as_the_flag_says(self, frozen: str, trainer_of: MakeTrainer) -> None:
-        trainer = trainer_of(stage=1, num_modules=2, frozen_codecs=frozen, quantizer_gradient="soft")
-        assert trainer._decisions(warm_up=False) == ([frozen, "soft"], frozen)
+    def test_followers_are_trained_on_what_frozen_codecs_decode_as_the_flag_says(
+        self, frozen: str, trainer_of: MakeTrainer
+    ) -> None:
+        options: dict[str, Any] = {"num_modules": 2, "alpha_start": -1.0, "lsf_alpha_start": -30.0}
+        trainer = trainer_of(stage=1, follower_pretrain_epochs=0, frozen_codecs=frozen, **options)
+        _, contexts = next(trainer.batches())
+        losses = {}
+        for decision in ("hard", "soft"):
+            output = trainer.cascade.call(contexts, [decision, "straight_through"], decision)
+            decoded = trainer.cascade.front_end.synthesise(output.sums[1], output.analysis.polynomial)
+            losses[decision] = float(time_loss(output.analysis.frames, decoded))
+        assert losses["hard"] != pytest.approx(losses["soft"], rel=1e-3)
+        assert take_steps(trainer, 1)[0]["time"] == pytest.approx(losses[frozen], rel=1e-5)
 
     def test_collaborative_quantisation_moves_the_lsf_codebook(self, trainer_of: MakeTrainer) -> None:
         trainer = trainer_of()
@@ -653,6 +664,65 @@ class TestWhatTheFirstImplementationDidOtherwise:
         weights = values(trainer.cascade.codecs[0])
         with trainer.average.applied():
             assert share_moved(trainer.cascade.codecs[0], weights) == 0
+
+    @pytest.mark.parametrize("warm_up", [0, 1])
+    def test_an_added_codec_has_a_warm_up_without_its_quantiser_unless_the_flag_says_0(
+        self, warm_up: int, trainer_of: MakeTrainer
+    ) -> None:
+        trainer = trainer_of(stage=1, num_modules=2, follower_pretrain_epochs=warm_up, follower_epochs=(2, 1))
+        bins = trainer.cascade.codecs[1].quantizer.codebook
+        before = bins.numpy()
+
+        def paid_for_codes(count: int) -> list[bool]:
+            losses = take_steps(trainer, count)
+            return [terms["total"] > 60 * terms["time"] + 10 * terms["mel"] + 1 for terms in losses]
+
+        assert paid_for_codes(3) == [not warm_up] * 3
+        assert np.array_equal(bins.numpy(), before) == bool(warm_up)
+        assert paid_for_codes(1) == [True]
+        assert not np.array_equal(bins.numpy(), before)
+
+    def test_lsf_levels_learn_from_the_distortion_alone(self, trainer_of: MakeTrainer) -> None:
+        """Neither penalty nor entropy counts: the gradient came through both filters."""
+        for is_cq in (True, False):
+            options: dict[str, Any] = {"lsf_terms": False, "coefficients": (60.0, 10.0, 0.0, 0.0)}
+            trainer = trainer_of(train_lsf_codebook=is_cq, **options)
+            levels = trainer.cascade.front_end.quantizer.codebook
+            before = levels.numpy()
+            take_steps(trainer, 2)
+            assert np.array_equal(levels.numpy(), before) == (not is_cq)
+
+    def test_every_epoch_trains(self, trainer_of: MakeTrainer) -> None:
+        """None is spent on computing the residual anew: not each tenth, nor the third from the end."""
+        trainer = trainer_of(epochs=12, steps_per_epoch=1, learning_rate_schedule="constant")
+        kernel = trainer.cascade.codecs[0].encoder.trainable_variables[0]
+        before, moved = kernel.numpy(), []
+        for epoch, contexts in trainer.batches():
+            trainer.train_step(contexts, epoch)
+            moved.append(not np.array_equal(kernel.numpy(), before))
+            before = kernel.numpy()
+        assert moved == [True] * 12
+
+    def test_an_epoch_is_a_pass_over_all_speech_unless_the_flag_shortens_it(
+        self, trainer_of: MakeTrainer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Without the original's bounds of 500,000 frames, and of 2,500 batches without LPC."""
+        monkeypatch.setattr(PackedCorpus, "num_training_frames", lambda corpus, consecutive=1: 640_000)
+        for time_domain in (False, True):
+            options: dict[str, Any] = {"time_domain": time_domain, "batch_size": 128}
+            assert trainer_of(steps_per_epoch=0, **options).total_steps == 5000
+            assert trainer_of(steps_per_epoch=2500, **options).total_steps == 2500
+
+    def test_tau_waits_for_the_end_of_the_warm_up(self, tmp_path: Path) -> None:
+        place = Workplace(tmp_path)
+        options: dict[str, Any] = {"epochs": 4, "pretrain_epochs": 2, "steps_per_epoch": 1, "time_domain": True}
+        coefficients = (60.0, 10.0, 10.0, 0.1)
+        run = place.train(
+            training_mode=1, num_modules=1, tau_controller="original", coefficients=coefficients, **options
+        )
+        taus = [event["tau"] for event in place.events(run, "step")]
+        assert taus[:3] == pytest.approx([0.1] * 3, abs=1e-6)
+        assert abs(taus[3] - 0.1) == pytest.approx(0.015, abs=1e-6)
 
     def test_the_end_of_the_warm_up_keeps_adam_s_moments(self, trainer_of: MakeTrainer) -> None:
         trainer = trainer_of(pretrain_epochs=1, epochs=2)

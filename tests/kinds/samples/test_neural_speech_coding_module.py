@@ -7,6 +7,7 @@ import pytest
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from cmrl import Cascade, count_parameters
 from constants import MU
 from loss_terms_and_measures import assignment_entropy, quantisation_penalty
 from neural_speech_coding_module import NeuralSpeechCodec
@@ -50,6 +51,23 @@ def test_the_gated_codec_has_350152_weights_as_published() -> None:
 def test_other_codecs_have_as_many_weights_as_published(block: str, stride: int, weights: int) -> None:
     codec = NeuralSpeechCodec(Config(block=block, strides=(stride,), bins=(48,)), 0)
     assert number_of_weights(codec) == weights + 48 + 1
+
+
+@pytest.mark.parametrize(
+    ("options", "parameters"),
+    [
+        ({"block": "bottleneck", "num_modules": 1}, 458_342),  # the papers' 0.45 M
+        ({"block": "bottleneck"}, 916_427),  # and 0.9 M
+        ({"block": "gln"}, 700_627),
+        ({"block": "gln", "num_modules": 1}, 350_442),
+        ({"block": "gln", "strides": (4,), "num_modules": 1}, 540_657),
+        ({"block": "gln", "strides": (4,)}, 1_081_057),
+    ],
+)
+def test_cascades_have_the_sizes_of_the_papers_and_two_gated_codecs_at_stride_4_exceed_the_million(
+    options: dict[str, Any], parameters: int
+) -> None:
+    assert count_parameters(Cascade(Config(**options))) == parameters
 
 
 def test_the_folded_codec_has_as_many_weights_as_its_layers_add_up_to() -> None:

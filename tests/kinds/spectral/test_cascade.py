@@ -5,8 +5,10 @@ from numpy.typing import NDArray
 
 from kinds.spectral.batch import file_batch, signal_of
 from kinds.spectral.cascade import SpectralBatch, SpectralCascade
-from kinds.spectral.front_end import GAIN_LEVELS, gain_position, log_gain
+from kinds.spectral.front_end import GAIN_LEVELS, SpectralEnvelope, gain_position, log_gain
 from kinds.spectral.networks import LARGEST, UniformQuantizer
+from kinds.spectral.rate import FIRST_LOG_SCALE, LOG_SCALE_STEP, CoefficientRate, Known
+from kinds.spectral.transform import mdct
 from nsc.format.version_2 import number_of_frames
 from tests.helpers.spectral_cascade import batch_of, cascade_of
 
@@ -141,3 +143,37 @@ def test_levels_follow_groups(real_speech: Array, cascade: SpectralCascade) -> N
     assert all(len(set(levels[first : first + 8].tolist())) == 1 for first in range(0, len(levels), 8))
     loud = file_batch(2 * real_speech, cascade.config, 0.0, 4).levels.numpy()[0]
     np.testing.assert_allclose(loud / levels, 2, rtol=0.01)  # 6.02 dB are four steps
+
+
+def test_the_envelope_rises_with_the_level_by_its_gain_whose_rounding_passes_gradients(
+    cascade: SpectralCascade, batch: SpectralBatch
+) -> None:
+    front_end: SpectralEnvelope = cascade.front_end
+    spectra = mdct(batch.signals, cascade.window, cascade.hop)[:, 20:30]  # all of it speech
+    shape = tf.zeros_like(spectra)
+    log_level = tf.zeros([10])
+    with tf.GradientTape() as tape, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(front_end, "log_shape", lambda lsf, count: shape)
+        tape.watch(log_level)
+        louder = spectra * tf.exp(log_level)[None, :, None]
+        envelope = front_end(batch.signals, louder).log
+        rise = tf.reduce_sum(tf.reduce_mean(envelope, -1))
+    np.testing.assert_allclose(tape.gradient(rise, log_level), np.ones(10), rtol=1e-4)
+
+
+def test_the_gradient_of_bits_in_a_code_is_what_its_neighbours_among_the_bins_cost() -> None:
+    rate = CoefficientRate(64, LARGEST, 0)  # a fresh one, whose contexts have no say yet
+    rate.bin_offsets.assign(tf.fill([64], FIRST_LOG_SCALE + 13.001 * LOG_SCALE_STEP))  # at a table, not between two
+    facts = Known(tf.zeros([1, 1, 64]), tf.zeros([1, 1]), tf.zeros([1, 1, 2]))
+    whole = np.random.default_rng(2).choice([-7, -3, -2, -1, 1, 2, 5, 9], (1, 1, 64)).astype(np.float32)
+    code = tf.constant(whole + 0.2)
+    with tf.GradientTape() as tape:
+        tape.watch(code)
+        bits = rate(UniformQuantizer()(code, decision="straight_through").indices, facts)
+    found = tape.gradient(bits, code).numpy()[0, 0]
+
+    def bits_with(change: float, place: int) -> float:
+        return float(rate(tf.constant(whole + change * np.eye(64, dtype=np.float32)[place]), facts)[0])
+
+    expected = [(bits_with(1, place) - bits_with(-1, place)) / 2 for place in range(8)]
+    np.testing.assert_allclose(found[:8], expected, rtol=1e-2)
