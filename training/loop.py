@@ -31,7 +31,7 @@ from training.validation import Validation, ValidationSet, write_tensorboard
 
 TABLE_STEPS = 200  # training batches whose symbols make the exported tables
 VALIDATION_TABLE_STEPS = 20
-RATE_CORRECTIONS = 2  # of a finished stage, at most: its tables are counted anew after each
+RATE_CORRECTIONS = 3  # of a finished stage, at most: its tables are counted anew after each
 VALIDATION_CONTEXTS = 0.2  # of context_minutes: gives the rate to a per cent or so
 LEAST_MINUTES = 1.0  # of them, where there are so many: from less, rates look higher than they will be, and tau errs
 DEATH_INTERVALS = 10  # readings in a row without any entropy after which a codec counts as dead

@@ -19,6 +19,7 @@ STEER_RATE, LARGEST_ERROR = 0.2, 0.5  # change of log tau for each relative erro
 STEP_RATE = 0.3  # share of what the step sizes lack for the target that they are given in one interval
 LARGEST_STEP_CHANGE = 1.0  # of the logarithm, at a time
 ON_TARGET = 0.01  # relative error of a finished model's rate that is left alone
+FALLS = 0.3, 1.5  # bounds of the fall of bits with the log step, as a correction of a finished model shows it
 FIRST_TAU = 3.0  # where `coeff_term` has none
 TAU_RANGE = 1e-3, 1e3
 
@@ -38,6 +39,7 @@ class SpectralRateController(tf.Module):
         self.parts = cascade.parts(stage.depth)
         self.frames_per_second = cascade.frames_per_second
         self._move_steps = cascade.move_steps
+        self._corrected: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None
         self._symbols = np.array(cascade.symbols_per_frame(stage.depth))
         start = float(self.config.coefficients[3]) or FIRST_TAU
         self.tau = tf.Variable(tf.fill([self.config.num_modules], start), trainable=False)
@@ -128,13 +130,28 @@ class SpectralRateController(tf.Module):
         Returns:
             Whether they were moved: not where the rate is right already.
         """
-        changes = self._lacking(np.array(bits), overhead)
-        if np.abs(changes).max() < ON_TARGET / OFFSET_FALL:
+        found = np.array(bits)
+        falls = self._falls(found)
+        changes = self._lacking(found, overhead, falls)
+        if np.abs(changes * falls).max() < ON_TARGET:
             return False
         self._move_steps(changes.tolist())
+        self._corrected = changes, found
         return True
 
-    def _lacking(self, bits: NDArray[np.float64], overhead: float = 0.0) -> NDArray[np.float64]:
+    def _falls(self, bits: NDArray[np.float64]) -> NDArray[np.float64]:
+        """By how much the logarithm of each codec's bits falls with that of its step, as the last correction showed."""
+        falls = np.full(self.stage.depth, OFFSET_FALL)
+        if self._corrected:
+            changes, before = self._corrected
+            moved = np.abs(changes) > 0.02
+            fallen = np.log(np.maximum(before, 1e-6) / np.maximum(bits, 1e-6))[-self.stage.depth :]
+            falls[moved] = np.clip(fallen[moved] / changes[moved], *FALLS)
+        return falls
+
+    def _lacking(
+        self, bits: NDArray[np.float64], overhead: float = 0.0, falls: NDArray[np.float64] | float = OFFSET_FALL
+    ) -> NDArray[np.float64]:
         """What the log steps of the modules in use lack for the target; side information stays as it is."""
         codes, side = bits[-self.stage.depth :], bits[: -self.stage.depth].sum()
         side += overhead if self.config.target_kbps else 0.0
@@ -145,7 +162,7 @@ class SpectralRateController(tf.Module):
             wanted = codes * (wanted.sum() - others) / codes[trained].sum()
         changes = np.zeros(self.stage.depth)
         ratio = np.maximum(codes, 1e-6) / np.maximum(wanted, 1e-6)
-        changes[trained] = np.clip(np.log(ratio) / OFFSET_FALL, -LARGEST_STEP_CHANGE, LARGEST_STEP_CHANGE)[trained]
+        changes[trained] = np.clip(np.log(ratio) / falls, -LARGEST_STEP_CHANGE, LARGEST_STEP_CHANGE)[trained]
         return changes
 
     def end_epoch(self) -> None:

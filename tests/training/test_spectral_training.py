@@ -21,7 +21,7 @@ from runs.saved_model import saved_config, saved_weights
 from runs.stages import stage_folders
 from tests.helpers.spectral_cascade import NETWORK, cascade_of, tiny
 from tests.helpers.tiny import Workplace
-from training.loop import Training
+from training.loop import RATE_CORRECTIONS, Training
 from training.losses.disturbance import disturbance_losses
 from training.spectral_control import SpectralRateController
 
@@ -207,12 +207,31 @@ def test_a_few_hundred_steps_end_at_the_target_rate_wherever_they_begin(
     assert moved[0] == 0 or mode == 5
 
 
-def test_even_three_steps_of_training_end_in_files_of_the_target_rate(place: Workplace) -> None:
-    options = spectral(rate_range=(), budget="modules", steps_per_epoch=3, context_minutes=0.1)
-    last = place.events(place.train(training_mode=4, **options), "exported")[-1]
-    side = last["kbps_depth_1"] - last["bits_codec_1"] * 0.025
-    assert last["kbps"] == pytest.approx(16.0, rel=0.05)
-    assert last["kbps_depth_1"] == pytest.approx((16.0 + side) / 2, rel=0.05)  # codecs share what is left
+@pytest.mark.parametrize("fall", [0.5, 0.85, 1.2])
+@pytest.mark.parametrize(("mode", "budget"), [(5, "modules"), (5, "joint"), (2, "modules"), (1, "joint")])
+def test_a_finished_model_is_corrected_to_its_target_however_bits_fall_with_steps(
+    mode: int, budget: str, fall: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cascade = cascade_of(**spectral(budget=budget))
+    controller = SpectralRateController(cascade, stages_of(tiny(**spectral(training_mode=mode)))[0])
+    depth, side, overhead = controller.stage.depth, [60.0, 10.0], 8.0
+    moved = np.zeros(depth)
+    monkeypatch.setattr(controller, "_move_steps", lambda changes: np.add(moved, changes, out=moved))
+    begin = np.array([281.0 if mode == 2 else 200.0, 600.0])[:depth]
+
+    def files() -> Any:
+        return begin * np.exp(-fall * moved)
+
+    corrections = 0
+    while controller.correct([*side, *files()], overhead) and corrections < RATE_CORRECTIONS:
+        corrections += 1
+    assert corrections <= RATE_CORRECTIONS
+    codes = 16_000 / cascade.frames_per_second - sum(side) - overhead  # of both codecs
+    if budget == "modules":
+        trained = list(controller.stage.trained)
+        np.testing.assert_allclose(files()[trained], codes / 2, rtol=0.02)
+    else:
+        assert files().sum() == pytest.approx(codes * depth / 2, rel=0.02)
 
 
 @pytest.mark.parametrize("own", [0.0, 0.5])
