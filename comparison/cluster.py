@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import shlex
 import shutil
@@ -136,6 +137,7 @@ def _cluster(place: Place, environment: Mapping[str, str]) -> Any:
         memory_limit=None,
         dashboard_address="127.0.0.1:0",
         env=dict(environment),
+        silence_logs=logging.ERROR,  # or else a sweep that is stopped ends in Dask's lines instead of its own
     )
 
 

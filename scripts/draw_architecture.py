@@ -94,7 +94,8 @@ ARROWS = [
 
 def drawing() -> str:
     """The figure as SVG."""
-    return HEAD.format(*SIZE) + "\n".join(each.svg() for each in [*BOXES, *ARROWS]) + "\n</svg>\n"
+    shapes: list[Box | Arrow] = [*BOXES, *ARROWS]
+    return HEAD.format(*SIZE) + "\n".join(each.svg() for each in shapes) + "\n</svg>\n"
 
 
 if __name__ == "__main__":

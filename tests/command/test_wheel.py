@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 import nsc
 from tests.helpers.places import ROOT
 
+pytestmark = pytest.mark.slow
 NEEDED = ("numpy", "soundfile", "soxr", "constriction", "ai-edge-litert")
 LARGEST = 20e6  # bytes
 USER_PROGRAM = """

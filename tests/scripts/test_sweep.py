@@ -150,6 +150,7 @@ def run(tmp_path: Path, *flags: str) -> int:
     return command.main([str(tmp_path / "small.toml"), *places, *flags], STAND_IN)
 
 
+@pytest.mark.slow
 def test_a_killed_worker_s_training_is_run_again_and_a_finished_sweep_does_nothing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -186,6 +187,7 @@ def test_a_killed_worker_s_training_is_run_again_and_a_finished_sweep_does_nothi
     assert len(calls(sweep_of(tmp_path, grid_of(tmp_path)))) == 5 + 4
 
 
+@pytest.mark.slow
 def test_a_model_that_fails_is_named_and_the_others_go_on() -> None:
     with open_workers(Place(1)) as client:
         found = dict(outcomes(client, _odd, [1, 2, 3]))
@@ -199,6 +201,7 @@ def _odd(number: int) -> int:
     return number
 
 
+@pytest.mark.slow
 def test_a_scheduler_s_workers_do_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
     with open_workers(Place(1)) as other:
         address = str(other.scheduler_info()["address"])
@@ -224,6 +227,7 @@ for job in "$@"; do kill -- -"$(sed -n "${{job#4123}}p" {folder}/pids)"; done
 """
 
 
+@pytest.mark.slow
 def test_jobs_of_slurm_do_the_work_are_replaced_when_they_end_and_end_with_the_sweep(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -247,6 +251,7 @@ def scored(run: Path, stage: str = "greedy", **changes: Any) -> Scored:
     return Scored(Point("cq", labels, {"target_kbps": "9"}, 9.0), stage, run, scores)
 
 
+@pytest.mark.slow
 def test_the_table_has_means_over_seeds_and_how_far_they_lie_apart(tmp_path: Path) -> None:
     from kinds.samples.front_end import lsf_codebook
     from scripts.measure.codebook import CODEBOOK
@@ -274,6 +279,7 @@ def test_the_table_has_means_over_seeds_and_how_far_they_lie_apart(tmp_path: Pat
     assert (tmp_path / "figure.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 def test_levels_are_counted_in_their_own_steps(tmp_path: Path) -> None:
     from kinds.samples.front_end import lsf_codebook
     from scripts.measure.codebook import CODEBOOK
