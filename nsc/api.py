@@ -27,7 +27,7 @@ def models() -> list[Description]:
 
 
 def load(name: str | Path = DEFAULT_MODEL, *, threads: int = 1) -> Model:
-    """Loads a model. Several threads should not share one.
+    """Loads a model. Threads may share it; their calls take turns.
 
     >>> model = nsc.load("cq")
 

@@ -213,7 +213,7 @@ def _encode(options: argparse.Namespace) -> None:
     kbps = 8 * size / 1000 / seconds
     log.info("%s: %.2f s, %d bytes, %.2f kbps, model %s", target, seconds, size, kbps, model.digest)
     if options.kbps and not options.cbr and abs(kbps / options.kbps - 1) > RATE_MISSED:
-        log.info("%s: asked for %g kbps, which no step size of this model gives this speech", target, options.kbps)
+        log.info("%s: asked for %g kbps; no step size of this model comes nearer", target, options.kbps)
 
 
 def _say(notes: Sequence[str], name: str) -> int:
@@ -301,6 +301,8 @@ def _damage(damage: Damage) -> Iterator[str]:
         yield f"{damage.damaged_bytes} damaged bytes"
     if damage.end_missing:
         yield "the end is missing"
+    if damage.another_follows:
+        yield "another .nsc file follows, which is not decoded; split them"
 
 
 def _info(options: argparse.Namespace) -> None:

@@ -11,9 +11,8 @@ from numpy.typing import NDArray
 
 from comparison.figures import plots
 from comparison.figures.spectrograms import PICTURE_HOP, picture_top, spectrogram
-from constants import HOP, SAMPLE_RATE
+from constants import SAMPLE_RATE
 from nsc.coding.interface import Signal
-from nsc.entropy.coefficient_model import LARGEST_INDEX
 from utilities import load_speech
 
 if TYPE_CHECKING:
@@ -25,51 +24,28 @@ MOST_BINS_NAMED = 12
 class Allocation(NamedTuple):
     """Bits that a model spends on a file.
 
-    bits: ideal code length of each part as a file codes it, gain included, float64 [frames] by part.
+    bits: ideal code length of each part as a file codes it, float64 [frames] by part.
     counts: how often each bin of each part's codebook was chosen, int64 [bins] by part.
     frame_seconds: new speech of a frame.
     """
 
     bits: dict[str, NDArray[np.float64]]
     counts: dict[str, NDArray[np.int64]]
-    frame_seconds: float = HOP / SAMPLE_RATE
+    frame_seconds: float
 
 
 def allocate(model: SavedModel, signal: Signal) -> Allocation:
     """Codes a signal [n] of 16 kHz with all layers and counts."""
-    from kinds.spectral.cascade import SpectralCascade
-
-    return (_allocate_spectral if isinstance(model.cascade, SpectralCascade) else _allocate)(model, signal)
-
-
-def _allocate(model: SavedModel, signal: Signal) -> Allocation:
-    from kinds.samples import batch as feed_forward
-    from kinds.samples.rate import GAIN_BITS_PER_FRAME
-    from nsc.entropy.context_model import frame_code_lengths, read_models
-
-    cascade = model.cascade
-    coded = feed_forward.encode(cascade, signal, len(cascade.codecs))
-    bits = frame_code_lengths(read_models(model.tables), coded.symbols)
-    frames = len(next(iter(bits.values())))
-    counts = {
-        part.name: np.bincount(coded.symbols[part.name].reshape(-1), minlength=part.alphabet)
-        for part in cascade.parts()
-    }
-    return Allocation({"gain": np.full(frames, GAIN_BITS_PER_FRAME)} | bits, counts)
-
-
-def _allocate_spectral(model: SavedModel, signal: Signal) -> Allocation:
     import nsc
-    from nsc.kinds.spectral.model import file_groups
 
-    codec, cascade = model.spectral_codec, model.cascade
+    codec = model.coding
     data = nsc.encode(signal, codec)
-    counts = {part.name: np.zeros(part.alphabet, np.int64) for part in cascade.parts()}
-    for symbols, _ in file_groups(data, codec.coder):
-        found = (symbols.lsf, symbols.gains, *(each + LARGEST_INDEX for each in symbols.indices))
-        for part, values in zip(cascade.parts(), found, strict=True):
-            counts[part.name] += np.bincount(values.reshape(-1), minlength=part.alphabet)
-    return Allocation(codec.code_lengths(data).bits, counts, 1 / cascade.frames_per_second)
+    symbols, (bits, seconds) = codec.symbols(data), codec.code_lengths(data)
+    counts = {
+        part.name: np.bincount(symbols[part.name].reshape(-1), minlength=part.alphabet)
+        for part in model.cascade.parts()
+    }
+    return Allocation(bits, counts, seconds)
 
 
 def codebooks(model: SavedModel) -> dict[str, NDArray[np.float32]]:
@@ -137,7 +113,7 @@ def _draw(signal: Signal, allocation: Allocation, counts: dict[str, NDArray[np.i
     heights = [1.6, 1.6, *[1.0] * len(counts)]
     figure, axes = plots.matplotlib_figure(10, 1.5 * sum(heights), nrows=len(heights), height_ratios=heights)
     seconds = len(signal) / SAMPLE_RATE
-    colours = ["#9aa4ae", *plots.OURS]
+    colours = plots.OURS
     shown = spectrogram(signal, picture_top(signal))
     width = (shown.shape[1] - 0.5) * PICTURE_HOP / SAMPLE_RATE
     axes[0].imshow(shown, aspect="auto", extent=(-0.5 * PICTURE_HOP / SAMPLE_RATE, width, 0, SAMPLE_RATE / 2000))
@@ -146,7 +122,7 @@ def _draw(signal: Signal, allocation: Allocation, counts: dict[str, NDArray[np.i
     axes[0].tick_params(labelbottom=False)
     _draw_over_time(axes[1], allocation, colours, seconds)
     for place, (name, used) in enumerate(counts.items()):
-        _draw_bins(axes[2 + place], name, used, colours[1 + place])
+        _draw_bins(axes[2 + place], name, used, colours[place])
     figure.align_ylabels(axes)
     return plots.save(figure, path)
 

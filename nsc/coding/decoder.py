@@ -10,9 +10,11 @@ import numpy as np
 
 from nsc.arguments import file_bytes, layers_of, model_of
 from nsc.coding.interface import Model, Signal, Synthesis, check_layers
+from nsc.errors import UserError
 from nsc.format import HEADER_BYTES, DamagedError, Gap, Group, GroupReader, Header, WrongModelError, unpack_header
 
 NO_SAMPLES = np.zeros(0, np.float32)
+LOUDEST = 64.0  # times full scale that samples may reach
 
 
 @dataclass
@@ -22,14 +24,16 @@ class Damage:
     lost: number of each group that was concealed, from 0.
     damaged_bytes: bytes that belong to no group.
     end_missing: a stream of unknown length broke off before its last group.
+    another_follows: after its last group comes another file, which is not decoded.
     """
 
     lost: list[int] = field(default_factory=list)
     damaged_bytes: int = 0
     end_missing: bool = False
+    another_follows: bool = False
 
     def __bool__(self) -> bool:
-        return bool(self.lost or self.damaged_bytes or self.end_missing)
+        return bool(self.lost or self.damaged_bytes or self.end_missing or self.another_follows)
 
 
 class Decoder:
@@ -41,17 +45,25 @@ class Decoder:
     >>> play(decoder.finish())
     """
 
-    def __init__(self, model: Model | str | Path, layers: int | None = None) -> None:
-        """Begins a stream that was made with `model`; of its layers the first `layers` are used, None for all.
+    def __init__(self, model: Model | str | Path, layers: int | None = None, *, header: Header | None = None) -> None:
+        """Begins a stream.
+
+        Args:
+            model: that it was made with: a model that is loaded, or its name, hash or folder.
+            layers: of the stream to use; None for all.
+            header: of a stream that is joined after its first bytes, which begins at whatever group comes first. None
+                for a stream that begins with its header.
 
         Raises:
-            UserError: no such model, or arguments of other types.
+            BitstreamError: the header is not that of a stream of this model.
+            UserError: no such model, arguments of other types, or the stream does not have so many layers.
         """
         self._model = model_of(model)
         self._layers = layers_of(layers)
         self._start = b""
-        self._stream: _Stream | None = None
+        self._finished = False
         self.damage = Damage()
+        self._stream = None if header is None else self._begin(header, joins=True)
 
     @property
     def header(self) -> Header | None:
@@ -63,9 +75,19 @@ class Decoder:
 
         Raises:
             BitstreamError: the header is not that of an .nsc stream of this model.
-            UserError: the stream does not have so many layers.
+            UserError: the stream does not have so many layers, or was finished.
         """
         return np.concatenate([NO_SAMPLES, *self.pieces(file_bytes(data))])
+
+    def lost(self) -> Signal:
+        """Conceals the next group at once, without waiting for one after it; should it still come, it is left out.
+
+        Raises:
+            UserError: the header has not arrived.
+        """
+        if self._stream is None:
+            raise UserError("expected a stream whose header has arrived, found none; wait for it, or give the header")
+        return np.concatenate([NO_SAMPLES, *self._stream.lost()])
 
     def finish(self) -> Signal:
         """The samples that are left when no more bytes come.
@@ -77,23 +99,29 @@ class Decoder:
 
     def pieces(self, data: bytes) -> Iterator[Signal]:
         """As `write`, a group at a time, however much a few bytes decode to; to be used up before the next bytes."""
+        self._check_open()
         if self._stream is None:
             self._start += data
             if len(self._start) < HEADER_BYTES:
                 return
-            self._stream = self._begin()
+            self._stream = self._begin(unpack_header(self._start))
             data = self._start[HEADER_BYTES:]
         yield from self._stream.write(data)
 
     def last_pieces(self) -> Iterator[Signal]:
         """As `finish`, a group at a time."""
+        self._check_open()
+        self._finished = True
         if self._stream is None:
             unpack_header(self._start)  # which says what is wrong
         assert self._stream is not None
         yield from self._stream.finish()
 
-    def _begin(self) -> _Stream:
-        header = unpack_header(self._start)
+    def _check_open(self) -> None:
+        if self._finished:
+            raise UserError("expected a stream that goes on, found its end before; begin another decoder")
+
+    def _begin(self, header: Header, *, joins: bool = False) -> _Stream:
         if header.model != self._model.digest:
             raise WrongModelError(
                 f"expected a file of model {self._model.digest}, found one of model {header.model}; give that model"
@@ -101,23 +129,26 @@ class Decoder:
         if header.layers > self._model.depth:
             raise WrongModelError(f"expected the parts of model {header.model}, found others; encode the speech again")
         layers = check_layers(self._layers, header.layers, "file")
-        return _Stream(header, self._model.synthesis(header, layers), self.damage)
+        return _Stream(header, self._model.synthesis(header, layers), self.damage, joins=joins)
 
 
 class _Stream:
     """A stream whose header has arrived."""
 
-    def __init__(self, header: Header, synthesis: Synthesis, damage: Damage) -> None:
+    def __init__(self, header: Header, synthesis: Synthesis, damage: Damage, *, joins: bool) -> None:
         self.header = header
         self._synthesis = synthesis
         self._damage = damage
-        self._reader = GroupReader(header)
-        self._num_samples = header.num_samples
+        self._reader = GroupReader(header, joins=joins)
+        self._num_samples = None if joins else header.num_samples
         self._frames_done = self._groups_done = self._samples_given = 0
         self._lead = synthesis.lead  # samples still to come out before the signal's start
 
     def write(self, data: bytes) -> Iterator[Signal]:
         yield from self._decode(self._reader.write(data))
+
+    def lost(self) -> Iterator[Signal]:
+        yield from self._decode(self._reader.give_up())
 
     def finish(self) -> Iterator[Signal]:
         found = self._reader.finish()
@@ -130,6 +161,7 @@ class _Stream:
         yield from self._decode(found)
         self._damage.damaged_bytes = self._reader.damaged_bytes
         self._damage.end_missing = self._num_samples is None
+        self._damage.another_follows = self._reader.another_follows
 
     def _decode(self, found: list[Group | Gap]) -> Iterator[Signal]:
         for each in found:
@@ -140,7 +172,10 @@ class _Stream:
 
     def _decode_group(self, group: Group) -> Signal:
         if group.num_samples is not None:
-            self._num_samples = group.num_samples
+            # counted from where a stream was joined
+            groups = -(-self.header.frames_of(group.num_samples) // self.header.group_frames)
+            missed = groups - 1 - self._groups_done
+            self._num_samples = group.num_samples - missed * self.header.group_samples
         frames = self._frames_in_next()
         signal = self._synthesis.next_group(group, frames) if frames else None
         if signal is None:  # a checksum that happened to match
@@ -172,4 +207,5 @@ class _Stream:
         if self._num_samples is not None:
             signal = signal[: max(0, self._num_samples - self._samples_given)]
         self._samples_given += len(signal)
-        return signal
+        # bytes that no encoder writes may ask for any number
+        return np.clip(np.nan_to_num(signal, nan=0.0), -LOUDEST, LOUDEST)

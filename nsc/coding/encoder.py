@@ -8,8 +8,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import ArrayLike
 
-from nsc.arguments import MOST_SAMPLES, MOST_SPANS, brief, layers_of, model_of, whole_number
-from nsc.coding.interface import OWN_STEPS, Model, Signal, Steps, check_layers
+from nsc.arguments import MOST_SAMPLES, MOST_SPANS, brief, check_rate, layers_of, model_of, whole_number
+from nsc.coding.interface import Model, Signal, check_layers
+from nsc.coding.rate import OWN_RATE, BoundedPace, Pace, Rate, pace_of
 from nsc.errors import UserError
 from nsc.format import Group, Header, pack_group, pack_header
 
@@ -30,30 +31,43 @@ class Encoder:
         model: Model | str | Path,
         layers: int | None = None,
         *,
+        kbps: float | None = None,
+        quality: float | None = None,
+        bounded: bool = False,
         spans: int | None = None,
         num_samples: int | None = None,
         whole: Signal | None = None,
-        steps: Steps = OWN_STEPS,
+        pace: Pace | None = None,
     ) -> None:
         """Begins a stream.
 
         Args:
             model: what to code with: a model that is loaded, or its name, hash or folder.
             layers: of the model to send; None for all.
+            kbps: average rate of the stream, for models that code at any rate: no stretch of speech takes more by 0.2 s
+                of it, nor less, see `nsc.coding.rate.BucketPace`. None for the model's own steps.
+            quality: from 0 to 10, in place of kbps.
+            bounded: no group takes more than kbps; `exceeded` counts those that take more at every step size.
             spans: length of a group in units of the model's shortest (0.48 s, or 40 ms for models on the lapped
                 spectrum): longer ones save bytes and cost delay. None for the model's own.
             num_samples: length of the signal where it is known; else the last group carries it.
             whole: the signal, for models that look at all of it first.
-            steps: how coarsely, for models that code at any rate.
+            pace: chooses the step offset of every group, in place of a rate.
 
         Raises:
-            UserError: the model does not have so many layers, or cannot code a stream; arguments of other types.
+            UserError: the model does not have so many layers, or cannot code a stream, or not at this rate; or
+                arguments of other types.
         """
         model, layers = model_of(model), layers_of(layers)
         spans = whole_number("spans", spans, 1, MOST_SPANS)
         num_samples = whole_number("num_samples", num_samples, 0, MOST_SAMPLES)
         layers = check_layers(layers, model.depth, "model")
-        self._analysis = model.analysis(layers, spans=spans, num_samples=num_samples, whole=whole, steps=steps)
+        check_rate(kbps, quality, bounded)
+        rate = Rate(kbps, quality, bounded)
+        if pace is None and rate != OWN_RATE:
+            pace = pace_of(rate, model.own_offset, model.offsets)
+        self._pace, self._finished = pace, False
+        self._analysis = model.analysis(layers, spans=spans, num_samples=num_samples, whole=whole, pace=pace)
         self._header = self._analysis.header
         self._known_length = num_samples
         self._received = self._frames_sent = self._groups_sent = 0
@@ -64,12 +78,19 @@ class Encoder:
         """Of the stream."""
         return self._header
 
+    @property
+    def exceeded(self) -> int:
+        """Groups so far that take more than a bounded rate, since every step size of the model does."""
+        return self._pace.exceeded if isinstance(self._pace, BoundedPace) else 0
+
     def write(self, block: ArrayLike) -> bytes:
         """Takes samples [n] of 16 kHz, full scale 1; gives the bytes of the groups that they complete.
 
         Raises:
             UserError: samples that are not finite, not of floating point, not one channel, or far beyond full scale.
         """
+        if self._finished:
+            raise UserError("expected no samples after the end of the stream, found some; begin another encoder")
         samples = checked_samples(block)
         self._received += len(samples)
         self._analysis.append(samples)
@@ -80,6 +101,9 @@ class Encoder:
 
     def finish(self) -> bytes:
         """The bytes that are left when no more samples come."""
+        if self._finished:
+            raise UserError("expected one end of the stream, found another; begin another encoder")
+        self._finished = True
         if self._known_length not in (None, self._received):
             raise ValueError(f"expected {self._known_length} samples as declared, found {self._received}")
         self._analysis.end()

@@ -11,24 +11,11 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from nsc.coding.rate import Pace
 from nsc.errors import UserError
 from nsc.format import Group, Header
 
 Signal = NDArray[np.float32]  # samples [n] of 16 kHz, full scale 1
-
-
-class Steps(NamedTuple):
-    """How coarsely a model for any rate quantises.
-
-    offset: index of the offset of its steps, 0 the finest; None for the model's own.
-    most_bytes: that the parts of a group may take; where they would take more, the group's steps grow.
-    """
-
-    offset: int | None = None
-    most_bytes: int | None = None
-
-
-OWN_STEPS = Steps()
 
 
 class Content(NamedTuple):
@@ -133,6 +120,11 @@ class Model(Protocol):
         """How many step offsets a group can have, the finest first; 0 for a model of one rate."""
         ...
 
+    @property
+    def own_offset(self) -> int:
+        """Index of the step offset where no rate is asked for."""
+        ...
+
     def group_seconds(self, spans: int | None) -> float:
         """Seconds of speech in a group of so many units; None for the model's own length.
 
@@ -158,14 +150,14 @@ class Model(Protocol):
         ...
 
     def analysis(
-        self, layers: int, *, spans: int | None, num_samples: int | None, whole: Signal | None, steps: Steps
+        self, layers: int, *, spans: int | None, num_samples: int | None, whole: Signal | None, pace: Pace | None
     ) -> Analysis:
         """Begins to encode.
 
         Args:
             layers: to send, 1 to `depth`.
             spans: length of a group, in units that the format version defines; None for the model's own.
-            steps: how coarsely, for models that code at any rate.
+            pace: chooses the step offset of every group, for models that code at any rate; None for the model's own.
             num_samples: length of the signal where it is known.
             whole: the signal, where it is there from the start.
 

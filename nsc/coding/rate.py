@@ -1,17 +1,42 @@
-"""Search for the step offset of a target rate in kbps, or of a quality from 0 to 10."""
+"""Rates of models for any rate: the search over a whole signal, and the pace of a stream.
+
+A pace chooses the step offset of each group. Where a group's bytes have a bound, the offset is searched by coding the
+group again, beginning at the one before's: three to five times as a rule.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Mapping
+from typing import Final, NamedTuple, Protocol
 
+from nsc.arguments import BEST_QUALITY
 from nsc.errors import UserError
-from nsc.kinds.spectral.level import OFFSET_STEP, ZERO_OFFSET
 
-USUAL_FALL: Final = 0.85  # bits fall about as e^(-0.85 offset)
-MOST_TRIALS: Final = 6  # encodings in search of a rate; three are usual
-BEST_QUALITY: Final = 10.0
+USUAL_FALL: Final = 0.85 / 32  # of the logarithm of bits, for each index of the offset
+MOST_TRIALS: Final = 10  # encodings of a signal in search of a rate; three are usual
+NEAR_ENOUGH: Final = 0.004  # relative error of a rate at which the search ends
+MOST_GROUP_TRIALS: Final = 7  # encodings of one group
+WELL_FILLED: Final = 0.96  # of a bound: finer steps are not worth another trial
+OVERFLOW_GROWTH: Final = 2  # indices by which steps grow where codes reach the last bin
+BUCKET_SECONDS: Final = 0.1  # of the rate, by which a stream may be ahead of or behind its budget
+PULL: Final = 4.0  # indices by which steps follow a full bucket, from group to group
+
+
+class Rate(NamedTuple):
+    """Rate requested of a model for any rate; None throughout is the model's own.
+
+    kbps: 1000 bits per second, all bytes counted.
+    quality: from 0 (coarsest steps) to 10, in place of kbps.
+    bounded: no group takes more than kbps.
+    """
+
+    kbps: float | None = None
+    quality: float | None = None
+    bounded: bool = False
+
+
+OWN_RATE: Final = Rate()
 
 
 def offset_for_quality(quality: float, offsets: int) -> int:
@@ -25,32 +50,178 @@ def offset_for_quality(quality: float, offsets: int) -> int:
     return round((1 - quality / BEST_QUALITY) * (offsets - 1))
 
 
-def offset_for_rate(kbps: float, offsets: int, rate_at: Callable[[int], float]) -> int:
-    """Index of the offset whose rate is nearest to `kbps` among those tried, from above where two are as near.
+def offset_for_rate(kbps: float, offsets: int, first: int, rate_at: Callable[[int], float]) -> int:
+    """Index of the offset whose rate is nearest to `kbps` among those tried.
+
+    Rates fall with the index. Each trial halves what is left, or goes where the rates known on both sides point to.
 
     Args:
-        kbps: 1000 bits per second, the whole file counted.
+        kbps: above 0.
         offsets: how many there are.
-        rate_at: what a file takes at an offset index, by coding it.
+        first: where to begin.
+        rate_at: what a signal takes at an offset index, by coding it.
+    """
+    rates: dict[int, float] = {}
+    index = first
+    for trial in range(MOST_TRIALS):
+        rates[index] = rate_at(index)
+        if abs(rates[index] / kbps - 1) < NEAR_ENOUGH:
+            break
+        following = _between(rates, kbps, offsets, halve=trial % 3 == 2)
+        if following is None:
+            break
+        index = following
+    return min(rates, key=lambda tried: abs(math.log(max(rates[tried], 1e-9) / kbps)))
+
+
+def _between(sizes: Mapping[int, float], target: float, offsets: int, *, halve: bool = False) -> int | None:
+    """An offset between the coarsest that takes more than `target` and the finest beyond that takes no more."""
+    above = max((index for index, size in sizes.items() if size > target), default=-1)
+    below = min((index for index, size in sizes.items() if size <= target and index > above), default=offsets)
+    if below - above <= 1:
+        return None
+    if halve and above >= 0 and below < offsets:
+        return (above + below) // 2
+    known = below if below < offsets else above
+    overflows = sum(map(math.isinf, sizes.values()))
+    guess = known + (OVERFLOW_GROWTH * overflows if math.isinf(sizes[known]) else _distance(sizes[known], target))
+    if above >= 0 and below < offsets and math.isfinite(sizes[above]) and sizes[below] > 0:
+        fall = math.log(sizes[above] / sizes[below]) / (below - above)
+        guess = above + math.log(sizes[above] / target) / max(fall, 1e-6)
+    return min(max(round(guess), above + 1), below - 1)
+
+
+def _distance(size: float, target: float) -> float:
+    """Indices from an offset to the one at which bytes usually reach a target."""
+    return math.log(max(size, 1.0) / max(target, 1.0)) / USUAL_FALL
+
+
+class Pace(Protocol):
+    """Chooses the step offset of every group of a stream."""
+
+    def first(self, seconds: float, *, quiet: bool) -> int:
+        """The offset at which a group of so many seconds is coded first; quiet ones are far below the speech."""
+        ...
+
+    def following(self, sizes: Mapping[int, float]) -> int | None:
+        """The offset at which it is coded next, given bytes at those tried, infinite where codes overflow; or None."""
+        ...
+
+    def chosen(self, sizes: Mapping[int, float]) -> int:
+        """The offset among those tried at which it is sent."""
+        ...
+
+
+class EvenPace:
+    """One offset for all groups, coarser only where codes overflow."""
+
+    def __init__(self, offset: int, offsets: int) -> None:
+        self._offset, self._coarsest = offset, offsets - 1
+
+    def first(self, seconds: float, *, quiet: bool) -> int:
+        """See `Pace`."""
+        return self._offset
+
+    def following(self, sizes: Mapping[int, float]) -> int | None:
+        """See `Pace`."""
+        last = max(sizes)
+        return min(last + OVERFLOW_GROWTH, self._coarsest) if math.isinf(sizes[last]) else None
+
+    def chosen(self, sizes: Mapping[int, float]) -> int:
+        """See `Pace`."""
+        return max(sizes)
+
+
+class BoundedPace:
+    """The finest offset at which no group takes more than its share of a rate.
+
+    exceeded: groups that take more at every offset.
+    """
+
+    def __init__(self, kbps: float, first: int, offsets: int) -> None:
+        self.exceeded = 0
+        self._bytes_a_second, self._offsets, self._last = 1000 * kbps / 8, offsets, first
+        self._most = 0.0
+
+    def first(self, seconds: float, *, quiet: bool) -> int:
+        """See `Pace`."""
+        self._most = math.floor(self._bytes_a_second * seconds)
+        return self._last
+
+    def following(self, sizes: Mapping[int, float]) -> int | None:
+        """See `Pace`."""
+        filled = any(WELL_FILLED * self._most <= size <= self._most for size in sizes.values())
+        fits = any(size <= self._most for size in sizes.values())
+        if filled or (fits and len(sizes) >= MOST_GROUP_TRIALS):
+            return None
+        return _between(sizes, self._most, self._offsets, halve=len(sizes) % 3 == 0)
+
+    def chosen(self, sizes: Mapping[int, float]) -> int:
+        """See `Pace`."""
+        fitting = [index for index, size in sizes.items() if size <= self._most]
+        self.exceeded += not fitting
+        self._last = min(fitting, default=max(sizes))
+        return self._last
+
+
+class BucketPace:
+    """A leaky bucket: an average rate that no stretch of speech leaves by more than a fifth of a second of the rate.
+
+    The bucket takes every group's bytes and leaks at the rate. Steps follow its level slowly; a group is coded again
+    where the level would leave BUCKET_SECONDS of the rate on either side. What soft groups leave unused is lost.
+    """
+
+    def __init__(self, kbps: float, first: int, offsets: int) -> None:
+        self._bytes_a_second, self._offsets, self._last = 1000 * kbps / 8, offsets, first
+        self._depth = self._bytes_a_second * BUCKET_SECONDS
+        self._level = self._share = 0.0
+        self._quiet = False
+
+    def first(self, seconds: float, *, quiet: bool) -> int:
+        """See `Pace`."""
+        self._share, self._quiet = self._bytes_a_second * seconds, quiet
+        pull = PULL * self._level / (self._depth + self._share)
+        following = self._last + round(max(0.0, pull) if quiet else pull)
+        return min(max(following, 0), self._offsets - 1)
+
+    def following(self, sizes: Mapping[int, float]) -> int | None:
+        """See `Pace`."""
+        most, least = self._bounds
+        last = list(sizes)[-1]
+        enough = len(sizes) >= MOST_GROUP_TRIALS and any(map(math.isfinite, sizes.values()))
+        if least <= sizes[last] <= most or enough:
+            return None
+        return _between(sizes, (most + max(least, 0.0)) / 2, self._offsets, halve=len(sizes) % 3 == 0)
+
+    def chosen(self, sizes: Mapping[int, float]) -> int:
+        """See `Pace`."""
+        most, least = self._bounds
+        inside = [index for index, size in sizes.items() if least <= size <= most]
+        fitting = [index for index, size in sizes.items() if size <= most]
+        chosen = inside[-1] if inside else min(fitting, default=max(sizes))  # of which the coarsest never overflows
+        self._last = chosen
+        self._level = max(self._level + sizes[chosen] - self._share, -self._depth)
+        return chosen
+
+    @property
+    def _bounds(self) -> tuple[float, float]:
+        middle = self._share - self._level
+        return max(middle + self._depth, 0.0), 0.0 if self._quiet else middle - self._depth
+
+
+def pace_of(rate: Rate, first: int, offsets: int) -> Pace:
+    """The pace of a stream at a rate.
+
+    Args:
+        rate: as `arguments.check_rate` lets through.
+        first: the model's own offset.
+        offsets: that the model has.
 
     Raises:
-        UserError: no rate.
+        UserError: a quality that there is not.
     """
-    if not 0 < kbps < math.inf:
-        raise UserError(f"expected a rate above 0 kbps, found {kbps:g}; choose between about 6 and 32")
-    rates: dict[int, float] = {}
-    index = ZERO_OFFSET
-    for _ in range(MOST_TRIALS):
-        if index in rates:
-            break
-        rates[index] = rate_at(index)
-        index = _next(index, offsets, rates, kbps)
-    return min(rates, key=lambda tried: abs(math.log(rates[tried] / kbps)))
-
-
-def _next(index: int, offsets: int, rates: dict[int, float], kbps: float) -> int:
-    """The next offset to try: by the usual fall of rates, but strictly between those known to be above and below."""
-    step = round(math.log(rates[index] / kbps) / USUAL_FALL / OFFSET_STEP)
-    lowest = max([tried + 1 for tried, rate in rates.items() if rate > kbps], default=0)
-    highest = min([tried - 1 for tried, rate in rates.items() if rate <= kbps], default=offsets - 1)
-    return index if lowest > highest else min(max(index + step, lowest), highest)
+    if rate.quality is not None:
+        return EvenPace(offset_for_quality(rate.quality, offsets), offsets)
+    if rate.kbps is None:
+        return EvenPace(first, offsets)
+    return (BoundedPace if rate.bounded else BucketPace)(rate.kbps, first, offsets)

@@ -2,39 +2,27 @@
 
 from __future__ import annotations
 
+import functools
+import math
 from collections.abc import Iterable, Iterator
-from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from nsc.arguments import check_rate
 from nsc.coding.decoder import NO_SAMPLES, Damage, Decoder
 from nsc.coding.encoder import Encoder, checked_samples
-from nsc.coding.interface import OWN_STEPS, Model, Signal, Steps
-from nsc.coding.rate import offset_for_quality, offset_for_rate
+from nsc.coding.interface import Model, Signal
+from nsc.coding.rate import OWN_RATE, EvenPace, Rate, offset_for_rate, pace_of
 from nsc.constants import SAMPLE_RATE
 from nsc.errors import UserError
 
 SAMPLE_BLOCK = 60 * SAMPLE_RATE  # samples given to the encoder at once: an hour of speech is not copied whole
 BYTE_BLOCK = 1 << 14
-MOST_GROUP_FRAMING = 12  # bytes of a group besides its parts
-
-
-class Rate(NamedTuple):
-    """Rate requested of a model for any rate; None throughout is the model's own.
-
-    kbps: 1000 bits per second of the whole file.
-    quality: from 0 (coarsest steps) to 10, in place of kbps.
-    bounded: no group takes more than kbps.
-    """
-
-    kbps: float | None = None
-    quality: float | None = None
-    bounded: bool = False
-
-
-OWN_RATE = Rate()
+PIECE, PIECES = 5 * SAMPLE_RATE, 12  # samples of a piece of a long signal, on which its rate is searched, and how many
+MOST_PASSES = 3  # over a long signal
+MISSED = 0.014  # relative error of its rate at which it is coded once more: half a step of the offset
 
 
 class Decoded(NamedTuple):
@@ -64,43 +52,69 @@ def encoded_blocks(
 ) -> Iterator[bytes]:
     """The bytes of an .nsc file of `num_samples` samples that arrive in blocks.
 
-    A model may need them all at once; a rate is searched on the first block.
+    A model may need them all at once, and so does the search for a rate in kbps.
+
+    Raises:
+        UserError: the model does not code at this rate; or no step size keeps every group of it within a bound.
     """
-    blocks = map(np.asarray, blocks)
-    whole = None
-    if model.needs_whole_signal:
+    check_rate(*rate)
+    blocks = map(checked_samples, blocks)
+    whole, seeks = None, rate.kbps is not None and not rate.bounded
+    if model.needs_whole_signal or seeks:
         whole = np.concatenate([NO_SAMPLES, *blocks])
-        blocks = iter([whole])
-    steps = OWN_STEPS
-    if rate != OWN_RATE:
-        first = next(blocks, NO_SAMPLES)
-        blocks = chain([first], blocks)
-        steps = _steps_at(rate, first, model, layers, spans)
-    encoder = Encoder(model, layers, spans=spans, num_samples=num_samples, whole=whole, steps=steps)
+        blocks = iter([whole[start : start + SAMPLE_BLOCK] for start in range(0, max(1, len(whole)), SAMPLE_BLOCK)])
+    if seeks and model.offsets:
+        assert whole is not None
+        yield _at_rate(rate.kbps or 0.0, whole, model, layers, spans)
+        return
+    pace = None if rate == OWN_RATE else pace_of(rate, model.own_offset, model.offsets)
+    encoder = Encoder(model, layers, spans=spans, num_samples=num_samples, whole=whole, pace=pace)
     for block in blocks:
         yield encoder.write(block)
     yield encoder.finish()
+    if encoder.exceeded:
+        raise UserError(
+            f"expected groups of at most {rate.kbps:g} kbps, found {encoder.exceeded} that take more at every step"
+            " size; choose a higher rate or longer groups"
+        )
 
 
-def _steps_at(rate: Rate, speech: Signal, model: Model, layers: int | None, spans: int | None) -> Steps:
-    """The steps at which speech takes a rate, or those of a quality."""
-    group = model.group_seconds(spans)
+def _at_rate(kbps: float, signal: Signal, model: Model, layers: int | None, spans: int | None) -> bytes:
+    """The file of the step offset at which a whole signal is nearest to a rate.
 
-    def kbps_at(offset: int) -> float:
-        encoder = Encoder(model, layers, spans=spans, num_samples=len(speech), steps=Steps(offset))
-        size = len(encoder.write(speech)) + len(encoder.finish())
-        return 8 * size * SAMPLE_RATE / 1000 / max(1, len(speech))
+    The offset is searched on the signal, or where that is long on pieces from all over it; then the whole is coded, and
+    once or twice more where it takes another rate than its pieces.
+    """
 
-    if rate.quality is not None:
-        return Steps(offset_for_quality(rate.quality, model.offsets))
-    if rate.kbps is None:
-        raise UserError("expected kbps with a bounded rate, found none; give the bound")
-    if rate.bounded:
-        most = int(1000 * rate.kbps * group / 8) - MOST_GROUP_FRAMING
-        if most < 1:
-            raise UserError(f"expected room for a group in {rate.kbps:g} kbps, found none; choose longer groups")
-        return Steps(0, most)
-    return Steps(offset_for_rate(rate.kbps, model.offsets, kbps_at))
+    @functools.cache
+    def coded(offset: int, pieces: bool) -> bytes:
+        samples = shown if pieces else signal
+        pace = EvenPace(offset, model.offsets)
+        encoder = Encoder(model, layers, spans=spans, num_samples=len(samples), pace=pace)
+        return encoder.write(samples) + encoder.finish()
+
+    def rate_at(offset: int) -> float:
+        return 8 * len(coded(offset, True)) * SAMPLE_RATE / 1000 / max(1, len(shown))
+
+    shown = _pieces(signal)
+    offset = offset_for_rate(kbps, model.offsets, model.own_offset, rate_at)
+    if len(shown) == len(signal):
+        return coded(offset, True)
+    found: dict[int, float] = {}
+    while offset not in found and len(found) < MOST_PASSES:
+        found[offset] = 8 * len(coded(offset, False)) * SAMPLE_RATE / 1000 / len(signal)
+        if abs(found[offset] / kbps - 1) < MISSED:
+            break
+        offset = offset_for_rate(kbps * rate_at(offset) / found[offset], model.offsets, offset, rate_at)
+    return coded(min(found, key=lambda tried: abs(math.log(found[tried] / kbps))), False)
+
+
+def _pieces(signal: Signal) -> Signal:
+    """A signal, or where it is long as many pieces of it, evenly spread."""
+    if len(signal) <= PIECES * PIECE:
+        return signal
+    starts = np.linspace(0, len(signal) - PIECE, PIECES).astype(int)
+    return np.concatenate([signal[start : start + PIECE] for start in starts])
 
 
 def decode(data: bytes, model: Model, layers: int | None = None) -> Decoded:

@@ -8,12 +8,14 @@ from typing import NamedTuple
 from nsc.arguments import file_bytes, layers_of
 from nsc.constants import SAMPLE_RATE
 from nsc.errors import UserError
-from nsc.format.errors import DamagedError
+from nsc.format.errors import BitstreamError, DamagedError
 from nsc.format.group import INDEX_RANGE, Group, pack_group, plausible_places, unpack_group
-from nsc.format.header import HEADER_BYTES, Header, pack_header, total_groups, unpack_header
+from nsc.format.header import HEADER_BYTES, MAGIC, Header, pack_header, total_groups, unpack_header
 
 SUFFIX = ".nsc"
 AHEAD = 128  # groups that may be missing before one that counts as late instead
+LATE = 32  # groups that may come after they were given up, so that longer outages than 256 less these are not seen
+RESUMED = 4  # groups in sequence that bear out that more than AHEAD are missing
 MOST_MISSING = 9  # groups made up for each one that arrived; a stream that asks for more is damaged
 CHECKS_PER_BYTE = 256  # bytes that are checksummed in search of groups for each that arrives; damage takes a tenth
 
@@ -29,20 +31,31 @@ class GroupReader:
 
     After damage it looks for the next place with the checksum of a group that can follow. What comes after a long gap
     is held back until enough groups have arrived to bear it out: a few bytes cannot ask for hours of made-up speech.
+    Groups whose numbers are none that can follow are late, or come after an outage: a few in sequence show which.
+    Nothing depends on the sizes of the blocks. The header may come again between groups.
 
     Attributes:
         header: of the file.
         arrived: groups found so far.
         missing: groups missed so far.
         damaged_bytes: bytes that belong to no group.
+        another_follows: whether the header of another file comes after the last group.
     """
 
-    def __init__(self, header: Header) -> None:
+    def __init__(self, header: Header, *, joins: bool = False) -> None:
+        """Begins after a header; where it `joins` a stream, whatever group comes first is the first."""
         self.header = header
         self.arrived = self.missing = self.damaged_bytes = 0
-        self._total = total_groups(header)
+        self.another_follows = False
+        self._given_up = 0
+        self._total = None if joins else total_groups(header)
+        self._joins, self._first = joins, 0  # the number of the first group
+        self._repeated = pack_header(header)
         self._data = bytearray()
-        self._checks_left = 0
+        self._before = self._place = 0  # bytes before those at hand, and the place that is looked at
+        self._checked = 0  # bytes that were checksummed
+        self._aside: list[Group] = []
+        self._aside_bytes = 0
         self._held: list[Group | Gap] = []
 
     @property
@@ -53,9 +66,14 @@ class GroupReader:
     def write(self, data: bytes) -> list[Group | Gap]:
         """Takes the next bytes; gives the groups that they complete."""
         self._data += data
-        self._checks_left += CHECKS_PER_BYTE * len(data)
         self._read(at_end=False)
-        return [] if self.too_little_arrived else self._released()
+        return self._released()
+
+    def give_up(self) -> list[Group | Gap]:
+        """Counts the next group as missing, and as late should it still come; gives what may be decoded now."""
+        self._given_up += 1
+        self._held.append(Gap(1))
+        return self._released()
 
     def finish(self) -> list[Group | Gap]:
         """Gives what is left when no more bytes come, and the gap to the declared end."""
@@ -64,13 +82,19 @@ class GroupReader:
         if missing > 0:
             self.missing += missing
             self._held.append(Gap(missing))
-        return self._released()
+        return self._released(at_end=True)
 
     @property
     def _passed(self) -> int:
-        return self.arrived + self.missing
+        return self.arrived + self.missing + self._given_up
 
-    def _released(self) -> list[Group | Gap]:
+    @property
+    def _is_over(self) -> bool:
+        return self._total is not None and self._passed >= self._total
+
+    def _released(self, *, at_end: bool = False) -> list[Group | Gap]:
+        if self.too_little_arrived and not at_end:
+            return []
         released, self._held = self._held, []
         return released
 
@@ -78,53 +102,97 @@ class GroupReader:
         start = searched = 0
         places: list[int] = []
         while start < len(self._data):
+            if self._data.startswith(self._repeated, start) and not self._is_over:
+                start += HEADER_BYTES
+                continue
+            self._place = self._before + start
             group, end = unpack_group(self._data, start, self.header, self._may_follow)
-            if end > len(self._data) and not at_end:
+            incomplete = self._data.startswith(MAGIC, start) and len(self._data) - start < HEADER_BYTES
+            if (incomplete or end > len(self._data)) and not at_end:
                 break
-            if group is not None and self._take(group):
+            if group is not None and (self._take(group) or self._set_aside(group, end - start)):
                 start, searched = end, 0
                 continue
+            self.another_follows |= self._is_over and _is_header(self._data[start : start + HEADER_BYTES])
             if start + 1 >= searched:
-                ahead = self._passed, self._ahead
-                places, searched = plausible_places(self._data, start + 1, self.header, *ahead)
+                places, searched = plausible_places(self._data, start + 1, self.header)
             later = bisect_right(places, start)
             found = places[later] if later < len(places) else max(start + 1, searched)
             self.damaged_bytes += found - start
             start = found
         del self._data[:start]
+        self._before += start
 
     def _take(self, group: Group) -> bool:
-        """Puts a group in its place; false if the length that it carries does not end there."""
+        """Puts a group in its place; false if it cannot come here, or the length that it carries does not end there."""
+        if self._joins and not self.arrived:
+            self._first = group.number - self._passed
         missing = self._missing_before(group.number)
-        if missing is None:
+        if missing >= self._ahead:
             return False
         number = self._passed + missing
         if group.num_samples is not None:
-            if _groups_of(group.num_samples, self.header) != number + 1:
+            last = _groups_of(group.num_samples, self.header) - 1
+            if (last - group.number) % INDEX_RANGE if self._joins else last != number:
                 return False
             self._total = number + 1
-        self._held += [Gap(missing), group] if missing else [group]
-        self.missing += missing
-        self.arrived += 1
+        self._follow(missing, [group])
         return True
 
-    def _may_follow(self, number: int, is_last: bool, size: int) -> bool:
+    def _set_aside(self, group: Group, size: int) -> bool:
+        """Puts aside a group that cannot follow, until a few in sequence show that they go on after an outage."""
+        first = self._aside[0].number if self._aside else group.number
+        if group.num_samples is not None or group.number != (first + len(self._aside)) % INDEX_RANGE:
+            self._drop_aside()
+        if group.num_samples is not None:
+            return False
+        self._aside.append(group)
+        self._aside_bytes += size
+        missing = self._missing_before(self._aside[0].number)
+        if INDEX_RANGE - missing <= LATE:
+            self._drop_aside()
+        if len(self._aside) < RESUMED:
+            return True
+        if self._total is None or self._passed + missing + len(self._aside) <= self._total:
+            self._aside_bytes = 0
+            self._follow(missing, self._aside)
+        self._drop_aside()
+        return True
+
+    def _follow(self, missing: int, groups: list[Group]) -> None:
+        self._held += [Gap(missing), *groups] if missing else groups
+        self.missing += missing
+        self.arrived += len(groups)
+        self._drop_aside()
+
+    def _drop_aside(self) -> None:
+        self.damaged_bytes += self._aside_bytes
+        self._aside, self._aside_bytes = [], 0
+
+    def _may_follow(self, _number: int, is_last: bool, size: int) -> bool:
         """See `MayFollow`. Each checksum is paid for, so that their work grows with the bytes and not faster."""
         says_length_twice = is_last and self.header.num_samples is not None
-        if says_length_twice or self._missing_before(number) is None or size > self._checks_left:
+        if says_length_twice or self._is_over or self._checked + size > CHECKS_PER_BYTE * (self._place + size):
             return False
-        self._checks_left -= size
+        self._checked += size
         return True
 
-    def _missing_before(self, number: int) -> int | None:
-        """How many groups are missing before one of this number; None if it cannot come here."""
-        missing = (number - self._passed) % INDEX_RANGE
-        return missing if missing < self._ahead else None
+    def _missing_before(self, number: int) -> int:
+        """How many groups are missing before one of this number, or 256 less how late it is."""
+        return (number - self._first - self._passed) % INDEX_RANGE
 
     @property
     def _ahead(self) -> int:
         """How many numbers may come next, from the first that is missing on."""
         return AHEAD if self._total is None else min(AHEAD, self._total - self._passed)
+
+
+def _is_header(data: bytes | bytearray) -> bool:
+    try:
+        unpack_header(bytes(data))
+    except BitstreamError:
+        return False
+    return True
 
 
 def _groups_of(num_samples: int, header: Header) -> int:

@@ -91,17 +91,13 @@ def unpack_group(
     return group, end if group else 0
 
 
-def plausible_places(
-    data: bytes | bytearray, start: int, header: Header, number: int, ahead: int
-) -> tuple[list[int], int]:
+def plausible_places(data: bytes | bytearray, start: int, header: Header) -> tuple[list[int], int]:
     """Where groups might begin, by all but their checksum: the search after damage in one sweep.
 
     Args:
         data: some bytes of a file.
         start: the first place of interest.
         header: of the file.
-        number: of the group that should come.
-        ahead: how many numbers, that one included, may come.
 
     Returns:
         Such places from `start` on, and the first place that was not looked at.
@@ -119,7 +115,7 @@ def plausible_places(
     length = (first & 0x7F) + ((second & 0x7F) << 7) * (size > 1) + (third << 14) * (size > 2)
     places = np.flatnonzero((length >= shortest) & (length <= longest))
     at = places + size[places]
-    plausible = (window[at] - number) % INDEX_RANGE < ahead
+    plausible = np.ones(len(places), bool)
     flag = END_FLAG if header.num_samples is None else 0
     for place, limit in enumerate(limits, start=1):
         plausible &= (window[at + place] & ~(flag if place == 1 else 0)) < limit

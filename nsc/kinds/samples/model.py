@@ -9,7 +9,8 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from nsc.coding.interface import CodeLengths, Signal, Steps, Unit
+from nsc.coding.interface import CodeLengths, Signal, Unit
+from nsc.coding.rate import Pace
 from nsc.constants import SAMPLE_RATE
 from nsc.entropy.check import check_tables
 from nsc.entropy.context_model import frame_code_lengths, read_models
@@ -50,6 +51,11 @@ class CascadeModel:
         return 0
 
     @property
+    def own_offset(self) -> int:
+        """See `interface.Model`."""
+        return 0
+
+    @property
     def unit(self) -> Unit:
         """16 frames, which share one gain."""
         return Unit("spans", GROUP_LENGTH / SAMPLE_RATE, MOST_SPANS)
@@ -64,11 +70,11 @@ class CascadeModel:
         return self.settings.gain == "utterance"
 
     def analysis(
-        self, layers: int, *, spans: int | None, num_samples: int | None, whole: Signal | None, steps: Steps
+        self, layers: int, *, spans: int | None, num_samples: int | None, whole: Signal | None, pace: Pace | None
     ) -> CascadeAnalysis:
         """See `interface.Model`; a span is 16 frames, 0.48 s."""
         spans = self._checked_spans(spans)
-        if steps != Steps():
+        if pace is not None:
             raise UserError(f"expected a model for any rate, found {self.digest}, which has one; choose another model")
         if self.needs_whole_signal and whole is None:
             raise UserError(

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from nsc.coding.filters import InputFilter
 from nsc.coding.interface import Content, Signal
+from nsc.coding.rate import Pace
+from nsc.constants import SAMPLE_RATE
 from nsc.entropy.coefficient_model import LARGEST_INDEX
 from nsc.entropy.spectral_coder import SpectralCoder
+from nsc.format import Group, pack_group
 from nsc.format.version_2 import Header
-from nsc.kinds.spectral.level import GroupSteps, LevelMeter, StepTrack, level_index
+from nsc.kinds.spectral.level import GroupSteps, LevelMeter, StepTrack, decibels, level_index
 from nsc.kinds.spectral.network import SpectralNetwork, SpectralSettings, frames_between
 
 # The share of a group's codes that may reach the last bin: beyond, what is cut off outweighs what finer steps bring.
 MOST_OVERFLOWS = 2e-4
-OVERFLOW_GROWTH = 2  # indices, 0.5 dB, by which the steps of such a group grow
+QUIET_DB = 20.0  # below the level: such a group is a pause
 
 
 class SpectralAnalysis:
@@ -26,9 +31,7 @@ class SpectralAnalysis:
         settings: SpectralSettings,
         network: SpectralNetwork,
         coder: SpectralCoder,
-        *,
-        offset: int,
-        most_bytes: int | None = None,
+        pace: Pace,
     ) -> None:
         """Begins a stream.
 
@@ -37,14 +40,11 @@ class SpectralAnalysis:
             settings: of the model.
             network: of the model.
             coder: of the layers that are sent.
-            offset: index of the step offset.
-            most_bytes: that the parts of a group may take; where they would take more, steps grow.
+            pace: chooses the step offset of every group.
         """
         self.header = header
         self.look_ahead = settings.look_ahead * header.frame_samples
-        self._settings, self._network, self._coder = settings, network, coder
-        self._offset, self._most_bytes = offset, most_bytes
-        self._coarsest = len(coder.offsets) - 1
+        self._settings, self._network, self._coder, self._pace = settings, network, coder, pace
         self._filter = InputFilter(high_pass=False, pre_emphasis=settings.pre_emphasis)
         self._meter = LevelMeter(header.frame_samples)
         self._past = StepTrack(settings.history, header.spectra_per_frame)
@@ -63,22 +63,28 @@ class SpectralAnalysis:
         self._samples, self._filtered = np.pad(self._samples, silence), np.pad(self._filtered, silence)
 
     def next_group(self, frames: int) -> Content:
-        """Codes the next group."""
-        steps = GroupSteps(self._next_level(frames), self._offset)
-        parts, growth = self._coded(frames, steps)
-        while growth and steps.offset < self._coarsest:
-            steps = steps._replace(offset=min(steps.offset + growth, self._coarsest))
-            parts, growth = self._coded(frames, steps)
+        """Codes the next group, as often as the pace asks for."""
+        level, quiet = self._next_level(frames)
+        seconds = frames * self.header.frame_samples / SAMPLE_RATE
+        parts: dict[int, tuple[bytes, ...]] = {}
+        sizes: dict[int, float] = {}
+        offset: int | None = self._pace.first(seconds, quiet=quiet)
+        while offset is not None:
+            steps = GroupSteps(level, offset)
+            parts[offset] = self._coded(frames, steps)
+            sizes[offset] = len(pack_group(Group(0, tuple(steps), parts[offset]))) if parts[offset] else math.inf
+            offset = self._pace.following(sizes)
+        steps = GroupSteps(level, self._pace.chosen(sizes))
         self._past.append(steps, self.header.frames)
         self._samples = self._samples[self.header.group_samples :]
         self._filtered = self._filtered[self.header.group_samples :]
-        return Content(tuple(steps), parts)
+        return Content(tuple(steps), parts[steps.offset])
 
-    def _coded(self, frames: int, steps: GroupSteps) -> tuple[tuple[bytes, ...], int]:
-        """Parts of a group, and by how many indices its steps have to grow before they can be sent.
+    def _coded(self, frames: int, steps: GroupSteps) -> tuple[bytes, ...]:
+        """Parts of a group, none where codes overflow, so that its steps have to grow.
 
-        They grow where codes overflow and where parts are too long. Only the first codec's codes count, so that all
-        depths have the same steps. The network is given whole groups, and so computes the same in all.
+        Only the first codec's codes count, so that all depths have the same steps. The network is given whole groups,
+        and so computes the same in all.
         """
         settings, header = self._settings, self.header
         seen = header.frames + settings.look_ahead
@@ -86,15 +92,18 @@ class SpectralAnalysis:
         found = self._network.quantised(samples, *self._past.with_group(steps, seen), header.layers)
         own = frames_between(found.symbols, settings.history, settings.history + frames)
         overflows = np.mean(np.abs(own.indices[0]) >= LARGEST_INDEX) > MOST_OVERFLOWS
-        if overflows and steps.offset < self._coarsest:
-            return (), OVERFLOW_GROWTH
+        if overflows and steps.offset < len(self._coder.offsets) - 1:
+            return ()
         if settings.rdo_lambda:
             first = settings.history * header.spectra_per_frame
             codes = found.codes[-1][first : first + len(own.gains)]
             own = self._coder.nearer_to_zero(own, codes, steps.offset, settings.rdo_lambda)
-        parts = tuple(self._coder.encode(own, steps.offset))
-        return parts, int(self._most_bytes is not None and sum(map(len, parts)) > self._most_bytes)
+        return tuple(self._coder.encode(own, steps.offset))
 
-    def _next_level(self, frames: int) -> int:
+    def _next_level(self, frames: int) -> tuple[int, bool]:
+        """The group's level, and whether all of it is far below that."""
         size = self.header.frame_samples
-        return level_index([self._meter.frame(self._samples[n * size : (n + 1) * size]) for n in range(frames)])
+        blocks = [self._samples[n * size : (n + 1) * size] for n in range(frames)]
+        levels = [self._meter.frame(block) for block in blocks]
+        loudest = max(decibels(block) for block in blocks)
+        return level_index(levels), loudest < max(levels) - QUIET_DB

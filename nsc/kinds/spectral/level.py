@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
@@ -31,12 +32,24 @@ class LevelMeter:
 
     def frame(self, samples: NDArray[np.floating]) -> float:
         """The level after one more frame [n]."""
-        power = float(np.mean(np.square(samples, dtype=np.float64))) if len(samples) else 0.0
+        power = _power(samples)
         self._powers = [*self._powers, power][-MEMORY:]
         loudness = max(float(np.mean(self._powers)), power * ONSET_SHARE)
-        found = 10 * np.log10(loudness) if loudness > 0 else GAIN_FLOOR_DB
-        self._level = max(found, self._level - self._fall, GAIN_FLOOR_DB)
+        self._level = max(_decibels(loudness), self._level - self._fall)
         return self._level
+
+
+def decibels(samples: NDArray[np.floating]) -> float:
+    """Level of samples [n] in dB of full scale."""
+    return _decibels(_power(samples))
+
+
+def _power(samples: NDArray[np.floating]) -> float:
+    return float(np.mean(np.square(samples, dtype=np.float64))) if len(samples) else 0.0
+
+
+def _decibels(power: float) -> float:
+    return max(10 * math.log10(power), GAIN_FLOOR_DB) if power > 0 else GAIN_FLOOR_DB
 
 
 def level_index(levels: Sequence[float]) -> int:

@@ -10,7 +10,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from nsc.coding.interface import OWN_STEPS, CodeLengths, Signal, Steps, Unit
+from nsc.coding.interface import CodeLengths, Signal, Unit
+from nsc.coding.rate import EvenPace, Pace
 from nsc.entropy.coefficient_model import LARGEST_INDEX
 from nsc.entropy.spectral_coder import SpectralCoder, SpectralSymbols
 from nsc.errors import UserError
@@ -62,6 +63,11 @@ class SpectralModel:
         """Of its coder; those of models from before 2026-11-27 know 81 of the format's 97."""
         return len(self.coder.offsets)
 
+    @property
+    def own_offset(self) -> int:
+        """See `interface.Model`."""
+        return self.settings.offset
+
     def analysis(
         self,
         layers: int,
@@ -69,15 +75,13 @@ class SpectralModel:
         spans: int | None,
         num_samples: int | None,
         whole: Signal | None,
-        steps: Steps = OWN_STEPS,
+        pace: Pace | None = None,
     ) -> SpectralAnalysis:
         """See `interface.Model`; a span is a frame of 40 ms, by default 16 of them make a group."""
         spans = self._checked_frames(spans)
-        offset = self.settings.offset if steps.offset is None else steps.offset
-        if not 0 <= offset < self.offsets:
-            raise UserError(f"expected a step offset from 0 to {self.offsets - 1}, found {offset}; choose among them")
-        header, most_bytes = self._header(num_samples, layers, spans), steps.most_bytes
-        return SpectralAnalysis(header, self.settings, self.network, self.coder, offset=offset, most_bytes=most_bytes)
+        header = self._header(num_samples, layers, spans)
+        pace = EvenPace(self.own_offset, self.offsets) if pace is None else pace
+        return SpectralAnalysis(header, self.settings, self.network, self.coder, pace)
 
     def synthesis(self, header: Header, layers: int) -> SpectralSynthesis:
         """See `interface.Model`."""

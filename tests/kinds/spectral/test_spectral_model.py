@@ -124,11 +124,11 @@ def test_better_quality_takes_more_bytes(model: SpectralModel, real_speech: Sign
 @pytest.mark.parametrize(
     ("rate", "message"),
     [
-        (Rate(kbps=0), "rate above 0"),
-        (Rate(kbps=float("nan")), "rate above 0"),
-        (Rate(quality=11), "quality from 0 to 10"),
+        (Rate(kbps=0), "kbps: expected a number"),
+        (Rate(kbps=float("nan")), "kbps: expected a number"),
+        (Rate(quality=11), "quality: expected a number"),
         (Rate(bounded=True), "kbps with a bounded rate"),
-        (Rate(kbps=0.01, bounded=True), "room for a group"),
+        (Rate(kbps=0.01, bounded=True), "groups of at most 0.01 kbps"),
     ],
 )
 def test_rates_that_there_are_not_are_refused(rate: Rate, message: str, model: SpectralModel) -> None:
@@ -136,16 +136,16 @@ def test_rates_that_there_are_not_are_refused(rate: Rate, message: str, model: S
         encode(np.zeros(16_000, np.float32), model, rate=rate)
 
 
-@pytest.mark.parametrize("frames", [0, 17])
-def test_groups_have_1_to_16_frames(frames: int, model: SpectralModel) -> None:
-    with pytest.raises(UserError, match="1 to 16 frames"):
+@pytest.mark.parametrize(("frames", "message"), [(0, "spans: expected a whole number from 1"), (17, "1 to 16 frames")])
+def test_groups_have_1_to_16_frames(frames: int, message: str, model: SpectralModel) -> None:
+    with pytest.raises(UserError, match=message):
         encode(np.zeros(16_000, np.float32), model, spans=frames)
 
 
 def test_the_search_for_a_rate_ends_near_it_on_any_falling_curve() -> None:
     for fall in (0.3, 0.85, 2.0):
         rates = [14 * np.exp(-fall * (index - ZERO_OFFSET) / 32) for index in range(version_2.OFFSETS)]
-        index = offset_for_rate(12.0, version_2.OFFSETS, rates.__getitem__)
+        index = offset_for_rate(12.0, version_2.OFFSETS, ZERO_OFFSET, rates.__getitem__)
         assert abs(np.log(rates[index] / 12)) <= 1.01 * min(abs(np.log(np.array(rates) / 12))) + 0.02
     assert [offset_for_quality(quality, 97) for quality in (0, 10)] == [96, 0]
 

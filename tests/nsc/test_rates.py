@@ -1,0 +1,114 @@
+"""Rates of whole files, of bounded ones and of streams, by a model that ships."""
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+import nsc
+from nsc.coding.interface import Model
+from nsc.coding.rate import Rate, offset_for_rate
+from nsc.coding.whole import PIECE, PIECES, encoded_blocks
+from nsc.errors import UserError
+from nsc.format import pack_group, read_contents
+
+Signal = NDArray[np.float32]
+FRAME = 0.04  # seconds
+
+
+@pytest.fixture(scope="module")
+def model() -> Model:
+    return nsc.load("cq")
+
+
+@pytest.fixture(scope="module")
+def speech(speech_signals: list[Signal]) -> Signal:
+    return np.concatenate(speech_signals)
+
+
+def sizes(data: bytes) -> NDArray[np.int64]:
+    return np.array([len(pack_group(group)) for group in read_contents(data).groups])
+
+
+def test_the_rate_is_that_of_the_whole_file_whatever_it_begins_with(model: Model, speech: Signal) -> None:
+    noise = 1e-3 * np.random.default_rng(0).standard_normal(8 * 16_000).astype(np.float32)
+    for lead in (np.zeros(8 * 16_000, np.float32), noise):
+        data = nsc.encode(np.concatenate([lead, speech[:96_000]]), model, kbps=9)
+        assert nsc.info(data).kbps() == pytest.approx(9, rel=0.02)
+
+
+def test_blocks_of_any_size_become_the_bytes_of_the_whole(model: Model, speech: Signal) -> None:
+    signal = speech[:80_000]
+    blocks = (signal[start : start + 30_000] for start in range(0, len(signal), 30_000))
+    streamed = b"".join(encoded_blocks(blocks, len(signal), model, rate=Rate(kbps=10)))
+    assert streamed == nsc.encode(signal, model, kbps=10)
+
+
+def test_a_long_recording_is_searched_on_pieces_from_all_over_it(
+    model: Model, speech: Signal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nsc.coding.whole.PIECE", PIECE // 20)
+    signal = np.concatenate([0.001 * speech[:100_000], speech[:100_000]])
+    assert len(signal) > PIECES * PIECE // 20
+    assert nsc.info(nsc.encode(signal, model, kbps=12)).kbps() == pytest.approx(12, rel=0.02)
+
+
+@pytest.mark.parametrize("steep", [0.01, 0.027, 0.2])
+@pytest.mark.parametrize("step", [0, 30])
+def test_a_rate_is_found_on_steep_curves_and_on_broken_ones(steep: float, step: int) -> None:
+    rates = [40 * np.exp(-steep * index) / (3 if index > step > 0 else 1) for index in range(97)]
+    for kbps in (3.0, 12.0, 23.5):
+        found = offset_for_rate(kbps, 97, 40, rates.__getitem__)
+        best = min(abs(np.log(np.array(rates) / kbps)))
+        assert abs(np.log(rates[found] / kbps)) <= max(best, 0.004) + 1e-9
+
+
+@pytest.mark.parametrize("frames", [1, 4, 16])
+def test_no_group_of_a_bounded_rate_takes_more_and_a_short_last_one_takes_its_share(
+    frames: int, model: Model, speech: Signal
+) -> None:
+    data = nsc.encode(speech[: 16_000 * 3 + 5000], model, kbps=24, bounded=True, spans=frames)
+    found, most = sizes(data), 1000 * 24 * FRAME * frames / 8
+    assert found.max() <= most
+    assert found[:-1].mean() > 0.85 * most
+    header = nsc.info(data).header
+    last = header.frames_of(16_000 * 3 + 5000) - (len(found) - 1) * frames
+    assert found[-1] <= most * last / frames
+
+
+def test_a_bound_that_no_step_size_keeps_is_refused_with_how_many_exceed_it(model: Model, speech: Signal) -> None:
+    with pytest.raises(UserError, match=r"groups of at most 4 kbps, found \d+ that take more"):
+        nsc.encode(speech[:48_000], model, kbps=4, bounded=True, spans=1)
+    encoder = nsc.Encoder(model, kbps=4, bounded=True, spans=1)
+    encoder.write(speech[:48_000])
+    encoder.finish()
+    assert encoder.exceeded > 0
+
+
+def test_a_stream_keeps_its_rate_over_any_ten_seconds(model: Model, speech: Signal) -> None:
+    encoder, kbps = nsc.Encoder(model, kbps=12, spans=4), 12
+    blocks = [encoder.write(speech[start : start + 6400]) for start in range(0, 16 * 16_000, 6400)]
+    found = np.concatenate([[0], np.cumsum(sizes(b"".join([*blocks, encoder.finish()])))])
+    window = round(10 / (4 * FRAME))
+    rates = 8 * (found[window:] - found[:-window]) / (window * 4 * FRAME) / 1000
+    assert abs(rates / kbps - 1).max() < 0.035
+    assert found[-1] * 8 / 1000 / 16 == pytest.approx(kbps, rel=0.03)
+
+
+def test_a_stream_at_a_quality_has_even_steps(model: Model, speech: Signal) -> None:
+    encoder = nsc.Encoder(model, quality=4, spans=4)
+    data = encoder.write(speech[:48_000]) + encoder.finish()
+    assert {group.side[1] for group in read_contents(data).groups} == {58}
+
+
+def test_nothing_is_written_after_the_end(model: Model) -> None:
+    encoder = nsc.Encoder(model)
+    data = encoder.write(np.zeros(1000, np.float32)) + encoder.finish()
+    for call in (encoder.finish, lambda: encoder.write(np.zeros(1, np.float32))):
+        with pytest.raises(UserError, match="another"):
+            call()
+    decoder = nsc.Decoder(model)
+    decoder.write(data)
+    decoder.finish()
+    for late in (decoder.finish, lambda: decoder.write(b"")):
+        with pytest.raises(UserError, match="another decoder"):
+            late()
