@@ -110,7 +110,8 @@ class ModelCoder:
         codec: what it is, for the record.
         losses: shares of groups that a Gilbert channel loses.
         burst: mean number of groups lost in a row.
-        kbps: of each file, for models of any rate; None for the model's own.
+        kbps: of each file, for models of any rate, or the other codec whose rate each file gets; None for the
+            model's own.
         spans: length of a group in units of the model's shortest; None for the model's own.
     """
 
@@ -118,14 +119,14 @@ class ModelCoder:
     codec: Codec
     losses: tuple[float, ...] = (0.0,)
     burst: float = 1.0
-    kbps: float | None = None
+    kbps: float | str | None = None
     spans: int | None = None
 
     def code(self, samples: Samples, cache_dir: Path) -> list[Version]:
         """See Coder."""
         content = content_of(samples)
         folder = cache_dir / self.codec.name
-        whole = self._whole_file(folder / f"{content}.nsc", samples)
+        whole = self._whole_file(folder / f"{content}.nsc", samples, cache_dir)
         versions = []
         header = bitstream.unpack_header(whole)
         delay_ms = 1000 * header.delay_samples / SAMPLE_RATE
@@ -139,16 +140,23 @@ class ModelCoder:
                 versions.append(Version(layer, loss, 8 * cut.stat().st_size, 0, decoded, delay_ms))
         return versions
 
-    def _whole_file(self, path: Path, samples: Samples) -> bytes:
+    def _whole_file(self, path: Path, samples: Samples, cache_dir: Path) -> bytes:
         if not path.is_file():
             signal = np.divide(samples, INT16_SCALE, dtype=np.float32)
-            atomic_write(path, nsc.encode(signal, load_alone(self.folder).coding, kbps=self.kbps, spans=self.spans))
+            kbps = _kbps_of(self.kbps, samples, cache_dir) if isinstance(self.kbps, str) else self.kbps
+            atomic_write(path, nsc.encode(signal, load_alone(self.folder).coding, kbps=kbps, spans=self.spans))
         return path.read_bytes()
 
     def _decoded(self, data: bytes, loss: float, seed: int) -> Samples:
         if loss:
             data = lose_groups(data, loss, self.burst, seed)
         return to_int16(nsc.decode(data, load_alone(self.folder).coding).signal)
+
+
+def _kbps_of(peer: str, samples: Samples, cache_dir: Path) -> float:
+    """What another codec takes for a signal."""
+    coded, _ = baselines.code_cached(baselines.PEERS[peer], samples, cache_dir)
+    return coded.bits / len(samples) * SAMPLE_RATE / 1000
 
 
 def content_of(samples: Samples) -> str:
@@ -191,7 +199,8 @@ def model_coder(name: str, check_dir: Path, losses: tuple[float, ...] = (0.0,), 
 
     Args:
         name: as `runs.stages.find_model` takes it, with LABEL= before it or not, and @KBPS after it for a rate of a
-            model of any rate; models of one label share a curve.
+            model of any rate, or @CODEC for the rate that another codec takes for each file; models of one label
+            share a curve.
         check_dir: folder of runs.
         losses: shares of groups to lose.
         burst: mean number of groups lost in a row.
@@ -220,7 +229,8 @@ def model_coder(name: str, check_dir: Path, losses: tuple[float, ...] = (0.0,), 
     shown = f"{family} {digest}" if label else family
     if kbps is None:
         return ModelCoder(folder, Codec(digest, shown, family, "model", high_pass, origin), losses, burst)
-    codec = Codec(f"{digest}-{kbps:g}", f"{family} {kbps:g}", family, "model", high_pass, origin)
+    rate = f"at {kbps}" if isinstance(kbps, str) else f"{kbps:g}"
+    codec = Codec(f"{digest}-{rate.replace(' ', '-')}", f"{family} {rate}", family, "model", high_pass, origin)
     return ModelCoder(folder, codec, losses, burst, kbps)
 
 
@@ -231,11 +241,13 @@ def with_groups_of(spans: int, model: ModelCoder) -> ModelCoder:
     return replace(model, codec=replace(model.codec, name=name, label=label, family=family), spans=spans)
 
 
-def _model_and_rate(name: str) -> tuple[str, float | None]:
-    """MODEL or MODEL@KBPS in its parts."""
+def _model_and_rate(name: str) -> tuple[str, float | str | None]:
+    """MODEL, MODEL@KBPS or MODEL@CODEC in its parts."""
     model, at, rate = name.rpartition("@")
     if not at:
         return name, None
+    if rate in baselines.PEERS:
+        return model, rate
     try:
         kbps = float(rate)
     except ValueError:

@@ -48,19 +48,29 @@ def _of_split(data_dir: Path, split: str) -> list[SpeechFile]:
     return files
 
 
+def groups_of(files: Sequence[SpeechFile], data_dir: Path, columns: Sequence[str]) -> dict[str, list[SpeechFile]]:
+    """Files apart by what columns of the manifest say, such as kind and language; all of them under '' without any."""
+    listed = _manifest_rows(data_dir / MANIFEST)
+    groups: defaultdict[str, list[SpeechFile]] = defaultdict(list)
+    for file in files:
+        row = listed.get(file.path, {})
+        groups[", ".join(row[column] for column in columns if row.get(column))].append(file)
+    return dict(sorted(groups.items()))
+
+
 def recordings_of(files: Sequence[SpeechFile], data_dir: Path) -> list[Recording]:
     """Recordings with the sex of their speakers, where a manifest's column `sex` or a TIMIT speaker's name gives it."""
-    listed = _listed_sexes(data_dir / MANIFEST)
+    rows = _manifest_rows(data_dir / MANIFEST)
+    listed = {path: (row.get("sex") or "").strip().upper()[:1] for path, row in rows.items()}
     return [Recording(file.path, file.speaker, listed.get(file.path) or _timit_sex(file.speaker)) for file in files]
 
 
-def _listed_sexes(manifest: Path) -> dict[Path, str]:
+def _manifest_rows(manifest: Path) -> dict[Path, dict[str, str]]:
+    """Rows by the path of their file; none where there is no manifest."""
     if not manifest.is_file():
         return {}
     with manifest.open(newline="", encoding="utf-8-sig") as file:
-        return {
-            manifest.parent / row["path"]: (row.get("sex") or "").strip().upper()[:1] for row in csv.DictReader(file)
-        }
+        return {manifest.parent / row["path"]: row for row in csv.DictReader(file)}
 
 
 def _timit_sex(speaker: str) -> str:

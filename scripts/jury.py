@@ -12,6 +12,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
@@ -20,12 +21,12 @@ from comparison.cluster import Place
 from comparison.coders import Coder, PeerCoder, model_coder, with_groups_of
 from comparison.compare import compare, limit_threads
 from comparison.decoded import decoded_folder
-from comparison.numbers.curves import paired_differences, points_of
+from comparison.numbers.curves import Point, paired_differences, points_of
 from comparison.numbers.rows import row_of
 from comparison.numbers.tables import jury_table, paired_table
 from comparison.peers import baselines
-from comparison.results import Store, faults
-from comparison.speech import recordings_of, refuse_overlap, speech_to_test
+from comparison.results import Result, Store, faults
+from comparison.speech import groups_of, recordings_of, refuse_overlap, speech_to_test
 from corpus.speech_file import SPLITS
 from measures.measures import ALL_MEASURES, JURY
 from nsc import console
@@ -39,7 +40,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--data_dir", type=Path, required=True, help="corpus, or folder of references")
     parser.add_argument("--split", default="val", choices=SPLITS, help="speakers to score (default val)")
     parser.add_argument("--files", type=int, default=12, help="how many, spread over the speakers (default 12; 0: all)")
-    parser.add_argument("--models", nargs="*", default=[], help="run id, id/stage, hash or folder; LABEL=, @KBPS")
+    parser.add_argument("--by", nargs="*", default=[], metavar="COLUMN", help="of the manifest: a table for each value")
+    parser.add_argument(
+        "--models", nargs="*", default=[], help="run id, id/stage, hash or folder; LABEL= before it, @KBPS after it"
+    )
     parser.add_argument("--spans", type=int, help="length of a group, in units of the model's shortest")
     parser.add_argument("--peers", nargs="*", default=[], help="names or patterns of other codecs")
     parser.add_argument("--decoded", nargs="*", default=[], help="folders of decoded files; LABEL= before them")
@@ -81,12 +85,28 @@ def _score(options: argparse.Namespace) -> None:
         console.log.info("%s", line)
     names = [coder.codec.name for coder in coders]
     points = points_of([coder.codec for coder in coders], results)
-    print(jury_table([row_of(point) for point in points]))
-    first, *others = sorted(points, key=lambda point: names.index(point.codec.name))
-    if others:
-        print(f"\nDifferences from {first.label}, in pairs of each speaker\n")
-        print(paired_table([(other.label, paired_differences(other, first)) for other in others]))
+    if not points:
+        raise UserError("expected files that could be coded, found none; the lines above give the reasons")
+    points.sort(key=lambda point: names.index(point.codec.name))
+    for title, group in groups_of(files, options.data_dir, options.by).items():
+        own = {os.path.relpath(file.path, options.data_dir) for file in group}
+        parts = [part for point in points if (part := point.part(partial(_is_among, own)))]
+        print(f"\n{title}\n" * bool(title) + _tables(parts))
     console.log.info("every file: %s", store.write_csv())
+
+
+def _is_among(files: set[str], result: Result) -> bool:
+    return result.file in files
+
+
+def _tables(points: Sequence[Point]) -> str:
+    """Every condition, and the differences from the first."""
+    parts = [jury_table([row_of(point) for point in points])]
+    first, *others = points
+    if others:
+        parts.append(f"Differences from {first.label}, in pairs of each speaker")
+        parts.append(paired_table([(other.label, paired_differences(other, first)) for other in others]))
+    return "\n\n".join(parts)
 
 
 def main(arguments: Sequence[str]) -> int:

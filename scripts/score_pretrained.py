@@ -13,7 +13,6 @@ python -m scripts.score_pretrained --data_dir SPEECH --other clean=OTHER sounds=
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import os
 import sys
@@ -31,9 +30,9 @@ from nsc.coding.interface import Signal
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 
 from comparison.peers import baselines
+from comparison.speech import groups_of
 from constants import SAMPLE_RATE
 from corpus.find import find_test_speech
-from corpus.manifest import MANIFEST
 from corpus.speech_file import SpeechFile
 from evaluation.evaluate import evaluate, summary
 from measures.measures import columns_of, mean_with_interval, missing, score_files
@@ -103,20 +102,9 @@ def other_conditions(name: str, folder: Path, columns: Sequence[str], few: int) 
         columns: of the manifest, such as kind and language; one that it has not makes no difference.
         few: at most so many files of each condition; 0 for all.
     """
-    groups: dict[str, list[SpeechFile]] = {}
-    listed = _listed(folder / MANIFEST)
-    for file in find_test_speech(folder):
-        row = listed.get(file.path, {})
-        parts = [name, *(row[column] for column in columns if row.get(column))]
-        groups.setdefault(OTHER + ", ".join(parts), []).append(file)
-    return {condition: _spread(files, few) for condition, files in sorted(groups.items())}
-
-
-def _listed(manifest: Path) -> dict[Path, dict[str, str]]:
-    if not manifest.is_file():
-        return {}
-    with manifest.open(newline="", encoding="utf-8-sig") as file:
-        return {manifest.parent / row["path"]: row for row in csv.DictReader(file)}
+    groups = groups_of(find_test_speech(folder), folder, columns)
+    names = {part: OTHER + (f"{name}, {part}" if part else name) for part in groups}
+    return {names[part]: _spread(files, few) for part, files in groups.items()}
 
 
 def _changed(files: Sequence[SpeechFile], change: Callable[[Signal, int], Signal], folder: Path) -> list[SpeechFile]:

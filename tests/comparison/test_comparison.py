@@ -9,7 +9,9 @@ import pickle
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -70,6 +72,23 @@ def test_our_rate_is_all_bytes_of_the_written_file_at_every_layer(
         noise = soundfile.read(result.decoded)[0] - speech_clips[0] / INT16_SCALE
         snr = 10 * np.log10(np.sum((speech_clips[0] / INT16_SCALE) ** 2) / np.sum(noise**2))
         assert result.measures["snr"] == pytest.approx(snr)
+
+
+def test_a_model_takes_the_rate_that_another_codec_takes_for_each_file(tmp_path: Path) -> None:
+    coder = replace(model_coder("cq@g722", tmp_path), kbps="codec2-3.2")
+    assert coder.codec.label == "cq at g722" and " " not in coder.codec.name
+    asked: list[float | None] = []
+
+    def encoded(*_: Any, kbps: float | None = None, spans: int | None = None) -> bytes:
+        asked.append(kbps)
+        return b""
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(coders.nsc, "encode", encoded)
+        patch.setattr(coders, "load_alone", lambda _: SimpleNamespace(coding=None))
+        patch.setattr(coders.baselines, "code_cached", lambda *_: (SimpleNamespace(bits=12_000), None))
+        coder._whole_file(tmp_path / "a.nsc", np.zeros(16_000, np.int16), tmp_path)
+    assert asked == [12.0]
 
 
 def test_lost_groups_cost_quality_and_no_bits(model_folder: Path, check_dir: Path, tmp_path: Path) -> None:

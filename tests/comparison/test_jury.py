@@ -78,6 +78,16 @@ def test_a_decoded_file_of_another_content_is_scored_anew(references: Path, tmp_
     assert levels == pytest.approx([0, -6.02], abs=0.2)
 
 
+def test_files_are_apart_by_what_the_manifest_says(
+    references: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = ["--data_dir", str(references), "--decoded", f"mine={decoded(references, 1.0, tmp_path / 'same')}"]
+    places = ["--output", str(tmp_path / "out"), "--cache_dir", str(tmp_path / "cache")]
+    assert jury.main([*flags, *places, "--measures", "octave_levels", "--by", "speaker"]) == 0
+    _, first, second = capsys.readouterr().out.replace("\ns1\n", "\ns0\n").split("\ns0\n")
+    assert all("| mine" in part and "| 1 " in part for part in (first, second))
+
+
 def test_a_reference_without_its_decoded_file_is_named(references: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match=r"expected s0/clip.flac in .*empty, found none"):
