@@ -94,6 +94,21 @@ def models(seed: int) -> Try:
     return lambda generator: outcome(one_of(mutations, generator).make(generator))
 
 
+def folders(seed: int) -> Try:
+    """Folders of models, to the codec."""
+    from scripts.fuzzing.folders import MutatedFolders, outcome
+
+    mutations = MutatedFolders(Path(tempfile.mkdtemp()) / "model")
+    return lambda generator: outcome(mutations.make(generator))
+
+
+def commands(seed: int) -> Try:
+    """Command lines, to the command."""
+    from scripts.fuzzing.commands import Commands
+
+    return Commands(Path(tempfile.mkdtemp())).outcome
+
+
 def sounds(seed: int) -> Try:
     """Recordings of all containers, to samples."""
     from scripts.fuzzing.sounds import mutated, outcome, recordings
@@ -102,7 +117,7 @@ def sounds(seed: int) -> Try:
     return lambda generator: outcome(mutated(files, generator))
 
 
-KINDS = {"streams": streams, "models": models, "sounds": sounds}
+KINDS = {"streams": streams, "models": models, "folders": folders, "commands": commands, "sounds": sounds}
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -17,6 +17,7 @@ from nsc.errors import UserError
 TABLE_TOTAL = 1 << TABLE_PRECISION_BITS
 LONGEST_GROUP = 256  # frames
 MOST_PHASES = 4096
+MOST_OFFSETS = 33  # rows of a neighbourhood, of which nine are usual
 EXACT = 2.0**53  # floats hold every whole number below
 
 Arrays = Mapping[str, NDArray[Any]]
@@ -66,6 +67,7 @@ def _check_context_model(
     _require(0 < phases <= MOST_PHASES, key["phases"], f"1 to {MOST_PHASES} phases", f"{phases}")
     _check_phases(key["phases"], model, LONGEST_GROUP * symbols // columns)
     offsets, neighbours = model.mean_weights.shape[1:]
+    _require(offsets <= MOST_OFFSETS, key["mean_weights"], f"at most {MOST_OFFSETS} neighbouring rows", f"{offsets}")
     wide = offsets % 2 == 1 and neighbours in (columns, columns + columns_before)
     _require(wide, key["mean_weights"], "a neighbourhood of the part and the one before", f"{offsets} x {neighbours}")
     scales, means = model.mean_thresholds.shape[1], model.mean_thresholds.shape[2] + 1

@@ -25,6 +25,7 @@ LAYOUT = 1  # of the folder; raised when what it holds changes
 ENCODER, DECODER, TABLES, CARD = "encoder.tflite", "decoder.tflite", "tables.npz", "README.md"
 MOST_FILE_BYTES = 1 << 28  # of a graph or of tables
 ENHANCER = "enhancer.tflite"  # of models that enhance what they decode
+LONGEST_REASON = 300  # characters
 TRAINED = "model.json"  # what a training run leaves; it has to be exported first
 
 
@@ -89,7 +90,7 @@ def read_description(folder: Path) -> Description:
             check_description(values)
         return Description(folder, **values)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise UserError(f"{folder} holds no readable model ({error}); copy or export it again") from None
+        raise UserError(f"{folder} holds no readable model ({_cut(error)}); copy or export it again") from None
 
 
 def write_description(description: Description) -> str:
@@ -115,7 +116,7 @@ def load(folder: Path, threads: int = 1) -> Model:
         model: Model = import_module(KINDS[description.kind]).load(description, threads)
         return model
     except (KeyError, TypeError, ValueError, IndexError) as error:
-        raise UserError(f"{folder} holds no readable model ({error!r}); copy or export it again") from None
+        raise UserError(f"{folder} holds no readable model ({_cut(error)}); copy or export it again") from None
 
 
 def read_graph(description: Description, graph: str) -> bytes:
@@ -136,7 +137,7 @@ def read_tables(description: Description) -> dict[str, Any]:
         return read_arrays(io.BytesIO(data))
     except Exception as error:  # a damaged archive may raise anything
         path = description.folder / TABLES
-        raise UserError(f"{path} holds no readable tables ({error}); copy or export the model again") from None
+        raise UserError(f"{path} holds no readable tables ({_cut(error)}); copy or export the model again") from None
 
 
 def read_checked(description: Description, name: str) -> bytes:
@@ -165,4 +166,10 @@ def naming(folder: Path) -> Iterator[None]:
     try:
         yield
     except UserError as error:
-        raise UserError(f"{folder} holds no usable model: {error}; copy or export it again") from None
+        raise UserError(f"{folder} holds no usable model: {_cut(error)}; copy or export it again") from None
+
+
+def _cut(error: Exception) -> str:
+    """What an error says, in one line of bounded length: some show all of a value."""
+    text = " ".join((str(error) if isinstance(error, UserError) else repr(error)).split())
+    return text if len(text) <= LONGEST_REASON else f"{text[:LONGEST_REASON]} ..."

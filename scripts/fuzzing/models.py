@@ -44,14 +44,14 @@ class MutatedModels:
         shutil.rmtree(self._place, ignore_errors=True)
         if generator.integers(5) == 0:
             shutil.copytree(self.folder, self._place)
-            _damage(self._place / one_of((ARRAYS, DESCRIPTION), generator), generator)
+            damage(self._place / one_of((ARRAYS, DESCRIPTION), generator), generator)
             return self._place
         arrays, description = dict(self._arrays), copy.deepcopy(self._description)
         for _ in range(int(generator.integers(1, 4))):
             if generator.integers(2):
-                _change_entry(description, generator)
+                change_entry(description, "config", generator)
             else:
-                _change_array(arrays, generator)
+                change_array(arrays, generator)
         _write(self._place, arrays, description)
         return self._place
 
@@ -91,7 +91,8 @@ def _again(coder: SymbolCoder, symbols: dict[str, NDArray[np.int32]]) -> dict[st
     return coder.decode(coder.encode(symbols), FRAMES)
 
 
-def _damage(path: Path, generator: Generator) -> None:
+def damage(path: Path, generator: Generator) -> None:
+    """Cuts a file or changes some of its bytes."""
     data = bytearray(path.read_bytes())
     if generator.integers(3) == 0:
         del data[int(generator.integers(len(data))) :]
@@ -101,11 +102,11 @@ def _damage(path: Path, generator: Generator) -> None:
     path.write_bytes(data)
 
 
-def _change_entry(description: dict[str, Any], generator: Generator) -> None:
-    """Changes, removes or adds an entry of the description or, more often, of its configuration."""
+def change_entry(description: dict[str, Any], inner: str, generator: Generator) -> None:
+    """Changes, removes or adds an entry of the description or, more often, of a table in it."""
     table = description
-    if isinstance(description.get("config"), dict) and generator.integers(5):
-        table = description["config"]
+    if isinstance(description.get(inner), dict) and generator.integers(5):
+        table = description[inner]
     name = one_of([*table, "unknown"], generator)
     if generator.integers(6) == 0:
         table.pop(name, None)
@@ -118,7 +119,8 @@ def _change_entry(description: dict[str, Any], generator: Generator) -> None:
         table[name] = value
 
 
-def _change_array(arrays: Arrays, generator: Generator) -> None:
+def change_array(arrays: Arrays, generator: Generator) -> None:
+    """Changes, removes or renames one of some arrays."""
     if not arrays:
         return
     name = one_of(sorted(arrays), generator)

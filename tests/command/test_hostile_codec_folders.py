@@ -5,6 +5,8 @@ import io
 import json
 import os
 import shutil
+import tracemalloc
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -97,7 +99,7 @@ def with_tables(folder: Path, change: Callable[[dict[str, NDArray[Any]]], object
         arrays = {name: file[name] for name in file.files}
     change(arrays)
     buffer = io.BytesIO()
-    np.savez(buffer, allow_pickle=False, **arrays)
+    np.savez(buffer, **arrays)
     (folder / "tables.npz").write_bytes(buffer.getvalue())
     digest = hashlib.sha256(buffer.getvalue()).hexdigest()
     rewrite(folder, lambda values: values["files"].update({"tables.npz": digest}))
@@ -107,6 +109,12 @@ TABLES: dict[str, tuple[Callable[[dict[str, NDArray[Any]]], object], str]] = {
     "a count of zero": (lambda arrays: arrays["codec 1"].__setitem__((0, 0), 0), "counts of at least 1"),
     "a missing table": (lambda arrays: arrays.pop("codec 2"), "codec 2: expected a table"),
     "fractions": (lambda arrays: arrays.update({"lpc": arrays["lpc"] / 2}), "lpc: expected whole numbers"),
+    "a neighbourhood of 99 rows": (
+        lambda arrays: arrays.update(
+            {f"codec 1:{each}": np.zeros((9, 99, 8), np.int64) for each in ("mean_weights", "scale_weights")}
+        ),
+        "codec 1:mean_weights: expected",
+    ),
     "text": (lambda arrays: arrays.update({"lpc": arrays["lpc"].astype("U8")}), "expected numbers"),
     "phases of step 0": (lambda arrays: arrays["codec 1:phases"].__setitem__((0, 1), 0), "rows, steps and columns"),
 }
@@ -205,3 +213,34 @@ def test_a_pipe_in_a_folder_is_not_waited_for(copy: Path, name: str) -> None:
     os.mkfifo(copy / name)
     with pytest.raises(UserError, match=f"{name} cannot be read"):
         nsc.encode(np.zeros(8000, np.float32), str(copy))
+
+
+@pytest.mark.parametrize(
+    ("shape", "words"),
+    [
+        ((1 << 23,), "expected at most 67108864 bytes of arrays, found"),
+        ((1 << 60,), "expected 9223372036854775808 bytes"),
+    ],
+)
+def test_large_arrays_are_refused_by_their_headers(copy: Path, shape: tuple[int, ...], words: str) -> None:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive, archive.open("lpc.npy", "w") as member:
+        np.lib.format.write_array_header_1_0(member, {"descr": "<i8", "fortran_order": False, "shape": shape})
+        for _ in range(64 if shape[0] < 1 << 30 else 1):
+            member.write(bytes(1 << 20))
+    (copy / "tables.npz").write_bytes(packed.getvalue())  # of 64 kB
+    digest = hashlib.sha256(packed.getvalue()).hexdigest()
+    rewrite(copy, lambda values: values["files"].update({"tables.npz": digest}))
+    tracemalloc.start()
+    try:
+        with pytest.raises(UserError, match=words):
+            nsc.load(copy)
+        assert tracemalloc.get_traced_memory()[1] < 4e6
+    finally:
+        tracemalloc.stop()
+
+
+def test_tables_hold_nothing_but_their_arrays(codec_folder: Path) -> None:
+    """Some releases of numpy write flags of theirs as arrays."""
+    with zipfile.ZipFile(codec_folder / "tables.npz") as archive:
+        assert "allow_pickle.npy" not in archive.namelist()
