@@ -153,5 +153,5 @@ def decoder_graph(cascade: Cascade) -> Graph:
 
 def _packed(tables: Tables) -> bytes:
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, **tables)
+    np.savez_compressed(buffer, **tables)  # type: ignore[arg-type]
     return buffer.getvalue()

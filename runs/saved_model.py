@@ -206,7 +206,7 @@ def _digest(arrays: dict[str, NDArray[Any]], description: dict[str, Any]) -> str
 def _write(folder: Path, arrays: dict[str, NDArray[Any]], description: dict[str, Any]) -> str:
     digest = _digest(arrays, description)
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, **arrays)
+    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
     atomic_write(folder / ARRAYS, buffer.getvalue())
     atomic_write(folder / DESCRIPTION, json.dumps(description | {"sha256": digest}, indent=2) + "\n")
     return digest[:8]

@@ -104,7 +104,7 @@ def test_a_byte_of_the_weights_is_covered_by_the_hash_and_not_only_by_the_archiv
     name = next(name for name in arrays if name.startswith("codec_1/"))
     arrays[name].reshape(-1)[0] += 1e-3
     with (saved / ARRAYS).open("wb") as file:
-        np.savez(file, **arrays)
+        np.savez(file, **arrays)  # type: ignore[arg-type]
 
     with pytest.raises(UserError, match="does not have the hash that it carries"):
         load_model(saved)
