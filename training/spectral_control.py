@@ -16,8 +16,8 @@ from training.rate_control import DEAD_BITS, LEAST_TARGET
 MEMORY = 0.95  # share of the measured bits that survives a step: a window of about 20 steps
 OFFSET_FALL = 0.85  # bits fall as e^(-0.85 offset), by which rates at all offsets give the one at the model's own
 STEER_RATE, LARGEST_ERROR = 0.2, 0.5  # change of log tau for each relative error of the rate, in one interval
-STEP_RATE = 0.3  # share of what the step sizes lack for the target that they are given in one interval
-LARGEST_STEP_CHANGE = 1.0  # of the logarithm, at a time
+USUAL_STEPS, MOST_PACE = 800, 8.0  # of a stage: tau of a shorter one moves as much faster, at most so many times
+LARGEST_STEP_CHANGE = 1.0  # of the logarithm of a finished model's step sizes, at a time
 ON_TARGET = 0.01  # relative error of a finished model's rate that is left alone
 FALLS = 0.3, 1.5  # bounds of the fall of bits with the log step, as a correction of a finished model shows it
 FIRST_TAU = 3.0  # where `coeff_term` has none
@@ -25,12 +25,10 @@ TAU_RANGE = 1e-3, 1e3
 
 
 class SpectralRateController(tf.Module):
-    """Steers the taus and step sizes so that the cascade ends at its target in kbps.
+    """Steers the taus so that the cascade ends at its target in kbps, and corrects step sizes at the end.
 
-    Step sizes answer at once, so that a few hundred steps of training suffice; the taus slowly come to where training
-    would keep the step sizes by itself, as if they alone were steered. The rate is the context model's estimate on
-    training batches, brought to the model's own offset and corrected by what validation files really cost with the
-    averaged weights. All state is in variables, for checkpoints.
+    The rate is the context model's estimate on training batches, brought to the model's own offset and corrected by
+    what validation files really cost with the averaged weights. All state is in variables, for checkpoints.
     """
 
     def __init__(self, cascade: SpectralCascade, stage: Stage) -> None:
@@ -39,6 +37,9 @@ class SpectralRateController(tf.Module):
         self.parts = cascade.parts(stage.depth)
         self.frames_per_second = cascade.frames_per_second
         self._move_steps = cascade.move_steps
+        steps = stage.epochs * self.config.steps_per_epoch
+        # a stage without a number of steps is a pass over the corpus, which is not short
+        self._pace = float(np.clip(USUAL_STEPS / steps, 1.0, MOST_PACE)) if steps else 1.0
         self._corrected: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None
         self._symbols = np.array(cascade.symbols_per_frame(stage.depth))
         start = float(self.config.coefficients[3]) or FIRST_TAU
@@ -52,9 +53,14 @@ class SpectralRateController(tf.Module):
         return self.tau
 
     def begin_from(self, taus: Sequence[float]) -> None:
-        """Starts the first modules at the weights that steered them when they were last trained."""
+        """Starts the first modules at the taus that steered them when they were last trained, new ones at the last's.
+
+        A bit has the same price everywhere, and what the codec before had to come to is a better start than a number
+        that knows nothing of the speech: a follower of few hundred steps would not get that far.
+        """
         start = self.tau.numpy()
         start[: len(taus)] = taus
+        start[len(taus) :] = taus[-1] if len(taus) else start[len(taus) :]
         self.tau.assign(start)
 
     def observe(self, observed: tuple[Sequence[tf.Tensor], tf.Tensor]) -> None:
@@ -115,10 +121,9 @@ class SpectralRateController(tf.Module):
         else:
             error = np.full(self.stage.depth, expected.sum() / target.sum() - 1)
         tau, trained = self.tau.numpy(), list(self.stage.trained)
-        change = np.exp(STEER_RATE * np.clip(error, -LARGEST_ERROR, LARGEST_ERROR))
+        change = np.exp(self._pace * STEER_RATE * np.clip(error, -LARGEST_ERROR, LARGEST_ERROR))
         tau[trained] = np.clip(tau[trained] * change[trained], *TAU_RANGE)
         self.tau.assign(tau)
-        self._move_steps((STEP_RATE * self._lacking(self.expected_bits())).tolist())
 
     def correct(self, bits: Sequence[float], overhead: float) -> bool:
         """Moves the step sizes of a finished model to where its files meet the target.

@@ -185,26 +185,23 @@ def test_step_sizes_move_by_codec_and_carry_their_rates_with_them(speech_signals
     assert bits()[0] < 0.9 * before[0]
 
 
-@pytest.mark.parametrize(("mode", "budget"), [(5, "modules"), (5, "joint"), (2, "joint")])
-def test_a_few_hundred_steps_end_at_the_target_rate_wherever_they_begin(
-    mode: int, budget: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Bits fall by e^(-0.7 log step), are seen 20 steps late, and training itself makes the steps finer."""
-    cascade = cascade_of(**spectral(budget=budget))
-    controller = SpectralRateController(cascade, stages_of(tiny(**spectral(training_mode=mode)))[0])
-    moved = np.zeros(2)
-    monkeypatch.setattr(controller, "_move_steps", lambda changes: np.add(moved, changes, out=moved))
-    begin = np.array([300.0, 1200.0]) if mode == 5 else np.array([280.0, 1200.0])
-    for interval in range(20):
-        codes = begin * np.exp(-0.7 * moved)
-        controller.bits.assign([60.0, 10.0, *(0.36 * controller.bits.numpy()[2:] + 0.64 * codes)])
-        controller.steer()
-        moved[list(controller.stage.trained)] -= 0.02 * (1 - interval / 20)  # of a learning rate that falls to 0
-    found, target = controller.expected_module_bits(), controller.target_module_bits()
-    np.testing.assert_allclose(found.sum(), target.sum(), rtol=0.05)
-    if budget == "modules":
-        np.testing.assert_allclose(found, target, rtol=0.05)
-    assert moved[0] == 0 or mode == 5
+def test_a_new_codec_begins_at_the_price_of_a_bit_that_the_one_before_came_to() -> None:
+    cascade = cascade_of(**spectral())
+    controller = SpectralRateController(cascade, stages_of(tiny(**spectral(training_mode=2)))[0])
+    controller.begin_from([310.0])
+    np.testing.assert_allclose(controller.tau, [310.0, 310.0])
+    controller.begin_from([])
+    np.testing.assert_allclose(controller.tau, [310.0, 310.0])  # as it was
+
+
+@pytest.mark.parametrize(("steps", "faster"), [(8000, 1.0), (800, 1.0), (160, 5.0), (3, 8.0), (0, 1.0)])
+def test_tau_of_a_short_stage_moves_as_much_faster(steps: int, faster: float) -> None:
+    options = spectral(training_mode=1, steps_per_epoch=steps, epochs=1)
+    controller = SpectralRateController(cascade_of(**options), stages_of(tiny(**options))[0])
+    controller.bits.assign([60.0, 10.0, 3000.0])
+    before = float(controller.tau[0])
+    controller.steer()
+    assert np.log(float(controller.tau[0]) / before) == pytest.approx(0.1 * faster, rel=1e-3)
 
 
 @pytest.mark.parametrize("fall", [0.5, 0.85, 1.2])
