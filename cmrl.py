@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -17,6 +17,26 @@ from nn_core_operator import Film, Quantised
 from nsc.format.version_1 import CODEC_PART, LPC_PART
 from nsc.kinds.samples.network import Part
 from options.config import ENHANCER, Config
+
+
+def residual_layers(
+    target: tf.Tensor, coders: Sequence[Callable[[tf.Tensor, Any], tuple[tf.Tensor, Any]]]
+) -> Iterator[tuple[tf.Tensor, Any]]:
+    """Cross-module residual learning, the loop of every cascade: each codec codes what the earlier ones left.
+
+    Args:
+        target: what all of them together should decode to.
+        coders: of each codec, a function of what is left and of what the codec before made of its code (None for the
+            first one), which gives what is decoded of it and what it made of its own code.
+
+    Yields:
+        The sum of what was decoded so far, and what the codec made of its code.
+    """
+    decoded, code = tf.zeros_like(target), None
+    for coder in coders:
+        layer, code = coder(target - decoded, code)
+        decoded += layer
+        yield decoded, code
 
 
 class CascadeOutput(NamedTuple):
@@ -46,11 +66,13 @@ class Symbols(NamedTuple):
 class Cascade(keras.Model):
     """Front end and codecs. Every depth of the cascade is a codec by itself."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, codecs: Sequence[Any] | None = None) -> None:
+        """Makes the front end that a configuration describes, and its codecs unless others are given."""
         super().__init__(name="cascade")
         self.config = config
         self.front_end = TimeDomainFrontEnd(config) if config.time_domain else LpcFrontEnd(config)
-        self.codecs = [NeuralSpeechCodec(config, module) for module in range(config.num_modules)]
+        own = range(config.num_modules) if codecs is None else ()
+        self.codecs = [*(codecs or ()), *(NeuralSpeechCodec(config, module) for module in own)]
         self.built = True
 
     def call(self, contexts: tf.Tensor, decisions: Sequence[str], lsf_decision: str) -> CascadeOutput:
@@ -62,15 +84,13 @@ class Cascade(keras.Model):
             lsf_decision: how the LSF quantiser decides.
         """
         analysis = self.front_end(contexts, decision=lsf_decision)
-        codes, sums = [], []
-        decoded = tf.zeros_like(analysis.residual)
-        for codec, decision in zip(self.codecs, decisions, strict=False):
-            left = analysis.residual - decoded
-            layer, quantised = codec(left, polynomial=analysis.polynomial, decision=decision)
-            decoded += layer
-            codes.append(quantised)
-            sums.append(decoded)
-        return CascadeOutput(analysis, codes, sums)
+
+        def coder(codec: NeuralSpeechCodec, decision: str) -> Callable[[tf.Tensor, Any], tuple[tf.Tensor, Quantised]]:
+            return lambda left, _: codec(left, polynomial=analysis.polynomial, decision=decision)
+
+        coders = [coder(*each) for each in zip(self.codecs, decisions, strict=False)]
+        layers = list(residual_layers(analysis.residual, coders))
+        return CascadeOutput(analysis, [code for _, code in layers], [decoded for decoded, _ in layers])
 
     @tf.function(reduce_retracing=True, autograph=False)
     def encode(self, contexts: tf.Tensor, depth: int) -> Symbols:

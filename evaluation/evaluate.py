@@ -8,7 +8,7 @@ import json
 import math
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,13 +21,13 @@ import nsc
 from constants import SAMPLE_RATE
 from corpus.speech_file import SpeechFile
 from evaluation.file_coders import CodedFile, file_coder
-from evaluation.honesty import gap, honesty_line, training_estimate
+from evaluation.honesty import gap, honesty_line
 from measures.measures import MEASURES, mean_with_interval, score_files
 from nsc import format as bitstream
 from nsc.coding.interface import Signal
 from nsc.errors import UserError
 from runs.saved_model import SavedModel
-from utilities import atomic_write, load_speech, number_of_frames, save_speech
+from utilities import atomic_write, load_speech, save_speech
 
 RATES = ("kbps", "payload_kbps", "ideal_kbps", "training_kbps", "paper_style_kbps")
 SHORTEST = SAMPLE_RATE // 4  # samples; PESQ needs a quarter of a second
@@ -41,7 +41,7 @@ class FileResult:
     written, decoded: paths of the .nsc file and of the speech decoded from it within the output folder.
     kbps: all bytes of the .nsc file over its duration, 1000 bits per second.
     payload_kbps: bytes of LPC and codes over the duration. ideal_kbps: their ideal code length.
-    training_kbps: the training loss's estimate of it, from the soft histogram of all files together.
+    training_kbps: the training loss's estimate of it, see `kinds.kind.Estimate`.
     bits: ideal code length of each part in bits per frame. entropies: the same in bits per symbol.
     byte_counts: of header, framing, gain and each part; they add up to the .nsc file.
     """
@@ -96,16 +96,18 @@ def evaluate(
     results: list[FileResult] = []
     references: list[Signal] = []
     left_out: list[str] = []
-    coder, estimate = file_coder(model, rates), training_estimate(model.cascade)
+    estimates: list[Callable[[], float]] = []  # of bits, complete when all files were coded
+    coder, estimate = file_coder(model, rates), model.kind.estimate(model)
     for file, name in tqdm(list(zip(files, output_names(files), strict=True)), "coding", unit="file", disable=None):
         try:
             signal = _load_measurable(file.path)
-            coded = [_result(each, file, name, len(signal), model, folder) for each in coder.code(signal)]
+            files_of_signal = list(coder.code(signal))
+            coded = [_result(each, file, name, len(signal), model, folder) for each in files_of_signal]
         except UserError as error:
             left_out.append(str(error))
             tqdm.write(f"skipped: {error}", file=sys.stderr)
             continue
-        estimate.add(signal)
+        estimates += [estimate.add(signal, each.data, each.depth) for each in files_of_signal]
         results += coded
         references += [signal] * len(coded)
     if not results:
@@ -113,10 +115,9 @@ def evaluate(
     scores = score_files(
         [(reference, folder / each.decoded) for reference, each in zip(references, results, strict=True)], measures
     )
-    for each, found in zip(results, scores, strict=True):
+    for each, found, estimated in zip(results, scores, estimates, strict=True):
         each.measures, each.failures = found.values, found.failures
-        if math.isnan(each.training_kbps):
-            each.training_kbps = _training_kbps(each, estimate.bits())
+        each.training_kbps = estimated() / each.seconds / 1000
     _write(results, left_out, model, folder)
     return results
 
@@ -159,12 +160,6 @@ def _result(
     return FileResult(
         str(file.path), file.speaker, coded.depth, seconds, written, output, asked_kbps=coded.asked_kbps, **coded.rates
     )
-
-
-def _training_kbps(result: FileResult, bits: Mapping[str, float]) -> float:
-    """Bits per frame of the file's parts as 1000 bits per second of its duration, like its other rates."""
-    frames = number_of_frames(round(result.seconds * SAMPLE_RATE))
-    return sum(bits[part] for part in result.bits) * frames / result.seconds / 1000
 
 
 def summary(results: Sequence[FileResult]) -> list[dict[str, Any]]:

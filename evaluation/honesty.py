@@ -5,64 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-import tensorflow as tf
-from numpy.typing import NDArray
-
-from cmrl import Cascade
-from kinds.samples import batch as feed_forward
-from kinds.spectral.cascade import SpectralCascade
-
 LARGEST_GAP = 0.01  # of the payload above the ideal code length; a larger one is a fault of coder or tables
 # Of training's estimate above the ideal code length. Contexts save up to 16 %; more tells that training steered by a
 # rate that the model's symbols do not have.
 LARGEST_EXCESS = 0.3
 RED, PLAIN = "\033[31m", "\033[0m"
-
-
-class NoEstimate:
-    """Of models on the lapped spectrum, whose estimates come file by file."""
-
-    def add(self, signal: feed_forward.Signal) -> None:
-        """Nothing to count."""
-
-    def bits(self) -> dict[str, float]:
-        """Nothing."""
-        return {}
-
-
-def training_estimate(cascade: Cascade | SpectralCascade) -> TrainingEstimate | NoEstimate:
-    """What counts training's estimate of the rate over all files."""
-    return NoEstimate() if isinstance(cascade, SpectralCascade) else TrainingEstimate(cascade)
-
-
-class TrainingEstimate:
-    """The entropy of soft histograms, as the training loss takes it, with all speech in one batch."""
-
-    def __init__(self, cascade: Cascade) -> None:
-        self._cascade = cascade
-        self._parts = cascade.parts()
-        self._counts = [np.zeros((part.shape[1], part.alphabet)) for part in self._parts]
-
-    def add(self, signal: feed_forward.Signal) -> None:
-        """Counts the soft assignments of a signal [n] of 16 kHz."""
-        contexts = feed_forward.prepare(signal, self._cascade.config).contexts
-        depth = len(self._cascade.codecs)
-        for start in range(0, len(contexts), feed_forward.SIGNAL_BATCH):
-            batch = tf.constant(contexts[start : start + feed_forward.SIGNAL_BATCH])
-            for counts, found in zip(self._counts, self._cascade.soft_counts(batch, depth), strict=True):
-                counts += found.numpy()
-
-    def bits(self) -> dict[str, float]:
-        """Bits per frame of each part."""
-        pairs = zip(self._parts, self._counts, strict=True)
-        return {part.name: part.shape[0] * _entropy(counts) for part, counts in pairs}
-
-
-def _entropy(counts: NDArray[np.float64]) -> float:
-    """Bits of one symbol of every channel, from counts [channels, alphabet]."""
-    shares = counts / counts.sum(axis=1, keepdims=True)
-    return float(-np.sum(shares * np.log2(np.maximum(shares, 1e-30))))
 
 
 def gap(payload: float, ideal: float) -> float:

@@ -1,13 +1,7 @@
 """Encoder and decoder of a saved model as graphs for other machines: LiteRT, or TensorFlow's SavedModel.
 
-A call of a graph codes one span: 16 frames, 7680 samples, 0.48 s, which share one gain.
-
-- The encoder begins at samples as they come from the microphone and ends at symbols: pre-emphasis, gain, LPC analysis
-  and quantisation are inside.
-- The decoder begins at symbols and ends at samples as they go to the loudspeaker: LPC synthesis, gain, overlap-add and
-  de-emphasis are inside. What a span leaves to the next goes through its input and output `state`.
-- Outside are the bytes (header, entropy coder, see docs/bitstream.md), concealment of what was lost, and the 50 Hz
-  high-pass, for which no graph is made.
+What a call of a graph takes and gives is of the model's kind (`kinds.samples.spans`, `kinds.spectral.graphs`) and
+written into export.json. Bytes and concealment stay outside of the graphs.
 
 LiteRT has no inverse FFT, no complex addition and hardly any float64, so that its graphs filter by the same real
 recursion as the library, in float32 (`lpc_utilities.without_float64`). A SavedModel computes what the library computes.
@@ -20,145 +14,18 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import tensorflow as tf
-
-from cmrl import Cascade, Symbols
-from constants import (
-    FRAME_LENGTH,
-    FRAMES_PER_GROUP,
-    GAIN_DECAY_DB,
-    GAIN_FLOOR_DB,
-    GAIN_LEVELS,
-    GAIN_STEP_DB,
-    HOP,
-    LPC_CONTEXT,
-    LPC_WINDOW_LENGTH,
-    OVERLAP,
-    PRE_EMPHASIS,
-    SAMPLE_RATE,
-)
-from export.graph import as_litert, save_model_of, symbol_ports
-from kinds.graph import Graph, Port, Tensors
+from constants import SAMPLE_RATE
+from export.graph import as_litert, save_model_of
+from kinds import kind_of
+from kinds.graph import Graph, Port
+from kinds.kind import DeviceGraphs
 from nsc.atomic import folder_written_whole
-from nsc.coding.filters import DE_EMPHASIS
 from nsc.coding.interface import check_layers
 from nsc.errors import UserError
-from nsc.format.version_1 import delay_samples
-from nsc.kinds.samples.analysis import PAST as CONTEXT_PAST
 from nsc.loading.litert import SIGNATURE
 from runs.saved_model import SavedModel
-from utilities import GROUP_LENGTH, gains_of
 
 DESCRIPTION = "export.json"
-PAST = CONTEXT_PAST + 1  # samples before a span that its frames, their contexts and the pre-emphasis need
-INPUT_LENGTH = PAST + GROUP_LENGTH + LPC_CONTEXT
-MEMORY = len(DE_EMPHASIS) - 1  # samples that the de-emphasis remembers
-
-
-def graphs_of(cascade: Cascade, layers: int) -> list[Graph]:
-    """Encoder and decoder of the first `layers` codecs.
-
-    Raises:
-        UserError: the model has a high-pass, whose memory is endless.
-    """
-    if cascade.config.high_pass:
-        raise UserError("expected a model without --high_pass, found one with it; filter outside and train without")
-    return [_encoder(cascade, layers), _decoder(cascade, layers)]
-
-
-def _encoder(cascade: Cascade, layers: int) -> Graph:
-    measures_gain = cascade.config.gain == "group"
-    gain = Port("gain", (1,), "int32", "gain index of the span", alphabet=GAIN_LEVELS)
-    level = Port(
-        "level", (1,), "float32", "dB of full scale; the span before gave it as an output", start=GAIN_FLOOR_DB
-    )
-    samples = Port(
-        "samples",
-        (INPUT_LENGTH,),
-        "float32",
-        f"of 16 kHz, full scale 1, from {PAST} before the span to {LPC_CONTEXT} after it; 0 where there are none",
-    )
-    length = Port(
-        "length", (1,), "int32", f"how many of `samples` come before the signal's end, at most {INPUT_LENGTH}"
-    )
-    symbols = symbol_ports(cascade.parts(layers))
-
-    def run(samples: tf.Tensor, length: tf.Tensor, third: tf.Tensor) -> Tensors:
-        samples, emphasised = _prepared(samples, length, pre_emphasis=cascade.config.pre_emphasis)
-        outputs = _measured_gain(samples, length, third) if measures_gain else {"gain": third}
-        contexts = tf.stack([emphasised[HOP * t : HOP * t + LPC_WINDOW_LENGTH] for t in range(FRAMES_PER_GROUP)])
-        found = cascade.symbols_of(contexts / _linear(outputs["gain"]), layers)
-        values = [*([] if found.lsf is None else [found.lsf]), *found.codes]
-        named = {port.name: value for port, value in zip(symbols, values, strict=True)}
-        return named | (outputs if measures_gain else {})
-
-    third, measured = (level, [gain, level]) if measures_gain else (gain, [])
-    return Graph("encoder", [samples, length, third], [*measured, *symbols], run)
-
-
-def _prepared(samples: tf.Tensor, length: tf.Tensor, *, pre_emphasis: bool) -> tuple[tf.Tensor, tf.Tensor]:
-    """Samples [8225] with silence after the signal's end, and [8224] of them from the second one, emphasised."""
-    present = tf.range(INPUT_LENGTH) < length
-    samples = tf.where(present, samples, 0.0)
-    if not pre_emphasis:
-        return samples, samples[1:]
-    # the last frames see zeros after the signal, not the filter's response to zeros
-    return samples, tf.where(present[1:], samples[1:] - PRE_EMPHASIS * samples[:-1], 0.0)
-
-
-def _measured_gain(samples: tf.Tensor, length: tf.Tensor, level_before: tf.Tensor) -> Tensors:
-    """As `utilities.group_level` and `level_indices`, of a span and the level [1] before it."""
-    count = tf.clip_by_value(length - PAST, 1, GROUP_LENGTH)
-    energy = tf.reduce_sum(tf.square(samples[PAST : PAST + GROUP_LENGTH]), keepdims=True)
-    power = tf.maximum(energy / tf.cast(count, tf.float32), 10.0 ** (GAIN_FLOOR_DB / 10))
-    level = tf.maximum(tf.math.log(power) * (10.0 / np.log(10.0)), level_before - GAIN_DECAY_DB)
-    steps = tf.round((level - GAIN_FLOOR_DB) / GAIN_STEP_DB)
-    return {"gain": tf.cast(tf.clip_by_value(steps, 0.0, GAIN_LEVELS - 1.0), tf.int32), "level": level}
-
-
-def _linear(gain: tf.Tensor) -> tf.Tensor:
-    return tf.gather(gains_of(np.arange(GAIN_LEVELS)), gain)
-
-
-def _decoder(cascade: Cascade, layers: int) -> Graph:
-    gain = Port("gain", (1,), "int32", "gain index of the span", alphabet=GAIN_LEVELS)
-    size = OVERLAP + 1 + (MEMORY if cascade.config.pre_emphasis else 0)
-    state = Port("state", (size,), "float32", "what the span before gave as an output", start=0.0)
-    samples = Port(
-        "samples",
-        (GROUP_LENGTH,),
-        "float32",
-        f"of 16 kHz, full scale 1, {OVERLAP} samples behind: the first {OVERLAP} of a signal come before its start",
-    )
-    symbols = symbol_ports(cascade.parts(layers))
-
-    def run(gain: tf.Tensor, *values: tf.Tensor) -> Tensors:
-        *found, state = values
-        lsf = None if cascade.config.time_domain else found.pop(0)
-        frames = cascade.frames_of(Symbols(lsf, found))[-1] * _linear(gain)
-        signal, seam = _overlap_added(frames, state[:OVERLAP], begun=state[OVERLAP])
-        state = tf.concat([seam, [1.0], state[OVERLAP + 1 :]], 0)
-        return _de_emphasised(signal, state) if cascade.config.pre_emphasis else {"samples": signal, "state": state}
-
-    return Graph("decoder", [gain, *symbols, state], [samples, state], run)
-
-
-def _overlap_added(frames: tf.Tensor, seam: tf.Tensor, begun: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """The signal [7680] of frames [16, 512] after a seam [32], and the next seam; silence before a signal's start."""
-    seams = tf.concat([seam[None], frames[:-1, HOP:]], 0)
-    starts = frames[:, :OVERLAP] + seams
-    begun_frames = tf.concat([begun[None], tf.ones(FRAMES_PER_GROUP - 1)], 0)
-    signal = tf.reshape(tf.concat([starts * begun_frames[:, None], frames[:, OVERLAP:HOP]], 1), [GROUP_LENGTH])
-    return signal, frames[-1, HOP:]
-
-
-def _de_emphasised(signal: tf.Tensor, state: tf.Tensor) -> Tensors:
-    """Filters by 1 / (1 - 0.68 z^-1); the end of `state` holds the last samples before the filter."""
-    samples = tf.concat([state[-MEMORY:], signal], 0)
-    taps = tf.constant(DE_EMPHASIS[::-1, None, None], tf.float32)
-    filtered = tf.nn.conv1d(samples[None, :, None], taps, 1, "VALID")
-    return {"samples": filtered[0, :, 0], "state": tf.concat([state[:-MEMORY], samples[-MEMORY:]], 0)}
 
 
 def export_model(
@@ -183,11 +50,12 @@ def export_model(
     layers = check_layers(layers, len(model.cascade.codecs), "model")
     if form == "savedmodel" and weights != "float32":
         raise UserError(f"expected float32 weights in a SavedModel, found {weights}; int8 goes with --format litert")
-    graphs = graphs_of(model.cascade, layers)
+    made = kind_of(model.cascade.config).device_graphs(model.cascade, layers)
+    graphs = made.graphs
     try:
         with folder_written_whole(target) as folder:
             files = {graph.name: _write(graph, model.cascade, folder, form, weights) for graph in graphs}
-            description = _description(model, graphs, files, form, weights, layers)
+            description = _description(model, made, files, form, weights, layers)
             (folder / DESCRIPTION).write_text(json.dumps(description, indent=2) + "\n")
             return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
     except FileExistsError:
@@ -196,7 +64,7 @@ def export_model(
         raise UserError(f"{target} cannot be written ({error.strerror}); choose another place") from None
 
 
-def _write(graph: Graph, cascade: Cascade, folder: Path, form: str, weights: str) -> str:
+def _write(graph: Graph, cascade: Any, folder: Path, form: str, weights: str) -> str:
     """Writes a graph and gives its name in the folder."""
     if form == "savedmodel":
         save_model_of(graph, cascade, folder / graph.name)
@@ -207,7 +75,7 @@ def _write(graph: Graph, cascade: Cascade, folder: Path, form: str, weights: str
 
 
 def _description(
-    model: SavedModel, graphs: list[Graph], files: dict[str, str], form: str, weights: str, layers: int
+    model: SavedModel, made: DeviceGraphs, files: dict[str, str], form: str, weights: str, layers: int
 ) -> dict[str, Any]:
     return {
         "model": model.digest,
@@ -216,14 +84,7 @@ def _description(
         "format": form,
         "weights": weights,
         "sample_rate": SAMPLE_RATE,
-        "span": {
-            "frames": FRAMES_PER_GROUP,
-            "samples": GROUP_LENGTH,
-            "frame": FRAME_LENGTH,
-            "hop": HOP,
-            "overlap": OVERLAP,
-            "delay": delay_samples(),
-        },
+        "span": made.span,
     } | {
         graph.name: {
             "file": files[graph.name],
@@ -231,7 +92,7 @@ def _description(
             "inputs": [_as_json(port) for port in graph.inputs],
             "outputs": [_as_json(port) for port in graph.outputs],
         }
-        for graph in graphs
+        for graph in made.graphs
     }
 
 

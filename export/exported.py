@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from constants import FRAMES_PER_GROUP, OVERLAP
-from export.device import DESCRIPTION, INPUT_LENGTH, PAST
+from export.device import DESCRIPTION
 from kinds.samples.batch import Coded, Signal
+from kinds.samples.spans import INPUT_LENGTH, PAST
 from nsc.errors import UserError
 from nsc.loading.litert import load_runner
 from utilities import GROUP_LENGTH, group_levels, number_of_frames
@@ -38,6 +39,10 @@ class Exported:
             self.description: dict[str, Any] = json.loads((folder / DESCRIPTION).read_text())
         except (OSError, ValueError) as error:
             raise UserError(f"{folder} holds no readable export ({error}); write it with python -m export") from None
+        if "samples" not in self.description["span"]:
+            raise UserError(
+                f"{folder} holds graphs of any number of frames; `nsc` runs such models, this program spans"
+            )
         self._runners = {name: _runner(folder, self.description, name, threads) for name in ("encoder", "decoder")}
         self._inputs = {name: self.description[name]["inputs"] for name in self._runners}
         self._parts = {port["name"]: port["part"] for port in self._inputs["decoder"] if "part" in port}

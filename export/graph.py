@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,26 +12,9 @@ from tensorflow.python.framework.convert_to_constants import convert_variables_t
 
 from cmrl import Cascade
 from export.half_weights import with_half_weights
-from kinds.graph import Graph, Port, Tensors
+from kinds.graph import Graph, Tensors
 from lpc_utilities import without_float64
-from nsc.format.version_1 import FRAMES_PER_GROUP
-from nsc.kinds.samples.network import Part, port_name
 from nsc.loading.litert import SIGNATURE
-
-
-def symbol_ports(parts: Sequence[Part]) -> list[Port]:
-    """One port per part, for the symbols of 16 frames."""
-    return [
-        Port(
-            port_name(part),
-            (FRAMES_PER_GROUP, *part.shape),
-            "int32",
-            "symbols by frame, position and channel",
-            part.name,
-            part.alphabet,
-        )
-        for part in parts
-    ]
 
 
 def as_litert(graph: Graph, weights: str) -> bytes:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 import os
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from nsc.errors import UserError
+from nsc.constants import BEST_QUALITY
+from nsc.errors import UserError, brief
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,8 +19,6 @@ MOST_SPANS: Final = 1 << 16
 MOST_THREADS: Final = 256
 MOST_SAMPLES: Final = (1 << 32) - 2  # that a header can say
 MOST_KBPS: Final = 1000.0
-BEST_QUALITY: Final = 10.0
-BRIEF: Final = 40  # characters of a value that a message shows
 
 
 def whole_number(name: str, value: Any, lowest: int, highest: int) -> int | None:
@@ -106,14 +104,3 @@ def model_of(model: Any) -> Model:
     if not (hasattr(model, "analysis") and hasattr(model, "synthesis")):
         raise UserError(f"expected a model, its name or its folder, found {brief(model)}; nsc.load loads one")
     return cast("Model", model)
-
-
-def brief(value: Any) -> str:
-    """A value as a message shows it: its beginning, in one line."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
-    try:
-        text = ascii(value) if isinstance(value, str | bytes | bool | Real | os.PathLike) else type(value).__name__
-    except ValueError:  # a whole number of thousands of digits
-        text = type(value).__name__
-    return text if len(text) <= BRIEF else f"{text[:BRIEF]}..."

@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from nsc import format as bitstream
-from nsc.arguments import BEST_QUALITY, MOST_KBPS, MOST_LAYERS, MOST_SPANS, brief, check_rate
+from nsc.arguments import MOST_KBPS, MOST_LAYERS, MOST_SPANS, check_rate
 from nsc.console import Parser, exit_status, log, show_own_lines, shown
-from nsc.constants import SAMPLE_RATE
-from nsc.errors import UserError
+from nsc.constants import BEST_QUALITY, SAMPLE_RATE
+from nsc.errors import UserError, brief
 from nsc.loading.find import DEFAULT_MODEL, all_models, find_model
 from nsc.streams import STANDARD, check_output, checked_name, is_pipe, output, read_bytes
 from nsc.version import __version__

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from nsc.errors import UserError
-from options.config import SPECTRAL, Config
+from options.config import Config
 
 MOST_CODECS: Final = 63  # that an .nsc file can hold
 MOST_CHANNELS: Final = 8192
@@ -49,12 +49,7 @@ def check_weights(config: Config, sizes: Mapping[str, Sequence[int]]) -> None:
         sizes: how many numbers each array of each layer has: "lpc", "codec_1", "codec_2", ...
     """
     codecs = {f"codec_{number}" for number in range(1, config.num_modules + 1)}
-    if config.block == SPECTRAL:  # whose flags are bounded closely; the network's shapes are compared one by one
-        if {name for name in sizes if name.startswith("codec_")} != codecs:
-            raise UserError(f"expected weights of {config.num_modules} codecs, found {', '.join(sorted(sizes))}")
-        return
-    expected = codecs | ({"lpc"} if not config.time_domain else set())
-    if set(sizes) - {"lpc"} != expected - {"lpc"}:
+    if {name for name in sizes if name.startswith("codec_")} != codecs:
         raise UserError(f"expected weights of {config.num_modules} codecs, found {', '.join(sorted(sizes)) or 'none'}")
     arrays, numbers = _fewest(config)
     for name in codecs:

@@ -12,14 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn, get_type_hints
 
-from constants import FRAME_LENGTH, FRAMES_PER_GROUP, LPC_ORDER, LSF_CODEBOOK_SIZE
+from constants import LPC_ORDER, LSF_CODEBOOK_SIZE
+from kinds import CHOICES, NETWORKS, check_of_kind, name_of_kind
 from nsc.console import Parser
 from nsc.errors import UserError
 from nsc.format import version_3
-from nsc.format.version_2 import OFFSETS
-from nsc.kinds.spectral.level import offset_of
-from nsc.kinds.spectral.network import MOST_LAMBDA
-from nsc.kinds.spectral.pitch import BLOCK as PITCH_BLOCK
 
 PROGRAM = "main.py"
 MAY_BE_NEGATIVE = ("alpha_start", "vector_alpha_start", "lsf_alpha_start")
@@ -44,12 +41,13 @@ ABOVE_ZERO = (
     "adam_epsilon",
     "validation_files",
 )
+FRESH = (1, 3, 4)  # modes that start without a saved model
 MOST_SHOWN = 80  # characters of a wrong value in a message
 COMMAND_LINE = "command line"  # where flags come from, as opposed to files
 BARE = ("new", "deterministic")
 ENHANCER = "enhancer"
 FINETUNED = ("all", ENHANCER)  # what mode 5 trains
-SPECTRAL = "spectral"  # the kind of network that works on the lapped spectrum
+SAMPLES, SPECTRAL = NETWORKS["samples"], "spectral"
 WINDOWS = ("sine", "kbd", "low_overlap")  # of the lapped transform
 # Flags of the first implementation that never had an effect.
 IGNORED = {"window_size": "no effect, as in the first implementation: frames are 512 samples"}
@@ -65,6 +63,7 @@ def option(
     network: bool = False,
     identity: bool = True,
     heading: str | None = None,
+    networks: Sequence[str] = (),
 ) -> Any:
     """A field of `Config` with all that the command line needs to know about it.
 
@@ -76,6 +75,7 @@ def option(
         network: part of the model itself: a saved model's value wins over a flag.
         identity: takes part in the run's id; paths and displays do not.
         heading: begins a group of options in `--help`.
+        networks: the values of `block` under which anything reads it; none for all. To other kinds it is unknown.
     """
     return dataclasses.field(
         default=default,
@@ -86,6 +86,7 @@ def option(
             "network": network,
             "identity": identity,
             "heading": heading,
+            "networks": networks,
         },
     )
 
@@ -125,9 +126,13 @@ class Config:
     )
     sa_sentences: bool = option(True, "TIMIT: use the SA sentences, which all speakers read")
     gain: str = option(
-        "group", "one gain per 16 frames, or per utterance", choices=("group", "utterance"), network=True
+        "group",
+        "one gain per 16 frames, or per utterance",
+        choices=("group", "utterance"),
+        network=True,
+        networks=SAMPLES,
     )
-    gain_augmentation_db: float = option(3.0, "random level of training frames, +- dB")
+    gain_augmentation_db: float = option(3.0, "random level of training frames, +- dB", networks=SAMPLES)
 
     time_domain: bool = option(
         False,
@@ -135,20 +140,27 @@ class Config:
         flag="is_pure_time_domain",
         network=True,
         heading="Signal chain",
+        networks=SAMPLES,
     )
     train_lsf_codebook: bool = option(
         True, "1: collaborative quantization, the LSF codebook is trained with the codecs", flag="is_cq"
     )
     pre_emphasis: bool = option(True, "1: filter 1 - 0.68 z^-1 before coding, undone after", network=True)
-    high_pass: bool = option(False, "1: 50 Hz second-order high-pass before coding, never undone", network=True)
+    high_pass: bool = option(
+        False, "1: 50 Hz second-order high-pass before coding, never undone", network=True, networks=SAMPLES
+    )
     residual: str = option(
         "frame",
         "LPC residual: whole frame from zero state, with square-root fades, or the original's sub-frames",
         choices=("frame", "taper", "subframe"),
         network=True,
+        networks=SAMPLES,
     )
     bandwidth_expansion: float = option(
-        1.0, "gamma of A(z/gamma), which gives the residual and shapes its noise; 1: A(z) itself", network=True
+        1.0,
+        "gamma of A(z/gamma), which gives the residual and shapes its noise; 1: A(z) itself",
+        network=True,
+        networks=SAMPLES,
     )
     lsf_levels: int = option(
         LSF_CODEBOOK_SIZE, "levels of the LSF codebook, as many for each coefficient at the start", network=True
@@ -163,7 +175,7 @@ class Config:
         "network: gated linear blocks, bottleneck blocks, gated blocks on samples folded into channels, or on the "
         "lapped spectrum",
         flag="resnet_type",
-        choices=("gln", "bottleneck", "folded", SPECTRAL),
+        choices=CHOICES,
         network=True,
     )
     shape: tuple[int, ...] = option(
@@ -171,55 +183,98 @@ class Config:
         "dilated-neck kernel, outer kernel, wide channels, narrow channels, then a dilation per residual block",
         flag="bottleneck_kernel_and_dilation",
         network=True,
+        networks=SAMPLES,
     )
-    gated_kernel: int = option(15, "kernel of the two gated convolutions (gln)", network=True)
-    end_kernel: int = option(55, "kernel of the first, code and last convolution (gln, bottleneck)", network=True)
-    fold: int = option(16, "samples, or bins of a spectrum, folded into channels (folded, spectral)", network=True)
-    folded_width: int = option(144, "wide channels (folded)", network=True)
-    folded_narrow: int = option(64, "narrow channels (folded)", network=True)
-    folded_blocks: int = option(3, "residual blocks in encoder and decoder each (folded)", network=True)
-    folded_kernel: int = option(5, "kernel of the two gated convolutions (folded)", network=True)
+    gated_kernel: int = option(15, "kernel of the two gated convolutions (gln)", network=True, networks=("gln",))
+    end_kernel: int = option(
+        55,
+        "kernel of the first, code and last convolution (gln, bottleneck)",
+        network=True,
+        networks=("gln", "bottleneck"),
+    )
+    fold: int = option(
+        16,
+        "samples, or bins of a spectrum, folded into channels (folded, spectral)",
+        network=True,
+        networks=("folded", SPECTRAL),
+    )
+    folded_width: int = option(144, "wide channels (folded)", network=True, networks=("folded",))
+    folded_narrow: int = option(64, "narrow channels (folded)", network=True, networks=("folded",))
+    folded_blocks: int = option(
+        3, "residual blocks in encoder and decoder each (folded)", network=True, networks=("folded",)
+    )
+    folded_kernel: int = option(5, "kernel of the two gated convolutions (folded)", network=True, networks=("folded",))
     film_units: int = option(
         0,
         "hidden units by which the LPC envelope scales and shifts every layer's channels (folded); 0: none",
         network=True,
+        networks=("folded",),
     )
-    hop: int = option(320, "new samples of a spectrum, and its bins (spectral)", network=True)
+    hop: int = option(320, "new samples of a spectrum, and its bins (spectral)", network=True, networks=(SPECTRAL,))
     spectra_per_frame: int = option(
-        2, "spectra that share one set of LSFs (spectral)", choices=version_3.SPECTRA_PER_FRAME, network=True
+        2,
+        "spectra that share one set of LSFs (spectral)",
+        choices=version_3.SPECTRA_PER_FRAME,
+        network=True,
+        networks=(SPECTRAL,),
     )
-    mdct_window: str = option("sine", "window of the transform (spectral)", choices=WINDOWS, network=True)
-    spectral_width: tuple[int, ...] = option((96,), "wide channels of each module (spectral)", network=True)
-    spectral_narrow: tuple[int, ...] = option((48,), "narrow channels of each module (spectral)", network=True)
+    mdct_window: str = option(
+        "sine", "window of the transform (spectral)", choices=WINDOWS, network=True, networks=(SPECTRAL,)
+    )
+    spectral_width: tuple[int, ...] = option(
+        (96,), "wide channels of each module (spectral)", network=True, networks=(SPECTRAL,)
+    )
+    spectral_narrow: tuple[int, ...] = option(
+        (48,), "narrow channels of each module (spectral)", network=True, networks=(SPECTRAL,)
+    )
     spectral_blocks: tuple[int, ...] = option(
-        (3,), "residual blocks in encoder and decoder each, of each module (spectral)", network=True
+        (3,),
+        "residual blocks in encoder and decoder each, of each module (spectral)",
+        network=True,
+        networks=(SPECTRAL,),
     )
-    look_ahead: int = option(0, "spectra of the future that encoders see, 0 or 1 (spectral)", network=True)
+    look_ahead: int = option(
+        0, "spectra of the future that encoders see, 0 or 1 (spectral)", network=True, networks=(SPECTRAL,)
+    )
     enhancer_width: int = option(
-        0, "channels of the enhancer of decoded speech along its pitch; 0: none (spectral)", network=True
+        0,
+        "channels of the enhancer of decoded speech along its pitch; 0: none (spectral)",
+        network=True,
+        networks=(SPECTRAL,),
     )
     step_power: float = option(
-        0.7, "power of the envelope that the quantiser's step follows, before training corrects it (spectral)"
+        0.7,
+        "power of the envelope that the quantiser's step follows, before training corrects it (spectral)",
+        networks=(SPECTRAL,),
     )
-    step_start: float = option(0.6, "step size at the start, relative to the envelope at unit level (spectral)")
+    step_start: float = option(
+        0.6, "step size at the start, relative to the envelope at unit level (spectral)", networks=(SPECTRAL,)
+    )
     rdo_lambda: float = option(
         0.0,
         "squared error, in units of the step, that a bit is worth where a model's encoder chooses between the nearest "
         "bin and the one below; 0: always the nearest (spectral)",
         network=True,
+        networks=(SPECTRAL,),
     )
-    noise_fill: bool = option(False, "decoders add noise, as loud as their network says (spectral)", network=True)
+    noise_fill: bool = option(
+        False, "decoders add noise, as loud as their network says (spectral)", network=True, networks=(SPECTRAL,)
+    )
     strides: tuple[int, ...] = option(
         (2,),
         "down-sampling of each module, 2 or 4: 256 or 128 codes per frame",
         flag="the_strides",
         network=True,
+        networks=SAMPLES,
     )
-    res_scalar: float = option(1.0, "scales every codec's input and, inversely, its output", network=True)
+    res_scalar: float = option(
+        1.0, "scales every codec's input and, inversely, its output", network=True, networks=SAMPLES
+    )
     time_domain_scale: float = option(
         1.0,
         "without LPC, levelled speech is divided by it before codecs and losses; the original: 33.46",
         network=True,
+        networks=SAMPLES,
     )
 
     quantizer: tuple[str, ...] = option(
@@ -228,14 +283,25 @@ class Config:
         choices=("scalar", "vector"),
         network=True,
         heading="Quantisers",
+        networks=SAMPLES,
     )
     bins: tuple[int, ...] = option(
-        (32, 32), "scalar quantisation bins of each module", flag="num_bins_for_follower", network=True
+        (32, 32),
+        "scalar quantisation bins of each module",
+        flag="num_bins_for_follower",
+        network=True,
+        networks=SAMPLES,
     )
-    mu_law: bool = option(False, "1: mu-law companding of the code before the quantiser (mu 63)", network=True)
-    alpha_start: float = option(-50.0, "softmax scale of the codes' soft assignment, trained in the soft mode only")
+    mu_law: bool = option(
+        False, "1: mu-law companding of the code before the quantiser (mu 63)", network=True, networks=SAMPLES
+    )
+    alpha_start: float = option(
+        -50.0, "softmax scale of the codes' soft assignment, trained in the soft mode only", networks=SAMPLES
+    )
     vector_alpha_start: float = option(
-        -500.0, "the same for vectors on the original's grid, whose entries lie 0.2/31 apart; scaled with other starts"
+        -500.0,
+        "the same for vectors on the original's grid, whose entries lie 0.2/31 apart; scaled with other starts",
+        networks=SAMPLES,
     )
     lsf_alpha_start: float = option(-300.0, "the same for the LSFs, whose levels lie closer together")
     vector_start: str = option(
@@ -243,16 +309,19 @@ class Config:
         "codebook of vectors: k-means of the codes at the end of the warm-up, or the original's grid, which knows no"
         " warm-up",
         choices=("data", "grid"),
+        networks=SAMPLES,
     )
     frozen_codecs: str = option(
         "hard",
         "followers are trained on hard decisions of the earlier codecs, or on the original's soft mixtures",
         choices=("hard", "soft"),
+        networks=SAMPLES,
     )
     quantizer_gradient: str = option(
         "straight_through",
         "training decodes hard decisions with a straight-through gradient, or the original's soft mixture",
         choices=("straight_through", "soft"),
+        networks=SAMPLES,
     )
 
     coefficients: tuple[float, ...] = option(
@@ -263,31 +332,43 @@ class Config:
     )
     loudness_weight: float = option(0.0, "weight of the loss on loudness in Bark bands; 0: none, as the original")
     disturbance_weight: float = option(
-        0.0, "weight of the loss on the disturbance of P.862 over the stretch; 0: none (spectral)"
+        0.0, "weight of the loss on the disturbance of P.862 over the stretch; 0: none (spectral)", networks=(SPECTRAL,)
     )
     level_weight: float = option(
-        0.0, "weight of the loss on the levels of octave bands, squared decibels; 0: none (spectral)"
+        0.0,
+        "weight of the loss on the levels of octave bands, squared decibels; 0: none (spectral)",
+        networks=(SPECTRAL,),
     )
     short_window_weight: float = option(
-        0.0, "weight of the loss on energies of bands in windows of 4 and 10 ms; 0: none (spectral)"
+        0.0,
+        "weight of the loss on energies of bands in windows of 4 and 10 ms; 0: none (spectral)",
+        networks=(SPECTRAL,),
     )
     consecutive_frames: int = option(
         1,
         "neighbouring frames that a batch holds at a time: one signal for spectral networks and the loss on loudness",
     )
-    loss_domain: str = option("speech", "signal that the losses compare", choices=("speech", "residual"))
-    loss_after_de_emphasis: bool = option(False, "1: losses on speech after de-emphasis of the frame")
+    loss_domain: str = option(
+        "speech", "signal that the losses compare", choices=("speech", "residual"), networks=SAMPLES
+    )
+    loss_after_de_emphasis: bool = option(False, "1: losses on speech after de-emphasis of the frame", networks=SAMPLES)
     finetuned: str = option(
-        "all", "finetuning: of the whole model, or of its enhancer alone behind the frozen codec", choices=FINETUNED
+        "all",
+        "finetuning: of the whole model, or of its enhancer alone behind the frozen codec",
+        choices=FINETUNED,
+        networks=(SPECTRAL,),
     )
     layer_loss: float = option(1.0, "finetuning: weight of the losses of shallower depths, 0 to 1")
     lsf_terms: bool = option(
-        True, "1: penalty, entropy and target_entropy count LSFs with the first codec's codes; 0: codes alone"
+        True,
+        "1: penalty, entropy and target_entropy count LSFs with the first codec's codes; 0: codes alone",
+        networks=SAMPLES,
     )
     lsf_histogram: str = option(
         "coefficient",
         "entropy loss: one histogram of LSFs per coefficient, or the original's flat one",
         choices=("coefficient", "flat"),
+        networks=SAMPLES,
     )
     target_entropy: float = option(2.2, "bits per symbol that tau steers to")
     target_entropy_per_module: tuple[float, ...] = option((), "bits per symbol of each module; empty: target_entropy")
@@ -297,11 +378,13 @@ class Config:
         "lowest and highest kbps of a model for any rate, whose steps are drawn at random in training; target_kbps is "
         "the rate at default_offset; empty: one rate (spectral)",
         network=True,
+        networks=(SPECTRAL,),
     )
     default_offset: float = option(
         0.0,
         "offset of the logarithm of the steps at which a model for any rate codes where no rate is asked for: higher is"
         " coarser (spectral)",
+        networks=(SPECTRAL,),
     )
     budget: str = option(
         "auto",
@@ -313,13 +396,17 @@ class Config:
         "closed_loop",
         "closed_loop: every 20 steps; original: once an epoch",
         choices=("closed_loop", "original"),
+        networks=SAMPLES,
     )
     tau_epoch_steps: tuple[float, ...] = option(
         (),
         "original controller: rise of tau above the target, fall below it, tolerance in bits per symbol; empty: "
         "'0.015 0.045 0.05' with LPC, '0.015 0.015 0' without",
+        networks=SAMPLES,
     )
-    tau_step: float = option(0.4, "closed loop: change of tau in 20 steps when the rate is twice its target")
+    tau_step: float = option(
+        0.4, "closed loop: change of tau in 20 steps when the rate is twice its target", networks=SAMPLES
+    )
 
     learning_rate: float = option(
         2e-4, "learning rate of the first codec", flag="learning_rate_tanh", heading="Training"
@@ -488,7 +575,26 @@ def parse_flags(arguments: Sequence[str]) -> tuple[Config, dict[str, Any]]:
     origin = str(experiment) if experiment else COMMAND_LINE
     from_dict(named, origin=origin)
     named |= given
-    return from_dict(named, origin=COMMAND_LINE), named
+    config = from_dict(named, origin=COMMAND_LINE)
+    if config.training_mode in FRESH:
+        check_known(named, config)
+    return config, named
+
+
+def check_known(named: Mapping[str, Any], config: Config) -> None:
+    """Raises UserError where a flag that was named is one of another kind of network, or a number of it does nothing.
+
+    Args:
+        named: by flag spelling.
+        config: with the kind in hand: that of the flags, or of the saved model that training goes on from.
+    """
+    networks = {flag_of(field): field.metadata["networks"] for field in dataclasses.fields(Config)}
+    own = name_of_kind(config.block)
+    for flag in named:
+        if networks[flag] and own not in map(name_of_kind, networks[flag]):
+            others = " and ".join(networks[flag])
+            raise UserError(f"argument --{flag}: unknown with --resnet_type {config.block}; it is for {others}")
+    check_of_kind(config, named)
 
 
 def _experiment_path(name: str) -> Path:
@@ -636,7 +742,8 @@ def _convert(value: Any, kind: Any, where: str) -> Any:
         raise UserError(f"{where}: expected {expected}, found '{brief(value)}'") from None
 
 
-def _require(condition: bool, name: str, expected: str, value: Any) -> None:
+def require(condition: bool, name: str, expected: str, value: Any) -> None:
+    """Raises UserError where a value of an option is not as expected."""
     if not condition:
         raise UserError(f"argument --{_flags()[name]}: expected {expected}, found {brief(shown(value))}")
 
@@ -648,105 +755,50 @@ def _check(config: Config) -> None:
         if choices:
             values = value if isinstance(value, tuple) else (value,)
             fits = bool(values) and set(values) <= set(choices)
-            _require(fits, field.name, f"one of {', '.join(map(str, choices))}", value)
+            require(fits, field.name, f"one of {', '.join(map(str, choices))}", value)
         if field.name in ABOVE_ZERO:
-            _require(0 < value < math.inf, field.name, "a number above 0", value)
+            require(0 < value < math.inf, field.name, "a number above 0", value)
         elif isinstance(field.default, (int, float)) and field.name not in MAY_BE_NEGATIVE:
-            _require(0 <= value < math.inf, field.name, "a number of at least 0", value)
+            require(0 <= value < math.inf, field.name, "a number of at least 0", value)
     for name in ("follower_learning_rates", "follower_epochs"):
         values = getattr(config, name)
         positive = len(values) > 0 and all(0 < value < math.inf for value in values)
-        _require(positive, name, "at least one number, each above 0", values)
+        require(positive, name, "at least one number, each above 0", values)
     for name in MAY_BE_NEGATIVE:
-        _require(-math.inf < getattr(config, name) < 0, name, "a number below 0", getattr(config, name))
-    _require(config.seed < 2**32, "seed", "a whole number below 2^32", config.seed)
-    _require(config.ema_decay < 1, "ema_decay", "a number from 0 to below 1", config.ema_decay)
-    _require(config.lsf_spacing <= 0.1, "lsf_spacing", "0 to 0.1 radians", config.lsf_spacing)
+        require(-math.inf < getattr(config, name) < 0, name, "a number below 0", getattr(config, name))
+    require(config.seed < 2**32, "seed", "a whole number below 2^32", config.seed)
+    require(config.ema_decay < 1, "ema_decay", "a number from 0 to below 1", config.ema_decay)
+    require(config.lsf_spacing <= 0.1, "lsf_spacing", "0 to 0.1 radians", config.lsf_spacing)
     levels = config.lsf_levels
     fits = 2 * LPC_ORDER <= levels <= LSF_CODEBOOK_SIZE and levels % LPC_ORDER == 0
-    _require(fits, "lsf_levels", f"a multiple of {LPC_ORDER} from {2 * LPC_ORDER} to {LSF_CODEBOOK_SIZE}", levels)
-    _require(config.bandwidth_expansion <= 1, "bandwidth_expansion", "0 to 1", config.bandwidth_expansion)
-    _check_runs(config)
+    require(fits, "lsf_levels", f"a multiple of {LPC_ORDER} from {2 * LPC_ORDER} to {LSF_CODEBOOK_SIZE}", levels)
+    require(config.bandwidth_expansion <= 1, "bandwidth_expansion", "0 to 1", config.bandwidth_expansion)
+    _check_sizes(config)
     trains = config.training_mode > 0
-    _require(
+    require(
         trains or config.distribute == "none", "distribute", "none in mode 0, which trains nothing", config.distribute
     )
-    _check_network(config)
+    check_of_kind(config)
     _check_objective(config)
 
 
-def _check_runs(config: Config) -> None:
-    """Time-domain networks take frames that share a gain; spectral ones long stretches, of which a batch has a few."""
-    run = config.consecutive_frames
-    if config.block == SPECTRAL:
-        _require(run >= 8, "consecutive_frames", "at least 8 frames of 40 ms", run)
-    else:
-        fits = run > 0 and FRAMES_PER_GROUP % run == 0
-        _require(fits, "consecutive_frames", "1, 2, 4, 8 or 16", run)
-    size = config.batch_size
-    _require(size % run == 0, "batch_size", f"a multiple of --consecutive_frames {run}, at least {run}", size)
-
-
-def _check_spectral(config: Config) -> None:
-    _require(not config.time_domain, "time_domain", "0 with spectral networks, which need LPC", config.time_domain)
-    _require(set(config.quantizer) == {"scalar"}, "quantizer", "scalar with spectral networks", config.quantizer)
-    fits = 160 <= config.hop <= 512 and config.hop % 16 == 0 and config.hop % config.fold == 0
-    _require(fits, "hop", f"a multiple of 16 and of fold {config.fold} from 160 to 512", config.hop)
-    _require(config.rdo_lambda <= MOST_LAMBDA, "rdo_lambda", f"0 to {MOST_LAMBDA}", config.rdo_lambda)
-    _require(config.look_ahead <= 1, "look_ahead", "0 or 1", config.look_ahead)
-    width = config.enhancer_width
-    _require(width <= 1024 and width % 2 == 0, "enhancer_width", "an even number up to 1024, or 0", width)
-    whole = not width or config.hop % PITCH_BLOCK == 0
-    _require(whole, "enhancer_width", f"0 with a hop that is no multiple of {PITCH_BLOCK}", width)
-    for name, most in (("spectral_width", 1024), ("spectral_narrow", 512), ("spectral_blocks", 16)):
-        values = getattr(config, name)
-        in_range = len(values) > 0 and all(0 < value <= most for value in values)
-        _require(in_range, name, f"whole numbers from 1 to {most}", values)
+def _check_sizes(config: Config) -> None:
+    """Of what a batch holds, and of rates to evaluate at."""
+    run, size = config.consecutive_frames, config.batch_size
+    fits = run > 0 and size % run == 0
+    require(fits, "batch_size", f"a multiple of --consecutive_frames {run}, at least {run}", size)
     positive = all(0 < each < math.inf for each in config.rates)
-    _require(positive, "rates", "numbers above 0 such as '6 9 12'", config.rates)
-    kbps = config.rate_range
-    rising = len(kbps) == 2 and 0 < kbps[0] < kbps[1]
-    _require(not kbps or rising, "rate_range", "two rising numbers such as '6 32', or none", kbps)
-    offset, finest, coarsest = config.default_offset, offset_of(0), offset_of(OFFSETS - 1)
-    _require(finest <= offset <= coarsest, "default_offset", f"a number from {finest} to {coarsest}", offset)
-    _require(not offset or bool(kbps), "default_offset", "0 without --rate_range", offset)
-
-
-def _check_network(config: Config) -> None:
-    if config.block == SPECTRAL:
-        _check_spectral(config)
-    _require(
-        len(config.shape) >= 5 and min(config.shape) > 0,
-        "shape",
-        "at least five whole numbers above 0: neck kernel, outer kernel, wide, narrow, dilations",
-        config.shape,
-    )
-    strides, bins = config.strides, config.bins
-    _require(bool(strides) and set(strides) <= {2, 4}, "strides", "strides of 2 or 4", strides)
-    has_envelope = config.block == "folded" and not config.time_domain
-    _require(
-        not config.film_units or has_envelope, "film_units", "0 without a folded network and LPC", config.film_units
-    )
-    in_range = all(2 <= number <= LSF_CODEBOOK_SIZE for number in bins)
-    _require(bool(bins) and in_range, "bins", "2 to 256 bins each", bins)
-    halved = config.shape[2] % max(strides) == 0 or config.block in ("folded", SPECTRAL)
-    _require(halved, "shape", f"a wide number that {max(strides)}, the stride, divides", config.shape)
-    _require(
-        config.fold % 4 == 0 and (config.block == SPECTRAL or FRAME_LENGTH % config.fold == 0),
-        "fold",
-        "4, 8, 16, 32 ... samples, a divisor of 512",
-        config.fold,
-    )
+    require(positive, "rates", "numbers above 0 such as '6 9 12'", config.rates)
 
 
 def _check_objective(config: Config) -> None:
     weights = config.coefficients
     four = len(weights) == 4 and all(map(math.isfinite, weights)) and min(weights[:3]) >= 0
-    _require(four, "coefficients", "four numbers such as '60 10 10 0', the first three at least 0", weights)
+    require(four, "coefficients", "four numbers such as '60 10 10 0', the first three at least 0", weights)
     targets = config.target_entropy_per_module
     fits = len(targets) in (0, config.num_modules) and all(0 < target < math.inf for target in targets)
     modules = f"{config.num_modules} (--num_resnets)"
-    _require(fits, "target_entropy_per_module", f"one number above 0 for each of {modules} modules", targets)
+    require(fits, "target_entropy_per_module", f"one number above 0 for each of {modules} modules", targets)
     steps = config.tau_epoch_steps
     three = len(steps) in (0, 3) and all(0 <= step < math.inf for step in steps)
-    _require(three, "tau_epoch_steps", "three numbers of at least 0 such as '0.015 0.045 0.05'", steps)
+    require(three, "tau_epoch_steps", "three numbers of at least 0 such as '0.015 0.045 0.05'", steps)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+import functools
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
-from options.config import ENHANCER, IGNORED, SPECTRAL, Config, flag_of
+from options.config import ENHANCER, IGNORED, SAMPLES, Config, flag_of
 
 
 class _Idle(NamedTuple):
@@ -38,6 +39,16 @@ FOLLOWER_FLAGS = (
     "follower_pretrain_epochs",
     "frozen_codecs",
 )
+
+
+def _of_other_networks() -> Iterator[_Idle]:
+    """A rule for each set of networks that options name as theirs."""
+    fields = dataclasses.fields(Config)
+    for networks in dict.fromkeys(field.metadata["networks"] for field in fields if field.metadata["networks"]):
+        flags = [flag_of(field) for field in fields if field.metadata["networks"] == networks]
+        here = functools.partial(lambda networks, config: config.block not in networks, networks)
+        yield _Idle(flags, here, f"for --resnet_type {' and '.join(networks)}")
+
 
 RULES = (
     *(_Idle((flag,), lambda config: True, meaning) for flag, meaning in IGNORED.items()),
@@ -87,12 +98,7 @@ RULES = (
         "there is no LPC with --is_pure_time_domain 1",
     ),
     _Idle(("time_domain_scale",), lambda config: not config.time_domain, "it is for --is_pure_time_domain 1"),
-    _Idle(("gated_kernel",), lambda config: config.block != "gln", "it is for --resnet_type gln"),
-    _Idle(
-        ("end_kernel",),
-        lambda config: config.block not in ("gln", "bottleneck"),
-        "it is for --resnet_type gln and bottleneck",
-    ),
+    *_of_other_networks(),
     _Idle(
         ("bottleneck_kernel_and_dilation",),
         _changes_shape(1, "gln"),
@@ -102,57 +108,6 @@ RULES = (
         ("bottleneck_kernel_and_dilation",),
         _changes_shape(4, "folded"),
         "its first four numbers: folded networks take the dilations alone",
-    ),
-    _Idle(
-        ("fold",),
-        lambda config: config.block not in ("folded", SPECTRAL),
-        "it is for --resnet_type folded and spectral",
-    ),
-    _Idle(
-        (
-            "hop",
-            "spectra_per_frame",
-            "mdct_window",
-            "spectral_width",
-            "spectral_narrow",
-            "spectral_blocks",
-            "look_ahead",
-            "enhancer_width",
-            "step_power",
-            "step_start",
-            "rdo_lambda",
-            "noise_fill",
-            "rate_range",
-            "default_offset",
-            "disturbance_weight",
-            "level_weight",
-            "short_window_weight",
-            "finetuned",
-        ),
-        lambda config: config.block != SPECTRAL,
-        "it is for --resnet_type spectral",
-    ),
-    _Idle(
-        (
-            "the_strides",
-            "num_bins_for_follower",
-            "bottleneck_kernel_and_dilation",
-            "alpha_start",
-            "residual",
-            "bandwidth_expansion",
-            "lsf_histogram",
-            "lsf_terms",
-            "loss_domain",
-            "mu_law",
-            "tau_controller",
-        ),
-        lambda config: config.block == SPECTRAL,
-        "it is for networks on samples",
-    ),
-    _Idle(
-        ("folded_width", "folded_narrow", "folded_blocks", "folded_kernel"),
-        lambda config: config.block != "folded",
-        "they are for --resnet_type folded",
     ),
     _Idle(
         ("alpha_start", "num_bins_for_follower"),
@@ -178,7 +133,7 @@ RULES = (
     ),
     _Idle(
         ("consecutive_frames",),
-        lambda config: config.block != SPECTRAL and not config.loudness_weight,
+        lambda config: config.block in SAMPLES and not config.loudness_weight,
         "--loudness_weight is 0",
     ),
     _Idle(

@@ -17,18 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cmrl import Cascade
-from kinds.cascades import cascade_of
-from kinds.samples.rate import Tables
-from kinds.samples.serving import KerasNetwork, settings_of
-from kinds.spectral.cascade import SpectralCascade
-from kinds.spectral.serving import coding_model
-from kinds.spectral.serving import settings_of as spectral_settings_of
-from nsc.entropy.check import check_tables
-from nsc.entropy.spectral_coder import SpectralCoder
+from kinds import cascade_of, kind_of
+from kinds.kind import Kind, Tables
 from nsc.errors import UserError
-from nsc.kinds.samples.model import CascadeModel
-from nsc.kinds.spectral.model import SpectralModel
-from nsc.kinds.spectral.network import check_coder
 from options.bounds import check_bounds, check_weights
 from options.config import Config, from_dict
 from runs.model_file import check_shapes, read_arrays, read_description, sizes_by_layer
@@ -43,33 +34,20 @@ LARGE_WEIGHT = 1024  # numbers in an array that half precision makes worth while
 class SavedModel:
     """A loaded model: the cascade, its tables, the stage it comes from and the hash of its contents."""
 
-    cascade: Any  # a Cascade or a SpectralCascade, see `kinds.cascades`
+    cascade: Any  # of the kind that its configuration names
     tables: Tables
     stage: str
     digest: str
 
-    @functools.cached_property
-    def codec(self) -> CascadeModel:
-        """A model of frames of samples as `nsc` codes with it, its network computed by Keras.
-
-        Raises:
-            UserError: it is one of the lapped spectrum.
-        """
-        if isinstance(self.cascade, SpectralCascade):
-            raise UserError(
-                f"expected a model of networks on samples, found {self.digest}, a spectral one; name another"
-            )
-        return CascadeModel(self.digest, settings_of(self.cascade), self.tables, KerasNetwork(self.cascade))
-
-    @functools.cached_property
-    def spectral_codec(self) -> SpectralModel:
-        """A model of the lapped spectrum as `nsc` codes with it."""
-        return coding_model(self.cascade, SpectralCoder.read(self.tables), self.digest)
-
     @property
-    def coding(self) -> CascadeModel | SpectralModel:
-        """The model as `nsc` codes with it, of whichever kind it is."""
-        return self.spectral_codec if isinstance(self.cascade, SpectralCascade) else self.codec
+    def kind(self) -> Kind:
+        """Of its networks."""
+        return kind_of(self.cascade.config)
+
+    @functools.cached_property
+    def coding(self) -> Any:
+        """The model as `nsc` codes with it, an `nsc.coding.interface.Model`, its network computed by Keras."""
+        return self.kind.coding_model(self.cascade, self.tables, self.digest, len(self.cascade.codecs))
 
 
 def save_model(
@@ -137,18 +115,9 @@ def load_model(folder: Path) -> SavedModel:
         cascade = cascade_of(_checked_config(description, weights))
         variables = _named_variables(cascade, len(cascade.codecs))
         check_shapes(weights, {name: tuple(variable.shape) for name, variable in variables.items()})
-        _check_tables(cascade, tables)
+        kind_of(cascade.config).check_tables(cascade, tables)
     assign_weights(cascade, weights)
     return SavedModel(cascade, tables, description["stage"], description["sha256"][:8])
-
-
-def _check_tables(cascade: Cascade | SpectralCascade, tables: Tables) -> None:
-    """Raises UserError where tables are not those of a coder of the cascade's symbols."""
-    if isinstance(cascade, SpectralCascade):
-        check_coder(spectral_settings_of(cascade, len(cascade.codecs)), SpectralCoder.read(tables))
-        return
-    parts = cascade.parts()
-    check_tables(tables, {part.name: part.shape for part in parts}, {part.name: part.alphabet for part in parts})
 
 
 def saved_config(folder: Path) -> Config:

@@ -33,7 +33,7 @@ from corpus.speech_file import SpeechFile
 from kinds.samples.batch import SIGNAL_BATCH
 from nsc.console import exit_status
 from nsc.loading.find import DEFAULT_MODEL
-from options.config import SPECTRAL, from_dict, read_experiment
+from options.config import from_dict, read_experiment
 from runs.machine import prepare_machine
 from runs.runs import environment
 from runs.saved_model import load_model
@@ -57,7 +57,6 @@ EVALUATED_FILES = 4
 TURN_SECONDS = 0.3  # at least
 
 STEP_SHARES = {"float32": 0.50, "bfloat16": 0.35}  # of the matrix rate
-SPECTRAL_SHARE = 0.45  # in float32: two-dimensional convolutions with few channels, and a rate for every coefficient
 LPC_RATIO = 500.0
 PIPELINE_RATIO = 1.05
 REAL_TIME_RATIO = 5.0
@@ -172,8 +171,7 @@ def step_rows(timings: Mapping[str, Timing], steps: Mapping[str, StageTrainer]) 
     for name, trainer in steps.items():
         timing, config = timings[name], trainer.config
         matrix, wanted = timings[config.precision], STEP_SHARES[config.precision]
-        if config.block == SPECTRAL:
-            wanted = min(wanted, SPECTRAL_SHARE)
+        wanted = min(wanted, trainer.kind.step_share)
         flops, frames = work.step_flops(trainer), config.batch_size / timing.best
         ratio = flops / timing.best / (MATRIX_FLOPS / matrix.best)
         yield Row(

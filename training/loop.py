@@ -14,18 +14,16 @@ from tqdm import tqdm
 
 from cmrl import Cascade, Stage, stages_of
 from corpus.interface import Corpus
-from kinds.cascades import cascade_of
-from kinds.samples.objective import Losses
+from kinds import cascade_of
+from kinds.kind import Losses
 from nsc.console import log
 from nsc.errors import UserError
 from nsc.stops import stops
-from options.config import SPECTRAL, Config
+from options.config import Config
 from runs.runs import Journal, Run
 from runs.saved_model import assign_weights, save_model, saved_taus, saved_weights
 from runs.stages import STAGES, stage_folders
 from training.distribute import Cluster
-from training.rate_control import CONTROL_INTERVAL
-from training.spectral import SpectralStageTrainer, SpectralValidationSet
 from training.stage_trainer import StageTrainer
 from training.validation import Validation, ValidationSet, write_tensorboard
 
@@ -34,6 +32,8 @@ VALIDATION_TABLE_STEPS = 20
 RATE_CORRECTIONS = 3  # of a finished stage, at most: its tables are counted anew after each
 VALIDATION_CONTEXTS = 0.2  # of context_minutes: gives the rate to a per cent or so
 LEAST_MINUTES = 1.0  # of them, where there are so many: from less, rates look higher than they will be, and tau errs
+FIT_STEPS = 400  # in which the rate is fitted once more before a model is saved, where its kind does so
+CONTROL_INTERVAL = 20  # steps between two moves of the closed loop, and between two readings of the losses
 DEATH_INTERVALS = 10  # readings in a row without any entropy after which a codec counts as dead
 
 
@@ -57,8 +57,7 @@ class Training:
         keras.utils.set_random_seed(self.config.seed)
         with self.cluster.strategy.scope():
             cascade = cascade_of(self.config)
-        kind = SpectralValidationSet if self.config.block == SPECTRAL else ValidationSet
-        validation = kind(self.corpus.files("val"), self.config)
+        validation = ValidationSet(self.corpus.files("val"), self.config)
         before = self.base
         for stage in stages_of(self.config):
             if not self.cluster.from_chief(stage.name in stage_folders(self.run.folder)):
@@ -90,8 +89,7 @@ class Training:
         model = before if self.cluster.is_chief else None
         if model:
             assign_weights(cascade, saved_weights(model))
-        kind = SpectralStageTrainer if self.config.block == SPECTRAL else StageTrainer
-        trainer = kind(cascade, stage, self.corpus, self.run.folder / "checkpoints", self.cluster)
+        trainer = StageTrainer(cascade, stage, self.corpus, self.run.folder / "checkpoints", self.cluster)
         trainer.controller.begin_from(saved_taus(model) if model else [])
         return trainer
 
@@ -100,12 +98,14 @@ class Training:
         with trainer.average.applied():
             # a training of fewer steps than that is not to spend longer on its tables
             share = min(1.0, trainer.total_steps / TABLE_STEPS)
-            trainer.prepare_export(share * self.config.context_minutes)
-            for left in reversed(range(RATE_CORRECTIONS + 1)):
-                tables = trainer.tables(max(VALIDATION_TABLE_STEPS, round(share * TABLE_STEPS)))
-                tables |= trainer.context_tables(share * self.config.context_minutes)
+            steps = max(VALIDATION_TABLE_STEPS, round(share * TABLE_STEPS))
+            for correction in range(RATE_CORRECTIONS + 1):
+                final = 0 if correction else FIT_STEPS
+                tables = trainer.tables(steps, share * self.config.context_minutes, final=final)
                 scores = validation.score(cascade, tables, stage.depth)
-                if not left or not trainer.correct_rate(scores):
+                bits = list(scores.bits_per_frame.values())
+                overhead = 1000 * scores.kbps[-1] * scores.frame_seconds - sum(bits)
+                if correction == RATE_CORRECTIONS or not trainer.controller.correct(bits, overhead):
                     break
             taus = trainer.controller.integral.numpy()[: stage.depth]
             digest = save_model(self.run.folder, stage.name, cascade, tables, stage.depth, taus)
@@ -154,8 +154,7 @@ class Training:
 
     def _scores(self, trainer: StageTrainer, validation: ValidationSet, epoch: int) -> Validation:
         with trainer.average.applied():
-            tables = trainer.tables(VALIDATION_TABLE_STEPS)
-            tables |= trainer.context_tables(validation_minutes(self.config.context_minutes))
+            tables = trainer.tables(VALIDATION_TABLE_STEPS, validation_minutes(self.config.context_minutes))
             scores = validation.score(trainer.cascade, tables, trainer.stage.depth)
         self._note("validated", stage=trainer.stage.name, epoch=epoch + 1, **scores.flat())
         if self.config.tensorboard:

@@ -14,7 +14,7 @@ from corpus.shards import open_corpus
 from corpus.speech_file import SpeechFile
 from nsc.console import log
 from nsc.errors import UserError
-from options.config import ENHANCER, SPECTRAL, Config, from_dict, shown
+from options.config import ENHANCER, Config, check_known, from_dict, shown
 from runs.choice import FINETUNE, FINETUNED, GREEDY, saved_stage
 from runs.heard import BASE, CONFIG, ENVIRONMENT, SPLITS, heard
 from runs.runs import Journal, Run, changed_environment, environment, find_or_create_run
@@ -113,8 +113,9 @@ def _resolved(config: Config, base_run: Run | None, base: Path | None, named: di
     if config.training_mode == 5:
         step = (FINETUNED if base.name == FINETUNE else GREEDY)[5]
     resolved = _with_network_of(config, base, named)
+    check_known(named, resolved)
     _check_original_finetuning(resolved, base_run)
-    has_enhancer = resolved.block == SPECTRAL and resolved.enhancer_width > 0
+    has_enhancer = resolved.enhancer_width > 0
     if resolved.training_mode == 5 and resolved.finetuned == ENHANCER and not has_enhancer:
         raise UserError(
             f"argument --finetuned: run {base_run.id} has no enhancer; --enhancer_width adds one to spectral networks"

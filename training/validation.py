@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -13,15 +14,18 @@ from numpy.typing import NDArray
 from cmrl import Cascade
 from constants import SAMPLE_RATE
 from corpus.speech_file import SpeechFile
-from kinds.samples import batch as feed_forward
-from kinds.samples.rate import GAIN_BITS_PER_FRAME, Tables, kilobits_per_second
+from kinds import kind_of
+from kinds.kind import Tables
 from measures.measures import score
-from nsc.entropy.context_model import frame_code_lengths, read_models
+from nsc.coding.interface import Model, Signal
+from nsc.coding.whole import decode, encode
+from nsc.format import truncate
 from options.config import Config
 from utilities import load_speech
 
 LONGEST = 6 * SAMPLE_RATE  # samples of a file that validation listens to
 SPECTROGRAM_RANGE_DB = 80.0
+NO_DIGEST = "00000000"  # of a model that is not saved
 
 
 @dataclass
@@ -29,17 +33,19 @@ class Validation:
     """What validation found.
 
     bits_per_frame: ideal code length of each part as a file would code it, LPC first, in bits per frame.
-    kbps: rate at every depth, gain included.
+    frame_seconds: new speech of a frame.
+    kbps: of whole files at every depth.
     measures: mean of each measure at every depth, NaN skipped.
-    soft_hard_gaps: RMS of soft mixture less hard decision of each part's values.
+    diagnostics: what else the kind notes, see `Kind.diagnostics`.
     signals: reference of the first file and its decoded signal at every depth, for TensorBoard.
     entries_used: how many entries of each part's codebook these files use at all.
     """
 
     bits_per_frame: dict[str, float]
+    frame_seconds: float
     kbps: list[float]
     measures: list[dict[str, float]]
-    soft_hard_gaps: dict[str, float]
+    diagnostics: dict[str, float]
     signals: list[NDArray[np.float32]]
     entries_used: dict[str, int] = field(default_factory=dict)
 
@@ -50,9 +56,8 @@ class Validation:
             end = "" if depth == len(self.kbps) else f"_depth_{depth}"
             values |= {f"kbps{end}": kbps} | {name + end: value for name, value in measures.items()}
         bits = {f"bits {name}": value for name, value in self.bits_per_frame.items()}
-        gaps = {f"gap {name}": value for name, value in self.soft_hard_gaps.items()}
         used = {f"used {name}": float(count) for name, count in self.entries_used.items()}
-        return values | {name.replace(" ", "_"): value for name, value in (bits | gaps | used).items()}
+        return values | {name.replace(" ", "_"): value for name, value in (bits | self.diagnostics | used).items()}
 
 
 class ValidationSet:
@@ -63,39 +68,45 @@ class ValidationSet:
         self.signals = [load_speech(files[place].path)[:LONGEST] for place in places]
 
     def score(self, cascade: Cascade, tables: Tables, depth: int) -> Validation:
-        """Scores the first `depth` codecs, which `tables` belong to."""
-        models = read_models(tables)
-        bits: dict[str, list[NDArray[np.float64]]] = {name: [] for name in models}
-        measured: list[list[dict[str, float]]] = [[] for _ in range(depth)]
-        shown: list[NDArray[np.float32]] = []
-        used: dict[str, set[int]] = {part.name: set() for part in cascade.parts(depth)}
-        for signal in self.signals:
-            coded = feed_forward.encode(cascade, signal, depth)
-            decoded = feed_forward.decode(cascade, coded)
-            for name, values in frame_code_lengths(models, coded.symbols).items():
-                bits[name].append(values)
-            for name, entries in used.items():
-                entries |= set(np.unique(coded.symbols[name]).tolist())
-            for each, scores in zip(decoded, measured, strict=True):
-                scores.append(score(signal, each).values)
-            shown = shown or [signal, *decoded]
-        mean_bits = {name: float(np.concatenate(values).mean()) for name, values in bits.items()}
-        contexts = feed_forward.prepare(self.signals[0], cascade.config).contexts
+        """Codes the files with the first `depth` codecs, which `tables` belong to, and scores what they decode to."""
+        kind = kind_of(cascade.config)
+        model = kind.coding_model(cascade, tables, NO_DIGEST, depth)
+        found = [_coded(signal, model) for signal in self.signals]
+        samples = sum(map(len, self.signals))
+        sizes = np.sum([each.sizes for each in found], axis=0)
+        names = [part.name for part in cascade.parts(depth)]
+        bits = {name: [each.bits[name] for each in found] for name in names}
         return Validation(
-            bits_per_frame=mean_bits,
-            kbps=rates_by_depth(mean_bits, depth),
-            measures=[means(scores) for scores in measured],
-            soft_hard_gaps=cascade.soft_hard_gaps(tf.constant(contexts), depth),
-            signals=shown,
-            entries_used={name: len(entries) for name, entries in used.items()},
+            bits_per_frame={name: float(np.concatenate(values).mean()) for name, values in bits.items()},
+            frame_seconds=found[0].frame_seconds,
+            kbps=(8 * sizes * SAMPLE_RATE / 1000 / samples).tolist(),
+            measures=[means([each.scores[layer] for each in found]) for layer in range(depth)],
+            diagnostics=kind.diagnostics(cascade, self.signals[0], depth),
+            signals=[self.signals[0], *found[0].decoded],
+            entries_used={name: len(set().union(*(each.entries[name] for each in found))) for name in names},
         )
 
 
-def rates_by_depth(bits_per_frame: dict[str, float], depth: int) -> list[float]:
-    """Kbps of the first codec, of the first two ..., each with LPC and gain."""
-    codes = list(bits_per_frame.values())[-depth:]
-    side = sum(bits_per_frame.values()) - sum(codes) + GAIN_BITS_PER_FRAME
-    return [kilobits_per_second(side + float(sum(codes[:count]))) for count in range(1, depth + 1)]
+class _Coded(NamedTuple):
+    """A signal coded: seconds of a frame; by part, bits of each frame and entries used; by depth, all the rest."""
+
+    frame_seconds: float
+    bits: dict[str, NDArray[np.float64]]
+    entries: dict[str, set[int]]
+    sizes: list[int]
+    decoded: list[Signal]
+    scores: list[dict[str, float]]
+
+
+def _coded(signal: Signal, model: Model) -> _Coded:
+    data = encode(signal, model)
+    depths = range(1, model.depth + 1)
+    decoded = [decode(data, model, layers).signal for layers in depths]
+    entries = {name: set(np.unique(values).tolist()) for name, values in model.symbols(data).items()}
+    scores = [score(signal, each).values for each in decoded]
+    sizes = [len(truncate(data, layers)) for layers in depths]
+    lengths = model.code_lengths(data)
+    return _Coded(lengths.frame_seconds, lengths.bits, entries, sizes, decoded, scores)
 
 
 def write_tensorboard(folder: Path, step: int, scores: Validation) -> None:

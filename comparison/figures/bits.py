@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from comparison.figures import plots
 from comparison.figures.spectrograms import PICTURE_HOP, picture_top, spectrogram
-from constants import SAMPLE_RATE
+from constants import HOP, SAMPLE_RATE
 from nsc.coding.interface import Signal
 from utilities import load_speech
 
@@ -24,46 +24,32 @@ MOST_BINS_NAMED = 12
 class Allocation(NamedTuple):
     """Bits that a model spends on a file.
 
-    bits: ideal code length of each part as a file codes it, float64 [frames] by part.
+    bits: ideal code length of each part as a file codes it, gain included, float64 [frames] by part.
     counts: how often each bin of each part's codebook was chosen, int64 [bins] by part.
     frame_seconds: new speech of a frame.
     """
 
     bits: dict[str, NDArray[np.float64]]
     counts: dict[str, NDArray[np.int64]]
-    frame_seconds: float
+    frame_seconds: float = HOP / SAMPLE_RATE
 
 
 def allocate(model: SavedModel, signal: Signal) -> Allocation:
     """Codes a signal [n] of 16 kHz with all layers and counts."""
     import nsc
 
-    codec = model.coding
-    data = nsc.encode(signal, codec)
-    symbols, (bits, seconds) = codec.symbols(data), codec.code_lengths(data)
+    data = nsc.encode(signal, model.coding)
+    lengths, symbols = model.coding.code_lengths(data), model.coding.symbols(data)
     counts = {
         part.name: np.bincount(symbols[part.name].reshape(-1), minlength=part.alphabet)
         for part in model.cascade.parts()
     }
-    return Allocation(bits, counts, seconds)
+    return Allocation(lengths.bits, counts, lengths.frame_seconds)
 
 
 def codebooks(model: SavedModel) -> dict[str, NDArray[np.float32]]:
     """Where the bins of each part lie: [bins], or [bins, dimensions] of a vector quantiser."""
-    from kinds.spectral.cascade import SpectralCascade
-    from kinds.spectral.front_end import GAIN_FLOOR_DB, GAIN_STEP_DB
-
-    cascade = model.cascade
-    if isinstance(cascade, SpectralCascade):
-        lpc, gain, *codecs = cascade.parts()
-        levels = (GAIN_FLOOR_DB + GAIN_STEP_DB * np.arange(gain.alphabet)).astype(np.float32)
-        books = {lpc.name: np.asarray(cascade.front_end.quantizer.codebook), gain.name: levels}
-        pairs = zip(codecs, cascade.codecs, strict=True)
-        return books | {part.name: np.asarray(codec.quantizer.codebook) for part, codec in pairs}
-    layers = [*([] if cascade.config.time_domain else [cascade.front_end]), *cascade.codecs]
-    return {
-        part.name: np.asarray(layer.quantizer.codebook) for part, layer in zip(cascade.parts(), layers, strict=True)
-    }
+    return model.kind.codebooks(model.cascade)
 
 
 def draw_bits(model: SavedModel, paths: Sequence[Path], folder: Path) -> list[str]:
@@ -113,7 +99,7 @@ def _draw(signal: Signal, allocation: Allocation, counts: dict[str, NDArray[np.i
     heights = [1.6, 1.6, *[1.0] * len(counts)]
     figure, axes = plots.matplotlib_figure(10, 1.5 * sum(heights), nrows=len(heights), height_ratios=heights)
     seconds = len(signal) / SAMPLE_RATE
-    colours = plots.OURS
+    colours = ["#9aa4ae", *plots.OURS]
     shown = spectrogram(signal, picture_top(signal))
     width = (shown.shape[1] - 0.5) * PICTURE_HOP / SAMPLE_RATE
     axes[0].imshow(shown, aspect="auto", extent=(-0.5 * PICTURE_HOP / SAMPLE_RATE, width, 0, SAMPLE_RATE / 2000))
@@ -122,7 +108,7 @@ def _draw(signal: Signal, allocation: Allocation, counts: dict[str, NDArray[np.i
     axes[0].tick_params(labelbottom=False)
     _draw_over_time(axes[1], allocation, colours, seconds)
     for place, (name, used) in enumerate(counts.items()):
-        _draw_bins(axes[2 + place], name, used, colours[place])
+        _draw_bins(axes[2 + place], name, used, colours[1 + place])
     figure.align_ylabels(axes)
     return plots.save(figure, path)
 

@@ -10,25 +10,11 @@ import tensorflow as tf
 import lpc_utilities as lpc
 from cmrl import Cascade, CascadeOutput, Stage
 from constants import FRAME_LENGTH, HOP, OVERLAP
+from kinds.kind import Losses
 from loss_terms_and_measures import assignment_entropy, mel_loss, quantisation_penalty, time_loss
 from nn_core_operator import Quantised
 from options.config import Config
 from training.losses.loudness import loudness_loss
-
-
-class Losses(NamedTuple):
-    """The terms of the objective, unweighted scalars, and entropies [depth] in bits per symbol.
-
-    Loudness and disturbance are 0 where they have no weight.
-    """
-
-    total: tf.Tensor
-    time: tf.Tensor
-    mel: tf.Tensor
-    loudness: tf.Tensor
-    disturbance: tf.Tensor
-    penalty: tf.Tensor
-    entropies: tf.Tensor
 
 
 def objective(output: CascadeOutput, cascade: Cascade, stage: Stage, tau: tf.Tensor, *, warm_up: bool) -> Losses:

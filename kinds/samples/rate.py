@@ -7,11 +7,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from kinds.kind import Tables
 from nsc.constants import SAMPLE_RATE, TABLE_PRECISION_BITS
 from nsc.format.version_1 import FRAMES_PER_GROUP, GAIN_LEVELS, HOP
 from nsc.kinds.samples.network import Part
-
-Tables = dict[str, NDArray[np.int32]]
 
 TABLE_TOTAL = 1 << TABLE_PRECISION_BITS
 GAIN_BITS_PER_FRAME = np.log2(GAIN_LEVELS) / FRAMES_PER_GROUP  # one gain index of fixed length a group

@@ -38,10 +38,10 @@ class KerasNetwork:
         return np.asarray(self._frames(named, tf.constant(lost)))
 
 
-def settings_of(cascade: Cascade) -> CascadeSettings:
-    """The settings of a cascade that encoder and decoder need."""
+def settings_of(cascade: Cascade, depth: int | None = None) -> CascadeSettings:
+    """The settings of the first `depth` codecs, None for all, that encoder and decoder need."""
     config = cascade.config
-    return CascadeSettings(tuple(cascade.parts()), config.gain, config.pre_emphasis, config.high_pass)
+    return CascadeSettings(tuple(cascade.parts(depth)), config.gain, config.pre_emphasis, config.high_pass)
 
 
 def concealed_frames(

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import keras
 import tensorflow as tf
 
 import lpc_utilities as lpc
-from cmrl import Part
+from cmrl import Part, residual_layers
 from constants import LPC_ORDER, SAMPLE_RATE
 from kinds.spectral.enhancer import Enhancer
 from kinds.spectral.front_end import GAIN_LEVELS, Envelope, SpectralEnvelope
@@ -55,6 +55,13 @@ class SpectralOutput(NamedTuple):
     envelope: Envelope
     codes: list[QuantisedSpectrum]
     bits: list[tf.Tensor]
+
+
+class _Layer(NamedTuple):
+    """What a codec's decoder gives, and what its quantiser made of the code."""
+
+    decoded: Synthesised
+    quantised: QuantisedSpectrum
 
 
 class SpectralSymbols(NamedTuple):
@@ -108,12 +115,20 @@ class SpectralCascade(keras.Model):
         envelope = self.front_end(batch.signals, spectra, decision=lsf_decision)
         log_step, condition, audible = self._conditions(envelope.log, envelope.gains, batch.offsets)
         target = self._grid(spectra) * tf.exp(-log_step)
-        total, below = tf.zeros_like(target), None
+
+        def coder(
+            codec: SpectralCodec, decision: str
+        ) -> Callable[[tf.Tensor, _Layer | None], tuple[tf.Tensor, _Layer]]:
+            def code(left: tf.Tensor, before: _Layer | None) -> tuple[tf.Tensor, _Layer]:
+                below = None if before is None else before.quantised.decoded
+                layer = _Layer(*codec(left, condition, below, audible, decision=decision))
+                return layer.decoded.spectrum, layer
+
+            return code
+
         codes, signals, noiseless = [], [], []
-        for codec, decision in zip(self.codecs, decisions, strict=False):
-            decoded, quantised = codec(target - total, condition, below, audible, decision=decision)
-            total += decoded.spectrum
-            below = quantised.decoded
+        coders = [coder(*each) for each in zip(self.codecs, decisions, strict=False)]
+        for total, (decoded, quantised) in residual_layers(target, coders):
             codes.append(quantised)
             noiseless.append(self._signals(total * tf.exp(log_step), batch.levels))
             made = self._noise(decoded, batch.noise)

@@ -6,8 +6,10 @@ import tensorflow as tf
 
 from constants import LPC_ORDER
 from kinds.graph import Graph, Port, Tensors
+from kinds.kind import DeviceGraphs
 from kinds.spectral.cascade import SpectralBatch, SpectralCascade, SpectralSymbols
 from kinds.spectral.enhancer import Enhancer
+from kinds.spectral.serving import settings_of
 from nsc.kinds.spectral.enhancer import CONDITION, CONDITIONS, ENHANCED, LAGGED, PLACE, STATE
 from nsc.kinds.spectral.network import GAINS, LEVELS, LSF, NOISE, OFFSETS, SAMPLES, USED, code_port, codec_port
 from nsc.kinds.spectral.pitch import SIGNALS
@@ -15,41 +17,41 @@ from nsc.kinds.spectral.pitch import SIGNALS
 ANY = None  # length of an axis that a caller chooses
 
 
-def encoder_graph(cascade: SpectralCascade) -> Graph:
-    """Samples of consecutive frames to the symbols of all parts."""
+def encoder_graph(cascade: SpectralCascade, layers: int) -> Graph:
+    """Samples of consecutive frames to the symbols of the first `layers` codecs."""
     samples = Port(SAMPLES, (ANY,), "float32", "emphasised, (spectra + 1) hop")
     inputs = [samples, *_steps()]
-    symbols = _symbols(cascade)
+    symbols = _symbols(cascade, layers)
     # only an encoder that does not always take the nearest bin needs to know what was quantised
-    codes = _codes(cascade) if cascade.config.rdo_lambda else []
+    codes = _codes(cascade, layers) if cascade.config.rdo_lambda else []
     outputs = [*symbols, *codes]
 
     def run(samples: tf.Tensor, levels: tf.Tensor, offsets: tf.Tensor) -> Tensors:
         warm = tf.zeros([1, tf.shape(levels)[0], 2])  # matters to the rate only
         batch = SpectralBatch(tf.expand_dims(samples, 0), tf.expand_dims(levels, 0), tf.expand_dims(offsets, 0), warm)
-        found, unquantised = cascade.quantised_of(batch, len(cascade.codecs))
+        found, unquantised = cascade.quantised_of(batch, layers)
         values = (found.lsf, found.gains, *found.codes, *unquantised[: len(codes)])
         return {port.name: tf.squeeze(each, 0) for port, each in zip(outputs, values, strict=True)}
 
     return Graph("encoder", inputs, outputs, run)
 
 
-def decoder_graph(cascade: SpectralCascade) -> Graph:
-    """Symbols of consecutive frames to samples, of the codecs that are used."""
-    used = Port(USED, (len(cascade.codecs),), "float32", "1 for each codec that takes part, 0 for the last ones")
+def decoder_graph(cascade: SpectralCascade, layers: int) -> Graph:
+    """Symbols of consecutive frames to samples, of those of the first `layers` codecs that are used."""
+    used = Port(USED, (layers,), "float32", "1 for each codec that takes part, 0 for the last ones")
     samples = Port(SAMPLES, (ANY,), "float32", "emphasised, (spectra + 1) hop; both ends lack their overlap")
     unit = Port(NOISE, (ANY, cascade.hop), "float32", "white, of unit variance, by spectrum and bin")
     added = [unit] if cascade.config.noise_fill else []
 
     def run(*values: tf.Tensor) -> Tensors:
         given = dict(zip(names, (tf.expand_dims(each, 0) for each in values), strict=True))
-        codes = [given[codec_port(number)] for number in range(1, len(cascade.codecs) + 1)]
+        codes = [given[codec_port(number)] for number in range(1, layers + 1)]
         found = SpectralSymbols(given[LSF], given[GAINS], codes)
         part = tf.unstack(tf.squeeze(given[USED], 0))
         signals = cascade.signals_of(found, given[LEVELS], given[OFFSETS], given.get(NOISE), used=part)
         return {SAMPLES: tf.squeeze(signals[-1], 0)}
 
-    inputs = [*_symbols(cascade), *_steps(), *added, used]
+    inputs = [*_symbols(cascade, layers), *_steps(), *added, used]
     names = [port.name for port in inputs]
     return Graph("decoder", inputs, [samples], run)
 
@@ -79,13 +81,13 @@ def _steps() -> list[Port]:
     ]
 
 
-def _codes(cascade: SpectralCascade) -> list[Port]:
-    numbers = range(1, len(cascade.codecs) + 1)
+def _codes(cascade: SpectralCascade, layers: int) -> list[Port]:
+    numbers = range(1, layers + 1)
     return [Port(code_port(number), (ANY, cascade.hop), "float32", "what the codec quantised") for number in numbers]
 
 
-def _symbols(cascade: SpectralCascade) -> list[Port]:
-    lpc, gain, *codecs = cascade.parts()
+def _symbols(cascade: SpectralCascade, layers: int) -> list[Port]:
+    lpc, gain, *codecs = cascade.parts(layers)
     return [
         Port(LSF, (ANY, LPC_ORDER), "int32", "LSFs of each frame", lpc.name, lpc.alphabet),
         Port(GAINS, (ANY,), "int32", "gain of each spectrum", gain.name, gain.alphabet),
@@ -94,3 +96,19 @@ def _symbols(cascade: SpectralCascade) -> list[Port]:
             for number, part in enumerate(codecs, start=1)
         ),
     ]
+
+
+def device_graphs(cascade: SpectralCascade, layers: int) -> DeviceGraphs:
+    """Encoder, decoder and, where there is one, enhancer: graphs of any number of frames, as `nsc` runs them.
+
+    Their program filters (pre-emphasis), measures levels of groups, and hands over the past frames that networks see.
+    """
+    settings = settings_of(cascade, layers)
+    span = {
+        "hop": settings.hop,
+        "spectra_per_frame": settings.spectra_per_frame,
+        "past_frames": settings.history,
+        "look_ahead": settings.look_ahead,
+    }
+    enhancers = [enhancer_graph(cascade.enhancer)] if cascade.enhancer else []
+    return DeviceGraphs([encoder_graph(cascade, layers), decoder_graph(cascade, layers), *enhancers], span)

@@ -12,10 +12,10 @@ import tensorflow as tf
 import lpc_utilities as lpc
 from cmrl import Stage
 from constants import SAMPLE_RATE
-from kinds.samples.objective import Losses
+from kinds.kind import Losses
 from kinds.spectral.batch import warm_mask
 from kinds.spectral.cascade import SpectralBatch, SpectralCascade, SpectralOutput
-from kinds.spectral.training_symbols import GROUP_FRAMES, GROUP_SHARES
+from kinds.spectral.fitting.training_symbols import GROUP_FRAMES, GROUP_SHARES
 from kinds.spectral.transform import mdct
 from loss_terms_and_measures import SQUARED_ERROR_FLOOR
 from nsc.kinds.spectral.noise import RANGE

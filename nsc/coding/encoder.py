@@ -8,10 +8,10 @@ from typing import Final
 import numpy as np
 from numpy.typing import ArrayLike
 
-from nsc.arguments import MOST_SAMPLES, MOST_SPANS, brief, check_rate, layers_of, model_of, whole_number
+from nsc.arguments import MOST_SAMPLES, MOST_SPANS, check_rate, layers_of, model_of, whole_number
 from nsc.coding.interface import Model, Signal, check_layers
 from nsc.coding.rate import OWN_RATE, BoundedPace, Pace, Rate, pace_of
-from nsc.errors import UserError
+from nsc.errors import UserError, brief
 from nsc.format import Group, Header, pack_group, pack_header
 
 LOUDEST: Final = 4.0  # of samples, full scale 1: beyond, they are of another scale

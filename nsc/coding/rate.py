@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple, Protocol
 
-from nsc.arguments import BEST_QUALITY
+from nsc.constants import BEST_QUALITY
 from nsc.errors import UserError
 
 USUAL_FALL: Final = 0.85 / 32  # of the logarithm of bits, for each index of the offset

@@ -13,10 +13,9 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import SplitResult, parse_qsl, urlsplit
 
-from nsc.arguments import brief
 from nsc.console import log
 from nsc.demo.trial import Choice, Trials
-from nsc.errors import UserError
+from nsc.errors import UserError, brief
 from nsc.loading.find import DEFAULT_MODEL, all_models
 from nsc.loading.folder import Description
 

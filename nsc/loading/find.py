@@ -7,9 +7,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from nsc.arguments import brief
 from nsc.console import log
-from nsc.errors import UserError
+from nsc.errors import UserError, brief
 from nsc.loading.folder import DESCRIPTION, TRAINED, Description, read_description
 
 PRETRAINED = Path(__file__).resolve().parents[1] / "pretrained"

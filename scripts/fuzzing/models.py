@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kinds.spectral.cascade import SpectralCascade
 from nsc.entropy.context_model import read_models
 from nsc.entropy.spectral_coder import SpectralCoder
 from nsc.entropy.symbol_coding import SymbolCoder
@@ -70,8 +69,9 @@ def outcome(folder: Path) -> str:
 
 def _use(model: SavedModel) -> None:
     """Decodes arbitrary bytes under the model's tables, and encodes the result again."""
-    if isinstance(model.cascade, SpectralCascade):
-        _use_spectral(model.spectral_codec.coder)
+    of_any_rate: Any = model.coding
+    if of_any_rate.offsets:
+        _use_at_any_rate(of_any_rate.coder)
         return
     coder = SymbolCoder(read_models(model.tables), {part.name: part.shape for part in model.cascade.parts()})
     symbols = coder.decode([bytes(40)] * len(coder.shapes), FRAMES)
@@ -79,7 +79,7 @@ def _use(model: SavedModel) -> None:
         raise AssertionError("other symbols after coding them")
 
 
-def _use_spectral(coder: SpectralCoder) -> None:
+def _use_at_any_rate(coder: SpectralCoder) -> None:
     symbols = coder.decode([bytes(40)] * len(coder.codecs), FRAMES, 0)
     again = coder.decode(coder.encode(symbols, 0), FRAMES, 0)
     pairs = zip((*symbols[:2], *symbols.indices), (*again[:2], *again.indices), strict=True)

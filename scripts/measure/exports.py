@@ -65,11 +65,11 @@ class Timed(NamedTuple):
 
 def library(model: SavedModel, model_folder: Path) -> Way:
     """The library's network in batches of one span, as in a stream."""
-    cascade, network = model.cascade, model.codec.network
+    cascade, network = model.cascade, model.coding.network
 
     def encode(signal: Signal) -> Coded:
         prepared = feed_forward.prepare(signal, cascade.config)
-        symbols = network_symbols(network, prepared.contexts, model.codec.settings.parts)
+        symbols = network_symbols(network, prepared.contexts, model.coding.settings.parts)
         return Coded(symbols, prepared.gain_indices, len(signal))
 
     def decode(coded: Coded) -> Signal:

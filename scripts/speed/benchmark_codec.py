@@ -67,7 +67,7 @@ def best(work: Work, turns: int) -> tuple[float, float]:
 
 def rows_of(name: str, model: SavedModel, signal: Signal, turns: int) -> list[list[object]]:
     """Lines of the table for one model."""
-    cascade, served = model.cascade, model.codec
+    cascade, served = model.cascade, model.coding
     network, parts = served.network, served.settings.parts
     data = nsc.encode(signal, served)
     groups = bitstream.read_contents(data).groups[:-1]

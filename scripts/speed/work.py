@@ -14,20 +14,18 @@ from numpy.typing import NDArray
 
 import lpc_utilities as lpc
 import nsc
-from cmrl import Cascade, Stage, multiply_adds, stages_of
+from cmrl import Cascade, Stage, stages_of
 from constants import LPC_CONTEXT, SAMPLE_RATE
 from corpus.packed import PackedCorpus
 from corpus.speech_file import SpeechFile
 from evaluation.evaluate import evaluate
-from kinds.cascades import cascade_of
+from kinds import cascade_of, kind_of
 from kinds.samples import batch as feed_forward
 from kinds.samples.objective import objective
-from kinds.spectral.cascade import SpectralCascade
 from nn_core_operator import networks_compute_in
-from options.config import SPECTRAL, Config
+from options.config import Config
 from runs.saved_model import SavedModel
 from scripts.speed.turns import Work
-from training.spectral import SpectralStageTrainer
 from training.stage_trainer import StageTrainer
 from utilities import load_speech
 
@@ -51,8 +49,7 @@ def trainers_of(corpus: PackedCorpus, folder: Path, stages: Sequence[str], **opt
     """Trainers of one cascade, one for each of the named stages."""
     config = config_of(**options)
     cascade = cascade_of(config)
-    kind = SpectralStageTrainer if config.block == SPECTRAL else StageTrainer
-    return {name: kind(cascade, _stage(config, name), corpus, folder) for name in stages}
+    return {name: StageTrainer(cascade, _stage(config, name), corpus, folder) for name in stages}
 
 
 def _stage(config: Config, name: str) -> Stage:
@@ -77,11 +74,10 @@ def step_flops(trainer: StageTrainer) -> int:
     return round(2 * total * trainer.config.batch_size)
 
 
-def _multiply_adds(cascade: Cascade | SpectralCascade, depth: int) -> float:
+def _multiply_adds(cascade: Any, depth: int) -> float:
     """For each frame."""
-    if isinstance(cascade, SpectralCascade):
-        return cascade.multiply_adds(depth) / cascade.frames_per_second if depth else 0.0
-    return multiply_adds(cascade, depth)
+    form = kind_of(cascade.config).form(cascade)
+    return form.multiply_adds[depth - 1] * form.frame_seconds if depth else 0.0
 
 
 def training_step(trainer: StageTrainer) -> Work:

@@ -22,7 +22,7 @@ def test_bits_a_frame_of_all_parts_add_up_to_the_payload_of_the_file(
 ) -> None:
     signal = speech_signals[0]
     bits = allocate(coding_model, signal).bits
-    sizes = nsc.info(nsc.encode(signal, coding_model.codec)).bytes
+    sizes = nsc.info(nsc.encode(signal, coding_model.coding)).bytes
     assert list(bits) == ["lpc", "codec 1", "codec 2"]
     for name in ("lpc", "codec 1", "codec 2"):
         # a group's part ends on a whole byte, and a few more come with the coder's end

@@ -59,7 +59,7 @@ def test_our_rate_is_all_bytes_of_the_written_file_at_every_layer(
     coding_model: SavedModel, model_folder: Path, check_dir: Path, tmp_path: Path, speech_clips: list[NDArray[np.int16]]
 ) -> None:
     results = run(model_coder(f"{model_folder}", check_dir), CLIPS[:1], tmp_path)
-    whole = nsc.encode(np.divide(speech_clips[0], INT16_SCALE, dtype=np.float32), coding_model.codec)
+    whole = nsc.encode(np.divide(speech_clips[0], INT16_SCALE, dtype=np.float32), coding_model.coding)
 
     assert [result.layer for result in results] == [1, 2]
     for result in results:
@@ -67,7 +67,7 @@ def test_our_rate_is_all_bytes_of_the_written_file_at_every_layer(
         assert result.bits == 8 * len(data)
         assert result.kbps == pytest.approx(8 * len(data) / (len(speech_clips[0]) / 16_000) / 1000)
         assert np.array_equal(
-            soundfile.read(result.decoded, dtype="int16")[0], to_int16(nsc.decode(data, coding_model.codec)[0])
+            soundfile.read(result.decoded, dtype="int16")[0], to_int16(nsc.decode(data, coding_model.coding)[0])
         )
         noise = soundfile.read(result.decoded)[0] - speech_clips[0] / INT16_SCALE
         snr = 10 * np.log10(np.sum((speech_clips[0] / INT16_SCALE) ** 2) / np.sum(noise**2))

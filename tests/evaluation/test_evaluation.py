@@ -114,7 +114,7 @@ def test_scores_are_those_of_speech_decoded_from_the_written_file(
 ) -> None:
     results, folder = evaluated
     for each in results[:2]:
-        decoded, damage = nsc.decode((folder / each.written).read_bytes(), model.codec)
+        decoded, damage = nsc.decode((folder / each.written).read_bytes(), model.coding)
         kept, _ = soundfile.read(folder / each.decoded, dtype="float32")
         assert not damage
         assert kept == pytest.approx(np.clip(decoded, -1, 1), abs=1 / 32768)
@@ -133,7 +133,7 @@ def test_the_ideal_code_length_is_what_the_tables_say_about_the_symbols(
     evaluated: tuple[list[FileResult], Path], model: SavedModel
 ) -> None:
     results, folder = evaluated
-    coded = model.codec.symbols((folder / results[1].written).read_bytes())
+    coded = model.coding.symbols((folder / results[1].written).read_bytes())
     bits = dict.fromkeys(coded, 0.0)
     for name, symbols in coded.items():
         for frame in symbols:

@@ -13,11 +13,12 @@ from cmrl import Cascade
 from export import __main__ as command
 from export import device
 from export.exported import Exported
-from export.graph import Graph
+from kinds.graph import Graph
 from kinds.samples import batch as feed_forward
 from kinds.samples.batch import Coded
 from kinds.samples.rate import integer_tables
 from kinds.samples.serving import KerasNetwork
+from kinds.samples.spans import INPUT_LENGTH, PAST, device_graphs
 from lpc_utilities import without_float64
 from nn_core_operator import Film
 from nsc.errors import UserError
@@ -148,7 +149,7 @@ def test_eight_bit_weights_leave_lpc_alone_and_change_the_codecs_little(
 def test_fewer_layers_decode_as_they_do_in_the_library(model: SavedModel, real_speech: Signal) -> None:
     signal = real_speech[8000 : 8000 + SPAN - 32]
     expected = library_symbols(model.cascade, signal)
-    encoder, decoder = device.graphs_of(model.cascade, 1)
+    encoder, decoder = device_graphs(model.cascade, 1).graphs
     assert [port.part for port in encoder.outputs if port.part] == ["lpc", "codec 1"]
     gain, state = tf.constant(expected.gain_indices.astype(np.int32)), tf.zeros(decoder.inputs[-1].shape)
     decoded = decoder.run(gain, expected.symbols["lpc"], expected.symbols["codec 1"], state)["samples"]
@@ -199,11 +200,11 @@ def test_the_graphs_of_every_kind_of_model_do_what_the_library_does(name: str, r
     signal = real_speech[8000 : 8000 + SPAN - 32]
     expected = library_symbols(cascade, signal)
     gain = tf.constant(group_levels(signal, cascade.config.gain).astype(np.int32))
-    encoder, decoder = device.graphs_of(cascade, len(cascade.codecs))
-    padded = np.pad(signal, (device.PAST, device.INPUT_LENGTH - device.PAST - len(signal)))
+    encoder, decoder = device_graphs(cascade, len(cascade.codecs)).graphs
+    padded = np.pad(signal, (PAST, INPUT_LENGTH - PAST - len(signal)))
     third = gain if cascade.config.gain == "utterance" else tf.constant([-90.0])
     with without_float64():
-        found = encoder.run(tf.constant(padded), tf.constant([device.PAST + len(signal)]), third)
+        found = encoder.run(tf.constant(padded), tf.constant([PAST + len(signal)]), third)
         state = tf.zeros(decoder.inputs[-1].shape)
         decoded = decoder.run(gain, *(tf.constant(values) for values in expected.symbols.values()), state)["samples"]
     symbols = {port.part: np.asarray(found[port.name]) for port in encoder.outputs if port.part}
@@ -257,7 +258,7 @@ class TestOneClearLine:
         cascade = untrained()
         cascade.config = dataclasses.replace(cascade.config, high_pass=True)
         with pytest.raises(UserError, match="high_pass"):
-            device.graphs_of(cascade, 1)
+            device_graphs(cascade, 1)
 
 
 def test_an_export_that_fails_half_way_leaves_nothing(

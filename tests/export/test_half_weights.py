@@ -2,8 +2,9 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from export.graph import Graph, Port, as_litert
+from export.graph import as_litert
 from export.half_weights import LEAST_VALUES, with_half_weights
+from kinds.graph import Graph, Port
 from nsc.loading.litert import load_runner
 
 

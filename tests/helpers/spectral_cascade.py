@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from kinds.spectral.batch import file_batch
 from kinds.spectral.cascade import SpectralBatch, SpectralCascade
-from kinds.spectral.training_symbols import coder_of, training_symbols
+from kinds.spectral.fitting.training_symbols import coder_of, training_symbols
 from options.config import SPECTRAL, Config
 from runs.saved_model import SavedModel, load_model, save_model
 from tests.helpers.tiny import config

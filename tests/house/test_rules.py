@@ -14,9 +14,9 @@ from tests.helpers.places import ROOT
 # From the ground up, by the longest beginning of a module's path that is named here.
 FLOORS = [
     {"nsc"},
-    {"constants", "utilities", "options"},
+    {"constants", "utilities"},
     {"float_pairs", "lpc_utilities", "loss_terms_and_measures", "measures", "training.losses"},
-    {"nn_core_operator", "neural_speech_coding_module", "cmrl", "kinds"},
+    {"nn_core_operator", "neural_speech_coding_module", "cmrl", "kinds", "options"},
     {"corpus", "runs"},
     {"training", "evaluation", "export"},
     {"comparison"},

@@ -21,8 +21,8 @@ MODEL = "cq-9k"
 @pytest.fixture(scope="module")
 def pair() -> tuple[CascadeModel, CascadeModel]:
     """A model that ships, by Keras and by LiteRT."""
-    keras, graphs = load_model(find_model(MODEL, Path("check"))).codec, nsc.load(MODEL)
-    assert isinstance(graphs, CascadeModel)
+    keras, graphs = load_model(find_model(MODEL, Path("check"))).coding, nsc.load(MODEL)
+    assert isinstance(keras, CascadeModel) and isinstance(graphs, CascadeModel)
     return keras, graphs
 
 
@@ -62,7 +62,7 @@ def test_their_decoders_read_the_same_symbols_and_give_the_same_samples(
 def test_a_cascade_cut_to_fewer_layers_decodes_alike(
     codec_folder: Path, coding_model: SavedModel, speech_signals: list[Signal]
 ) -> None:
-    keras, graphs = coding_model.codec, nsc.load(str(codec_folder))
+    keras, graphs = coding_model.coding, nsc.load(str(codec_folder))
     data = nsc.encode(speech_signals[0], keras)
     for layers in (1, 2):
         expected, found = nsc.decode(data, keras, layers).signal, nsc.decode(data, graphs, layers).signal

@@ -26,7 +26,8 @@ Signal = NDArray[np.float32]
 
 @pytest.fixture(scope="module")
 def model(coding_model: SavedModel) -> CascadeModel:
-    return coding_model.codec
+    model: CascadeModel = coding_model.coding
+    return model
 
 
 def empty_group(number: int, header: Header, num_samples: int | None = None) -> bytes:

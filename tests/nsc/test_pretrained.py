@@ -108,7 +108,7 @@ def test_more_bits_sound_better_of_one_model(
 def test_the_finest_steps_cut_off_next_to_nothing(
     models: dict[str, SavedModel], speech_signals: list[NDArray[np.float32]]
 ) -> None:
-    model, signal = models[DEFAULT_MODEL].spectral_codec, speech_signals[2]
+    model, signal = models[DEFAULT_MODEL].coding, speech_signals[2]
     streams = [nsc.encode(signal, model, quality=quality) for quality in (6, 8, 10)]
     errors = [si_sdr(signal, nsc.decode(data, model).signal) for data in streams]
     assert errors == sorted(errors)
@@ -201,7 +201,7 @@ def test_a_released_run_codes_alike_and_leaves_places_behind(
     before, after = (load_model(stage_folders(each)["first"]) for each in (run.folder, folder))
     assert before.digest != after.digest
     signal = speech_signals[0]
-    assert len(nsc.encode(signal, after.codec)) == pytest.approx(len(nsc.encode(signal, before.codec)), rel=0.02)
+    assert len(nsc.encode(signal, after.coding)) == pytest.approx(len(nsc.encode(signal, before.coding)), rel=0.02)
     assert [file for file in folder.rglob("*") if file.is_file() and places_in(file, place.root)] == []
     found = Run(**json.loads((folder / "state.json").read_text()), folder=folder)
     assert found.ships and find_run("tiny", place.check).id == "tiny"

@@ -35,7 +35,7 @@ def saved(coding_model: SavedModel) -> SavedModel:
 
 @pytest.fixture(scope="module")
 def model(saved: SavedModel) -> CascadeModel:
-    return saved.codec
+    return saved.coding
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +97,7 @@ def test_blocks_of_any_size_make_the_same_file(model: CascadeModel, speech: Sign
 
 def test_a_filtered_stream_is_a_filtered_file(tmp_path: Path, clips: list[Signal]) -> None:
     saved = make_model(tmp_path, clips[:2], contexts=False, high_pass=True, pre_emphasis=False)
-    model = saved.codec
+    model = saved.coding
     assert in_blocks(model, clips[0], 1000) == encode(clips[0], model)
     gains = feed_forward.prepare(clips[0], saved.cascade.config).gain_indices
     assert [group.side[0] for group in bitstream.read_contents(encode(clips[0], model)).groups] == gains.tolist()
@@ -321,7 +321,7 @@ tensorflow.config.threading.set_intra_op_parallelism_threads(2)
 from nsc import decode
 from pathlib import Path
 from runs.saved_model import load_model
-model, data = load_model(Path("stages/first")).codec, Path("speech.nsc").read_bytes()
+model, data = load_model(Path("stages/first")).coding, Path("speech.nsc").read_bytes()
 numpy.savez("decoded.npz", signal=decode(data, model).signal, **model.symbols(data))
 """
 
@@ -355,7 +355,7 @@ def test_every_kind_of_cascade_codes_its_own_symbols(tmp_path: Path, clips: list
     signal = clips[0][:20_000]
     with eager_and_short():
         saved = make_model(tmp_path, clips[:2], **VARIANTS[variant])
-        model = saved.codec
+        model = saved.coding
         data = encode(signal, model)
         coded = feed_forward.encode(saved.cascade, signal, 2)
         for name, values in model.symbols(data).items():
@@ -369,7 +369,7 @@ def test_every_kind_of_cascade_codes_its_own_symbols(tmp_path: Path, clips: list
 
 
 def test_a_model_with_one_gain_an_utterance_codes_files_but_no_streams(tmp_path: Path, clips: list[Signal]) -> None:
-    model = make_model(tmp_path, clips[:1], contexts=False, gain="utterance").codec
+    model = make_model(tmp_path, clips[:1], contexts=False, gain="utterance").coding
     with pytest.raises(UserError, match="takes its gain from the whole utterance"):
         Encoder(model)
 

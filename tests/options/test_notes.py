@@ -1,7 +1,15 @@
+import dataclasses
+from typing import Any
+
 import pytest
 
 import main
-from options.config import parse_flags
+from kinds import NETWORKS, name_of_kind
+from kinds.spectral.fitting.training_symbols import trained_offsets
+from nsc.errors import UserError
+from nsc.format.version_2 import OFFSETS
+from nsc.kinds.spectral.level import offset_of
+from options.config import Config, check_known, flag_of, parse_flags
 from options.notes import flags_without_effect
 from training import modes
 
@@ -75,9 +83,34 @@ def test_nothing_is_said_of_what_evaluation_reads() -> None:
     assert phrases("--training_mode", "0", *flags) == []
 
 
-def test_flags_of_networks_on_samples_are_named_where_networks_are_spectral() -> None:
-    flags = {"the_strides": "4", "num_bins_for_follower": "16", "loss_domain": "residual", "tau_controller": "original"}
-    given = [word for name, value in flags.items() for word in (f"--{name}", value)]
-    spectral = phrases("--config", "cq_any", *given)
-    assert len(spectral) == 1 and "networks on samples" in spectral[0] and all(name in spectral[0] for name in flags)
-    assert not any("networks on samples" in phrase for phrase in phrases("--resnet_type", "folded", *given))
+KIND_OF_NETWORK = [network for networks in NETWORKS.values() for network in networks[:1]]
+
+
+@pytest.mark.parametrize("network", KIND_OF_NETWORK)
+@pytest.mark.parametrize("field", dataclasses.fields(Config), ids=flag_of)
+def test_a_flag_of_another_kind_of_network_is_an_unknown_flag(network: str, field: Any) -> None:
+    kinds = set(map(name_of_kind, field.metadata["networks"] or KIND_OF_NETWORK))
+    named = {flag_of(field): field.default}
+    config = Config(block=network, consecutive_frames=8, coefficients=(16.0, 0.0, 0.0, 5.0))
+    if name_of_kind(network) in kinds:
+        check_known(named, config)
+    else:
+        with pytest.raises(UserError, match=f"^argument --{flag_of(field)}: unknown with --resnet_type {network}; "):
+            check_known(named, config)
+
+
+def test_weights_of_losses_that_a_kind_does_not_have_are_refused() -> None:
+    with pytest.raises(UserError, match="argument --coeff_term: expected 0 as second and third number"):
+        parse_flags(["--config", "cq_any", "--coeff_term", "16 1 0 10"])
+    assert parse_flags(["--config", "cq_any", "--coeff_term", "16 0 0 5"])[0].coefficients == (16, 0, 0, 5)
+
+
+def test_the_range_of_rates_is_that_of_the_offsets_in_training() -> None:
+    one, narrow, usual, wide = (
+        trained_offsets(Config(block="spectral", consecutive_frames=8, rate_range=kbps))
+        for kbps in ((), (9.0, 16.0), (6.0, 32.0), (1.0, 256.0))
+    )
+    assert one == (0.0, 0.0)
+    assert usual == pytest.approx((-1.1, 1.5))
+    assert usual[0] < narrow[0] < narrow[1] < usual[1]
+    assert wide == (offset_of(0), offset_of(OFFSETS - 1))

@@ -301,7 +301,7 @@ def training_graph(tmp_path_factory: pytest.TempPathFactory) -> tf.Graph:
     trainer = StageTrainer(Cascade(config), stages_of(config)[0], corpus, folder)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(lpc_utilities, "has_gpu", lambda: True)
-        return trainer._step.get_concrete_function(tf.TensorSpec((4, 1024)), warm_up=False).graph
+        return trainer._on_replicas.get_concrete_function(tf.TensorSpec((4, 1024)), warm_up=False).graph
 
 
 def test_no_operation_of_the_training_step_needs_the_host(training_graph: tf.Graph) -> None:

@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from cmrl import Part, stages_of
+from kinds.samples.control import RateController
 from options.config import Config
-from training.rate_control import CONTROL_INTERVAL, RateController
+from training.loop import CONTROL_INTERVAL
 
 LPC = Part("lpc", (1, 16), 256)
 FIRST = Part("codec 1", (256, 1), 32)

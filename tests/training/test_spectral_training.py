@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from cmrl import stages_of
 from kinds.spectral.batch import file_batch
+from kinds.spectral.control import SpectralRateController
 from kinds.spectral.objective import (
     GROUP_FRAMES,
     Draw,
@@ -23,7 +24,6 @@ from tests.helpers.spectral_cascade import NETWORK, cascade_of, tiny
 from tests.helpers.tiny import Workplace
 from training.loop import RATE_CORRECTIONS, Training
 from training.losses.disturbance import disturbance_losses
-from training.spectral_control import SpectralRateController
 
 
 @pytest.fixture

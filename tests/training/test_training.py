@@ -795,7 +795,7 @@ class TestParts:
         assert variable.numpy() == [3.0]
 
     def test_tables_are_probabilities_of_every_part(self, trainer_of: MakeTrainer) -> None:
-        tables = trainer_of().tables(1)
+        tables = trainer_of().tables(1, 0.0)
         assert {name: table.shape for name, table in tables.items()} == {"lpc": (16, 256), "codec 1": (16, 32)}
         for table in tables.values():
             assert table.min() >= 1
@@ -803,10 +803,10 @@ class TestParts:
 
     def test_context_tables_are_a_model_of_every_part_in_use(self, trainer_of: MakeTrainer) -> None:
         trainer = trainer_of(num_modules=2)
-        tables = trainer.tables(1) | trainer.context_tables(0.05)
+        tables = trainer.tables(1, 0.05)
         models = read_models(tables)
         assert {name: model.radius for name, model in models.items()} == {"lpc": 2, "codec 1": 4}
-        assert trainer.context_tables(0.0) == {}
+        assert trainer.tables(1, 0.0).keys() == {"lpc", "codec 1"}
 
     def test_the_closed_loop_moves_tau_every_twenty_steps_only(self, trainer_of: MakeTrainer) -> None:
         trainer = trainer_of(time_domain=True, target_entropy=1.0)

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from cmrl import Cascade, Part, Symbols, count_parameters, multiply_adds, stages_of
 from constants import LPC_CONTEXT
-from kinds.cascades import cascade_of
+from kinds import cascade_of
 from kinds.samples.front_end import lsf_codebook
 from kinds.spectral.cascade import SpectralCascade
 from neural_speech_coding_module import NeuralSpeechCodec

@@ -50,7 +50,7 @@ def test_a_file_decodes_to_what_training_heard(saved: SavedModel, folder: Path, 
     data = encode(real_speech, model, spans=2)
     hop = saved.cascade.hop
     padded = encode_length(len(real_speech), hop)
-    plain = decode(data, dataclasses.replace(saved.spectral_codec, enhancer=None)).signal
+    plain = decode(data, dataclasses.replace(saved.coding, enhancer=None)).signal
     # the first hop, which is before the signal, is nearly silent, and the last frame reaches beyond its end
     plain = np.pad(plain, (hop, padded - len(plain)))
     _, groups, _, _ = read_contents(data)

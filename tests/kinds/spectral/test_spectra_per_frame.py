@@ -34,7 +34,7 @@ def saved(place: Path) -> SavedModel:
 
 @pytest.fixture(scope="module")
 def model(saved: SavedModel) -> SpectralModel:
-    return saved.spectral_codec
+    return saved.coding
 
 
 def snr(reference: Signal, decoded: Signal) -> float:
@@ -63,7 +63,7 @@ def test_every_lsf_symbol_is_one_of_the_levels_that_the_model_has(model: Spectra
 def test_the_model_is_loaded_and_exported_with_its_numbers(
     saved: SavedModel, place: Path, model: SpectralModel, real_speech: Signal
 ) -> None:
-    loaded = load_model(place / "stages" / "first").spectral_codec
+    loaded = load_model(place / "stages" / "first").coding
     assert loaded.settings == model.settings and loaded.coder.spectra_per_frame == 4
     export_codec(saved, place / "exported")
     exported = nsc.load(str(place / "exported"))
@@ -74,7 +74,7 @@ def test_the_model_is_loaded_and_exported_with_its_numbers(
 
 
 def test_what_a_saved_bit_is_worth_makes_files_smaller(saved: SavedModel, real_speech: Signal) -> None:
-    model = saved.spectral_codec
+    model = saved.coding
     sizes = []
     for worth in (0.0, 0.1, 0.3):
         object.__setattr__(model.settings, "rdo_lambda", worth)

@@ -32,7 +32,7 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> SavedModel:
 
 @pytest.fixture(scope="module")
 def model(saved: SavedModel) -> SpectralModel:
-    return saved.spectral_codec
+    return saved.coding
 
 
 def snr(reference: Signal, decoded: Signal) -> float:
@@ -210,10 +210,10 @@ def test_exported_graphs_code_as_the_layers_do(saved: SavedModel, tmp_path: Path
     export_codec(saved, tmp_path / "model")
     exported: Model = nsc.load(str(tmp_path / "model"))
     for frames in (1, 16):
-        ours, theirs = (encode(real_speech, each, spans=frames) for each in (saved.spectral_codec, exported))
+        ours, theirs = (encode(real_speech, each, spans=frames) for each in (saved.coding, exported))
         assert len(ours) == pytest.approx(len(theirs), rel=1e-3)
         for layers in (1, 2):
-            expected = decode(ours, saved.spectral_codec, layers).signal
+            expected = decode(ours, saved.coding, layers).signal
             np.testing.assert_allclose(decode(ours, exported, layers).signal, expected, atol=1e-4)
     described = read_description(tmp_path / "model")
     assert described.kind == "spectral" and described.parameters == sorted(described.parameters)

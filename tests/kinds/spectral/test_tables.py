@@ -4,11 +4,19 @@ import pytest
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from kinds.spectral import rate, rate_fit
+from kinds.spectral import rate
 from kinds.spectral.batch import file_batch
 from kinds.spectral.cascade import SpectralBatch, SpectralCascade
+from kinds.spectral.fitting import rate_fit
+from kinds.spectral.fitting.tables import (
+    SampleGroups,
+    build_coder,
+    cut_groups,
+    fit_lsf_model,
+    offset_grid,
+    rounded_model,
+)
 from kinds.spectral.rate import Known
-from kinds.spectral.tables import SampleGroups, build_coder, cut_groups, fit_lsf_model, offset_grid, rounded_model
 from nsc.entropy import neighbourhood
 from nsc.entropy.coefficient_model import CoefficientModel
 from nsc.entropy.lsf_model import LsfModel

@@ -9,12 +9,11 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from cmrl import Part, Stage
-from kinds.samples.rate import GAIN_BITS_PER_FRAME, bits_per_frame
+from kinds.samples.rate import GAIN_BITS_PER_FRAME, bits_per_frame, kilobits_per_second
 from options.config import Config
 from training.losses.replicas import sum_over_replicas
 
 COUNT_MEMORY = 0.95  # share of the symbol counts that survives a step: a window of about 20 steps
-CONTROL_INTERVAL = 20  # steps between two moves of the closed loop, and between two readings of the losses
 LARGEST_RISE, LARGEST_FALL = 0.4, 1.0  # relative rate errors beyond which tau acts no harder, above and below target
 PROPORTIONAL_INTERVALS = 16.0  # the error acts at once as it would build up in that many intervals: damps the loop
 # The original's rise of tau above the target, its fall below it, and the bits per symbol above it that it tolerates.
@@ -128,6 +127,22 @@ class RateController(tf.Module):
         error = (self._budgets(self.expected_module_bits()) - self._budgets(self.target_module_bits())) / symbols
         self._move(self._weights() * np.where(error > tolerance, rise, np.where(error < 0, -fall, 0.0)))
         self._set_tau(self.integral.numpy()[: self.stage.depth])
+
+    def readings(self) -> dict[str, float]:
+        """What bar and journal show of the rate."""
+        trained, symbols = self.stage.depth - 1, self.symbols_per_frame()
+        found_in_all, wanted_in_all = self.total_bits()
+        return {
+            "bits_per_symbol": self.expected_module_bits()[trained] / symbols[trained],
+            "target_bits_per_symbol": self.target_module_bits()[trained] / symbols[trained],
+            "kbps": kilobits_per_second(found_in_all),
+            "target_kbps": kilobits_per_second(wanted_in_all),
+            "tau": float(self.tau[trained]),
+        }
+
+    def correct(self, bits: Sequence[float], overhead: float) -> bool:
+        """Nothing to correct in a finished model: its quantisers have no step sizes."""
+        return False
 
     def dead_modules(self) -> list[int]:
         """Trained modules (from 0) whose codes have collapsed to one value."""

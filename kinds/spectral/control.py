@@ -9,9 +9,9 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from cmrl import Stage
+from kinds.samples.control import DEAD_BITS, LEAST_TARGET
 from kinds.spectral.cascade import SpectralCascade
 from training.losses.replicas import sum_over_replicas
-from training.rate_control import DEAD_BITS, LEAST_TARGET
 
 MEMORY = 0.95  # share of the measured bits that survives a step: a window of about 20 steps
 OFFSET_FALL = 0.85  # bits fall as e^(-0.85 offset), by which rates at all offsets give the one at the model's own
@@ -172,6 +172,19 @@ class SpectralRateController(tf.Module):
 
     def end_epoch(self) -> None:
         """Nothing: the loop closes every few steps."""
+
+    def readings(self) -> dict[str, float]:
+        """What bar and journal show: kbps of every part, target and tau."""
+        rate, bits, target = self.frames_per_second / 1000, self.expected_module_bits(), self.target_module_bits()
+        trained, symbols = self.stage.depth - 1, self.symbols_per_frame()
+        parts = zip(self.parts, self.expected_bits(), strict=True)
+        return {
+            "bits_per_symbol": bits[trained] / symbols[trained],
+            "target_bits_per_symbol": target[trained] / symbols[trained],
+            "kbps": bits.sum() * rate,
+            "target_kbps": target.sum() * rate,
+            "tau": float(self.tau[trained]),
+        } | {f"kbps_{part.name.replace(' ', '_')}": value * rate for part, value in parts}
 
     def dead_modules(self) -> list[int]:
         """Trained modules (from 0) that send next to nothing."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,18 +12,35 @@ import tensorflow as tf
 from kinds.spectral.batch import file_batch
 from kinds.spectral.cascade import SpectralBatch, SpectralCascade
 from kinds.spectral.cascade import SpectralSymbols as Tensors
-from kinds.spectral.tables import SampleGroups, build_coder, cut_groups, offset_grid
+from kinds.spectral.fitting.tables import SampleGroups, build_coder, cut_groups, offset_grid
 from nsc.constants import SAMPLE_RATE
 from nsc.entropy.spectral_coder import SpectralCoder, SpectralSymbols
 from nsc.entropy.whole_numbers import Integers
 from nsc.errors import UserError
 from nsc.format.version_2 import OFFSETS
 from nsc.kinds.spectral.level import OFFSET_STEP, ZERO_OFFSET, offset_of
+from options.config import Config
 from utilities import load_speech
 
 GROUP_FRAMES, GROUP_SHARES = (1, 2, 4, 8, 16), (0.1, 0.1, 0.15, 0.25, 0.4)  # lengths of groups and how usual they are
-TRAINED_OFFSETS = -1.1, 1.5  # finest and coarsest of models for any rate
+# Offsets at which the first models for any rate came to 32 and to 6 kbps; between them kbps fall evenly by the octave.
+FINE_OFFSET, FINE_KBPS, COARSE_OFFSET, COARSE_KBPS = -1.1, 32.0, 1.5, 6.0
 FEWEST_FILES = 3 * len(GROUP_FRAMES)  # that give every length of group some symbols
+
+
+def trained_offsets(config: Config) -> tuple[float, float]:
+    """The finest and the coarsest offset of the log step in training: of `rate_range`, both 0 for one rate.
+
+    A file can have no others than the format's, between which they are kept.
+    """
+    if not config.rate_range:
+        return 0.0, 0.0
+    octaves = math.log(FINE_KBPS / COARSE_KBPS)
+    coarsest, finest = (
+        COARSE_OFFSET + (FINE_OFFSET - COARSE_OFFSET) * math.log(kbps / COARSE_KBPS) / octaves
+        for kbps in config.rate_range
+    )
+    return max(finest, offset_of(0)), min(coarsest, offset_of(OFFSETS - 1))
 
 
 def offsets_of_format() -> Integers:
@@ -56,7 +74,7 @@ def training_symbols(
         except UserError:
             continue
         frames = GROUP_FRAMES[int(files) % len(GROUP_FRAMES)] if files < FEWEST_FILES else _length(random)
-        offset = _offset(random) if cascade.config.rate_range else ZERO_OFFSET
+        offset = _offset(random, cascade.config) if cascade.config.rate_range else ZERO_OFFSET
         batch = file_batch(signal, cascade.config, offset_of(offset), frames)
         found.setdefault(frames, []).append((cut_groups(_symbols(cascade, batch, depth), frames), offset))
         seconds += len(signal) / SAMPLE_RATE
@@ -75,8 +93,8 @@ def _length(random: np.random.Generator) -> int:
     return int(random.choice(GROUP_FRAMES, p=GROUP_SHARES))
 
 
-def _offset(random: np.random.Generator) -> int:
-    finest, coarsest = (round(offset / OFFSET_STEP) for offset in TRAINED_OFFSETS)
+def _offset(random: np.random.Generator, config: Config) -> int:
+    finest, coarsest = (round(offset / OFFSET_STEP) for offset in trained_offsets(config))
     return ZERO_OFFSET + int(random.integers(finest, coarsest + 1))
 
 
