@@ -1,9 +1,11 @@
 """The codec as a package: `nsc` alone, with its command and the models that ship. The pipeline runs from the clone."""
 
 import re
+import shutil
 from pathlib import Path
 
 from setuptools import find_packages, setup
+from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).resolve().parent
 MODEL_FILES = ["codec.json", "encoder.tflite", "decoder.tflite", "tables.npz", "README.md"]
@@ -13,6 +15,16 @@ def version() -> str:
     """As nsc/version.py says, which is not imported: its package's dependencies may not be there yet."""
     [found] = re.findall(r'^__version__ = "(.+)"$', (ROOT / "nsc" / "version.py").read_text(), re.MULTILINE)
     return found
+
+
+class BuildAfresh(build_py):
+    """Builds into an empty folder: what an earlier build left there would come into the wheel."""
+
+    def run(self) -> None:
+        """Empties the folder and builds."""
+        if not self.editable_mode:
+            shutil.rmtree(self.build_lib, ignore_errors=True)
+        super().run()
 
 
 setup(
@@ -35,6 +47,7 @@ setup(
         "Typing :: Typed",
     ],
     python_requires=">=3.10",
+    cmdclass={"build_py": BuildAfresh},
     packages=find_packages(include=["nsc", "nsc.*"]),
     package_data={"nsc": ["py.typed", "demo/page/*", *(f"pretrained/*/{name}" for name in MODEL_FILES)]},
     entry_points={"console_scripts": ["nsc = nsc.cli:main"]},

@@ -9,7 +9,6 @@ import sys
 from collections.abc import Callable
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import Any, Final
 from urllib.parse import SplitResult, parse_qsl, urlsplit
 
@@ -18,12 +17,13 @@ from nsc.demo.trial import Choice, Trials
 from nsc.errors import UserError, brief
 from nsc.loading.find import DEFAULT_MODEL, all_models
 from nsc.loading.folder import Description
+from nsc.loading.resources import resource
 
 HOST: Final = "127.0.0.1"
 MOST_BYTES: Final = 32 << 20  # of a recording
 LENGTH: Final = re.compile(r"\d{1,12}", re.ASCII)
 SLOWEST: Final = 30.0  # seconds that a browser may keep the server waiting
-PAGE: Final = Path(__file__).resolve().parent / "page"
+PAGE: Final = resource("demo", "page")
 KINDS: Final = {".html": "text/html", ".js": "text/javascript", ".css": "text/css"}
 
 

@@ -10,8 +10,9 @@ from pathlib import Path
 from nsc.console import log
 from nsc.errors import UserError, brief
 from nsc.loading.folder import DESCRIPTION, TRAINED, Description, read_description
+from nsc.loading.resources import resource
 
-PRETRAINED = Path(__file__).resolve().parents[1] / "pretrained"
+PRETRAINED = resource("pretrained")
 DEFAULT_MODEL = "cq"  # of those that ship, the one that codes at any rate
 OWN_MODELS = "NSC_MODELS"  # environment variable: a folder of the user's own models
 LONGEST_NUMBER = 9  # digits of a name that count in its order

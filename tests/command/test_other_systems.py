@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 from tests.helpers.places import CORPUS, ROOT
@@ -34,3 +35,27 @@ def test_the_codec_works_where_nothing_of_unix_is(tmp_path: Path) -> None:
     )
     assert result.returncode == 0, result.stderr
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.nsc", "a.wav"]
+
+
+def test_the_codec_runs_from_within_an_archive(tmp_path: Path) -> None:
+    speech, archive = next(CORPUS.rglob("*.flac")), tmp_path / "nsc.pyz"
+    with zipfile.ZipFile(archive, "w") as packed:
+        for path in sorted((ROOT / "nsc").rglob("*")):
+            place = path.relative_to(ROOT)
+            if path.is_file() and "stages" not in place.parts and "__pycache__" not in place.parts:
+                packed.write(path, place)
+        packed.writestr("__main__.py", "import sys\nfrom nsc.cli import main\nsys.exit(main())\n")
+    (tmp_path / "temporary").mkdir()
+    environment = {"TMPDIR": str(tmp_path / "temporary")}
+
+    def run(*words: str) -> str:
+        command = [sys.executable, "-P", str(archive), *words]
+        result = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+        assert result.returncode == 0, result.stderr
+        return result.stdout
+
+    assert "cq-9k" in run("models")
+    run("encode", str(speech), "a.nsc")
+    run("a.nsc", "a.wav")
+    assert (tmp_path / "a.wav").stat().st_size > 10_000
+    assert list((tmp_path / "temporary").iterdir()) == []

@@ -40,6 +40,8 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
         if name.startswith("nsc/") or "/" not in name:
             (source / name).parent.mkdir(parents=True, exist_ok=True)
             (source / name).write_bytes((ROOT / name).read_bytes())
+    (source / "build" / "lib" / "nsc").mkdir(parents=True)
+    (source / "build" / "lib" / "nsc" / "removed.py").write_text("")  # of an earlier release
     command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(place), str(source)]
     subprocess.run(command, check=True)
     [path] = place.glob("*.whl")
@@ -107,3 +109,9 @@ def test_the_installed_package_is_typed(environment: Path, place: Path) -> None:
     command = [sys.executable, "-m", "mypy", "--python-executable", str(environment / "bin" / "python"), "typed.py"]
     shown = subprocess.run(command, cwd=place, env=clean(), capture_output=True, text=True).stdout
     assert 'Revealed type is "bytes"' in shown
+
+
+def test_nothing_that_an_earlier_build_left_is_in_the_wheel(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+    assert "nsc/cli.py" in names and "nsc/removed.py" not in names
