@@ -1,4 +1,5 @@
 import dataclasses
+import math
 from pathlib import Path
 from typing import Any
 
@@ -198,7 +199,7 @@ class Plant:
         wanted = np.clip(self.untrained_bits - self.slope * tau, 0.3, 4.5)
         self.bits += (wanted - self.bits) / self.lag
         # a Gaussian of this spread has so many bits when rounded to whole numbers
-        return gaussian_symbols(part, 2**self.bits / np.sqrt(2 * np.pi * np.e), seed=step)
+        return gaussian_symbols(part, 2**self.bits / np.sqrt(2 * np.pi * math.e), seed=step)
 
 
 def late_error(control: RateController, plants: list[Plant], steps: int, trained: tuple[int, ...]) -> float:
