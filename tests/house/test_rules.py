@@ -102,6 +102,11 @@ def test_no_folder_is_crowded() -> None:
     assert {folder: count for folder, count in counts.items() if count > MOST_FILES} == {}
 
 
+def test_no_two_test_modules_have_one_name() -> None:
+    names = [path.name for path in (ROOT / "tests").rglob("test_*.py")]
+    assert sorted({name for name in names if names.count(name) > 1}) == [], "pytest cannot collect both"
+
+
 def test_no_file_changes_where_modules_are_found() -> None:
     files = [*FILES.values(), *(ROOT / "tests").rglob("*.py")]
     assert [str(path) for path in files if "sys.path" + ".insert" in path.read_text()] == []
