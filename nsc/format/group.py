@@ -9,7 +9,7 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import NamedTuple
 
-from nsc.format.header import Header
+from nsc.format.header import MAGIC, Header
 
 END_FLAG = 0x80  # on a group's first byte of side information: the group is the last, the length follows
 INDEX_RANGE = 256  # groups are numbered modulo this
@@ -92,7 +92,7 @@ def unpack_group(
 
 
 def plausible_places(data: bytes | bytearray, start: int, header: Header) -> tuple[list[int], int]:
-    """Where groups might begin, by all but their checksum: the search after damage in one sweep.
+    """Where groups, by all but their checksum, or headers might begin: the search after damage in one sweep.
 
     Args:
         data: some bytes of a file.
@@ -119,7 +119,8 @@ def plausible_places(data: bytes | bytearray, start: int, header: Header) -> tup
     flag = END_FLAG if header.num_samples is None else 0
     for place, limit in enumerate(limits, start=1):
         plausible &= (window[at + place] & ~(flag if place == 1 else 0)) < limit
-    return (start + places[plausible]).tolist(), start + count
+    headers = np.flatnonzero((first == MAGIC[0]) & (second == MAGIC[1]) & (third == MAGIC[2]))
+    return (start + np.union1d(places[plausible], headers)).tolist(), start + count
 
 
 @lru_cache(maxsize=16)
