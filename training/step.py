@@ -64,28 +64,25 @@ class StageTraining:
         return self.cluster.strategy.run(self._step, args=(speech, warm_up))
 
     def _step(self, speech: tf.Tensor, warm_up: bool) -> Losses:
-        """Forward, objective, gradient, clip, Adam, average: a replica's part, or all of it where there is but one."""
+        """A replica's part of the step: forward, objective, gradient, clip, Adam, average."""
         batch = self.kind.batch(speech, self.config, self._moment())
         with tf.GradientTape() as tape:
             with networks_compute_in(self.config.precision):
                 output = self.cascade.call(batch, *self.decisions(warm_up=warm_up))
-            losses = self.kind.losses(output, batch, self.cascade, self.stage, self.controller.tau, warm_up=warm_up)
+            tau = self.controller.tau
+            losses = self.kind.losses(output, batch, self.cascade, self.stage, tau, warm_up=warm_up)
             # what this replica adds to the losses of the whole batch
             shares = tf.nest.map_structure(lambda loss: loss / self.cluster.replicas, losses)
         gradients = self._dense(tape.gradient(shares.total, self.variables))
         gradients, losses = sum_over_replicas((gradients, shares))
-        self.update(gradients)
-        self.controller.observe(self.kind.observed(output, batch))
-        return losses
-
-    def update(self, gradients: list[tf.Tensor]) -> None:
-        """Applies the whole batch's gradients: clipping, Adam, averages."""
         if self.config.clip_norm:
             gradients, _ = tf.clip_by_global_norm(gradients, self.config.clip_norm)
         self.optimizer.step(gradients[: len(self.networks)], self.networks)
         self.codebook_optimizer.step(gradients[len(self.networks) :], self.codebooks)
         self.average.update(self.step)
         self.step.assign_add(1)
+        self.controller.observe(self.kind.observed(output, batch))
+        return losses
 
     def decisions(self, *, warm_up: bool) -> tuple[list[str], str]:
         """How each codec's and the LSFs' quantiser decide in training: hard wherever nothing is trained, as a rule."""

@@ -13,10 +13,12 @@ import lpc_utilities as lpc
 from cmrl import Part, residual_layers
 from constants import LPC_ORDER, SAMPLE_RATE
 from kinds.spectral.enhancer import Enhancer
-from kinds.spectral.front_end import GAIN_LEVELS, Envelope, SpectralEnvelope
-from kinds.spectral.networks import LARGEST, QuantisedSpectrum, SpectralCodec, StepSizes, Synthesised
+from kinds.spectral.front_end import Envelope, SpectralEnvelope
+from kinds.spectral.networks import QuantisedSpectrum, SpectralCodec, StepSizes, Synthesised
 from kinds.spectral.rate import CoefficientRate, GainRate, Known, LsfRate
 from kinds.spectral.transform import inverse_mdct, mdct
+from nsc.entropy.coefficient_model import LARGEST_INDEX as LARGEST
+from nsc.entropy.spectral_envelope import GAIN_LEVELS
 from nsc.kinds.spectral.enhancer import PLACE
 from options.config import Config
 

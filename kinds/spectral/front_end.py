@@ -17,13 +17,10 @@ import tensorflow as tf
 import lpc_utilities as lpc
 from kinds.samples.front_end import lsf_codebook
 from nn_core_operator import Quantised, SoftToHardQuantizer
+from nsc.entropy.spectral_envelope import GAIN_FLOOR_DB, GAIN_LEVELS, GAIN_STEP_DB, RESPONSE_FLOOR
 from options.config import Config
 
-GAIN_LEVELS = 64
-GAIN_STEP_DB = 1.5
-GAIN_FLOOR_DB = -72.0  # of index 0, relative to the group's level
 DECIBEL = math.log(10) / 20  # natural logarithm of an amplitude's decibel
-RESPONSE_FLOOR = 1e-5  # keeps the logarithm of |A|^2 finite on the unit circle
 
 
 class Envelope(NamedTuple):

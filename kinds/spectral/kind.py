@@ -20,11 +20,11 @@ from kinds.spectral.cascade import SpectralBatch, SpectralCascade, SpectralOutpu
 from kinds.spectral.control import SpectralRateController
 from kinds.spectral.fitting.rate_fit import fit_rates
 from kinds.spectral.fitting.training_symbols import coder_of, offsets_of_format, trained_offsets, training_symbols
-from kinds.spectral.front_end import GAIN_FLOOR_DB, GAIN_STEP_DB
 from kinds.spectral.objective import WIDENING_STEPS, Draw, spectral_objective, stretch_samples, training_batch
 from kinds.spectral.serving import coding_model, settings_of
 from nsc.coding.interface import Signal
 from nsc.entropy.spectral_coder import SpectralCoder
+from nsc.entropy.spectral_envelope import GAIN_FLOOR_DB, GAIN_STEP_DB
 from nsc.kinds.spectral.level import offset_of
 from nsc.kinds.spectral.model import SpectralModel, file_groups
 from nsc.kinds.spectral.network import check_coder

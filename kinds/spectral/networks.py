@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from kinds.spectral.grid import GridConvolution, GridNetwork
 from nn_core_operator import PRECISION
+from nsc.entropy.coefficient_model import LARGEST_INDEX as LARGEST
 from options.config import Config
 
-LARGEST = 63  # magnitude of an index: 127 bins
 LAST_EVEN, GROWTH = 47, 1.2  # bins are evenly spaced up to this index; beyond, each step is so much wider
 STEP_UNITS = 48  # hidden channels of the network that corrects step sizes
 # Amplitude of the decoder's noise in steps: the least, and what is added where training begins. P.862 would have none

@@ -17,24 +17,17 @@ import numpy as np
 import tensorflow as tf
 
 from constants import LPC_ORDER
-from kinds.spectral.front_end import GAIN_LEVELS
 from nn_core_operator import Quantised
+from nsc.entropy.neighbourhood import BEFORE, BELOW, LARGEST_CONTEXT, LONG_BEFORE, ROUNDS, SIDE
+from nsc.entropy.spectral_envelope import GAIN_LEVELS
 
 CLASSES = 48  # tables, from the stillest to the liveliest
 FIRST_LOG_SCALE, LOG_SCALE_STEP = -2.6, 0.12  # of the logistic distributions that the tables start as
 TAIL = 1e-4  # probability of the tails, at 0
 USUAL_LOG_SCALE = -1.0  # of most coefficients, where training begins
-LARGEST = 15.0  # largest magnitude that contexts distinguish
 HIDDEN = 24  # units of the network that chooses a table
 FIRST_LSF_SCALE = 0.06  # radians
-SIDE = 12  # bins beyond both ends, so that every neighbour exists
 LOG2 = math.log(2)
-# Bins are coded in three rounds: every fourth, those half-way between, the rest. Each: first bin, step, and the
-# distances at which neighbours of the same spectrum are known already, near ones apart from the others.
-ROUNDS = ((0, 4, ((), ())), (2, 4, ((-2, 2), (-6, 6))), (1, 2, ((-1, 1), (-3, 3), (-5, 5, -7, 7, -9, 9))))
-BEFORE = ((0,), (-1, 1), (-2, 2, -3, 3), (-4, 4, -5, 5, -6, 6, -8, 8))  # distances in the spectrum before
-LONG_BEFORE = ((0,), (-1, 1, -2, 2))  # in the one before that
-BELOW = ((0,), (-1, 1))  # in the codec before
 WIDE_FEATURES = 5  # that all bins of a spectrum share
 
 
@@ -86,8 +79,8 @@ class CoefficientRate(keras.layers.Layer):
         Returns:
             float32 [batch], of each signal.
         """
-        magnitudes = _sided(tf.minimum(tf.abs(indices), LARGEST))
-        base = None if below is None else _sided(tf.minimum(tf.abs(below), LARGEST))
+        magnitudes = _sided(tf.minimum(tf.abs(indices), float(LARGEST_CONTEXT)))
+        base = None if below is None else _sided(tf.minimum(tf.abs(below), float(LARGEST_CONTEXT)))
         tables = self.code_lengths()
         bits = []
         for number, (first, step, _) in enumerate(ROUNDS):
@@ -105,7 +98,7 @@ class CoefficientRate(keras.layers.Layer):
 
     @staticmethod
     def _count_features(number: int, *, follower: bool) -> int:
-        near = len(BEFORE) + len(LONG_BEFORE) + sum(bool(each) for each in ROUNDS[number][2])
+        near = len(BEFORE) + len(LONG_BEFORE) + len(ROUNDS[number].around)
         return near + len(BELOW) * follower + 1 + WIDE_FEATURES
 
     def _features(self, number: int, magnitudes: tf.Tensor, known: Known, base: tf.Tensor | None) -> tf.Tensor:
@@ -118,7 +111,7 @@ class CoefficientRate(keras.layers.Layer):
             return tf.math.log1p(2.0 * tf.add_n(places)) / LOG2
 
         found = [around(before, each) for each in BEFORE] + [around(long_before, each) for each in LONG_BEFORE]
-        found += [around(magnitudes, each) for each in current if each]
+        found += [around(magnitudes, each) for each in current]
         if base is not None:
             found += [around(base, each) for each in BELOW]
         envelope = known.envelope / LOG2

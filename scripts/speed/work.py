@@ -163,12 +163,16 @@ def _with_gradient(piece: Piece, precision: str) -> Work:
 
 
 def _update(trainer: StageTrainer) -> Work:
+    """Clipping, Adam and the average, as the end of a step has them."""
     gradients = [0.01 * tf.ones(variable.shape) for variable in trainer.variables]
 
     @tf.function(autograph=False)
     def update() -> tf.Tensor:
-        trainer.update(gradients)
-        return trainer.step.read_value()
+        clipped, _ = tf.clip_by_global_norm(gradients, trainer.config.clip_norm)
+        trainer.optimizer.step(clipped[: len(trainer.networks)], trainer.networks)
+        trainer.codebook_optimizer.step(clipped[len(trainer.networks) :], trainer.codebooks)
+        trainer.average.update(trainer.step)
+        return trainer.step.assign_add(1)
 
     return lambda: wait(update())
 

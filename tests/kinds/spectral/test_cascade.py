@@ -5,10 +5,12 @@ from numpy.typing import NDArray
 
 from kinds.spectral.batch import file_batch, signal_of
 from kinds.spectral.cascade import SpectralBatch, SpectralCascade
-from kinds.spectral.front_end import GAIN_LEVELS, SpectralEnvelope, gain_position, log_gain
-from kinds.spectral.networks import LARGEST, UniformQuantizer
+from kinds.spectral.front_end import SpectralEnvelope, gain_position, log_gain
+from kinds.spectral.networks import UniformQuantizer
 from kinds.spectral.rate import FIRST_LOG_SCALE, LOG_SCALE_STEP, CoefficientRate, Known
 from kinds.spectral.transform import mdct
+from nsc.entropy.coefficient_model import LARGEST_INDEX as LARGEST
+from nsc.entropy.spectral_envelope import GAIN_LEVELS
 from nsc.format.version_2 import number_of_frames
 from tests.helpers.spectral_cascade import batch_of, cascade_of
 

@@ -5,9 +5,10 @@ from numpy.typing import NDArray
 
 from kinds.samples.front_end import lsf_codebook
 from kinds.spectral.batch import group_places, warm_mask
-from kinds.spectral.networks import LARGEST
-from kinds.spectral.rate import BEFORE, CLASSES, LONG_BEFORE, ROUNDS, CoefficientRate, GainRate, Known, LsfRate
+from kinds.spectral.rate import CLASSES, CoefficientRate, GainRate, Known, LsfRate
 from nn_core_operator import SoftToHardQuantizer
+from nsc.entropy.coefficient_model import LARGEST_INDEX as LARGEST
+from nsc.entropy.neighbourhood import BEFORE, LONG_BEFORE, ROUNDS
 
 BINS = 64
 Array = NDArray[np.float32]

@@ -4,7 +4,6 @@ import pytest
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from kinds.spectral import rate
 from kinds.spectral.batch import file_batch
 from kinds.spectral.cascade import SpectralBatch, SpectralCascade
 from kinds.spectral.fitting import rate_fit
@@ -17,7 +16,6 @@ from kinds.spectral.fitting.tables import (
     rounded_model,
 )
 from kinds.spectral.rate import Known
-from nsc.entropy import neighbourhood
 from nsc.entropy.coefficient_model import CoefficientModel
 from nsc.entropy.lsf_model import LsfModel
 from nsc.entropy.model_arrays import ModelArrays
@@ -71,14 +69,6 @@ def coded(speech_signals: list[NDArray[np.float32]]) -> Coded:
 @pytest.fixture(scope="module")
 def coder(coded: Coded) -> SpectralCoder:
     return build_coder(coded.cascade, 2, coded.samples, OFFSETS)
-
-
-def test_training_and_coder_look_at_the_same_neighbours() -> None:
-    for ours, theirs in zip(neighbourhood.ROUNDS, rate.ROUNDS, strict=True):
-        assert (ours.first, ours.step, ours.around) == (*theirs[:2], tuple(each for each in theirs[2] if each))
-    for name in ("BEFORE", "LONG_BEFORE", "BELOW"):
-        assert getattr(neighbourhood, name) == getattr(rate, name), name
-    assert neighbourhood.LARGEST_CONTEXT == rate.LARGEST
 
 
 @pytest.mark.parametrize("frames", GROUP_SIZES)
