@@ -156,6 +156,9 @@ def _add_measure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--spans", type=int, nargs="*", default=[], help="further group lengths, in units of the model's shortest"
     )
+    parser.add_argument(
+        "--streams", type=int, nargs="*", default=[], help="group lengths of streams whose rate is found on the way"
+    )
     parser.add_argument("--allow_overlap", action="store_true", help="test on speech used in training, too")
     parser.add_argument("--check_dir", type=Path, default=Path("check"), help="folder of models (default check)")
     parser.add_argument("--cache_dir", type=Path, default=Path("data/coded"), help="of coded files, safe to delete")
@@ -175,11 +178,12 @@ def _measure(options: argparse.Namespace) -> None:
         use_folder(options.lyra_dir)
     peers = _peers(options.peers, losses, options.burst)
     import_tensorflow()
-    from comparison.coders import model_coder, with_groups_of
+    from comparison.coders import model_coder, streamed_in_groups_of, with_groups_of
     from comparison.speech import recordings_of, refuse_overlap, speech_to_test
 
     models = [model_coder(name, options.check_dir, losses, options.burst) for name in options.models]
-    models += [with_groups_of(spans, model) for model in models for spans in options.spans]
+    grouped = [with_groups_of(spans, model) for model in models for spans in options.spans]
+    models += [*grouped, *(streamed_in_groups_of(spans, model) for model in models for spans in options.streams)]
     if not models and not peers:
         raise UserError("no codec to measure: name some that can be used here by --models or --peers")
     files = speech_to_test(options.data_dir, options.files_per_speaker)

@@ -20,6 +20,7 @@ from comparison.peers import baselines
 from comparison.results import Codec
 from constants import SAMPLE_RATE
 from nsc import format as bitstream
+from nsc.coding.interface import Signal
 from nsc.errors import UserError
 from nsc.format.channel import Channel, lose_groups
 from utilities import INT16_SCALE, atomic_write, to_int16
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 # TensorFlow is imported where a model is loaded: the processes that serve peers would wait seconds for it.
 
 Samples = NDArray[np.int16]
+BLOCK = 320  # samples, 20 ms, in which speech comes
 
 
 class Version(NamedTuple):
@@ -113,6 +115,7 @@ class ModelCoder:
         kbps: of each file, for models of any rate, or the other codec whose rate each file gets; None for the
             model's own.
         spans: length of a group in units of the model's shortest; None for the model's own.
+        streamed: coded block by block as in a conversation, its rate found on the way.
     """
 
     folder: Path
@@ -121,6 +124,7 @@ class ModelCoder:
     burst: float = 1.0
     kbps: float | str | None = None
     spans: int | None = None
+    streamed: bool = False
 
     def code(self, samples: Samples, cache_dir: Path) -> list[Version]:
         """See Coder."""
@@ -144,8 +148,16 @@ class ModelCoder:
         if not path.is_file():
             signal = np.divide(samples, INT16_SCALE, dtype=np.float32)
             kbps = _kbps_of(self.kbps, samples, cache_dir) if isinstance(self.kbps, str) else self.kbps
-            atomic_write(path, nsc.encode(signal, load_alone(self.folder).coding, kbps=kbps, spans=self.spans))
+            atomic_write(path, self._coded(signal, kbps))
         return path.read_bytes()
+
+    def _coded(self, signal: Signal, kbps: float | None) -> bytes:
+        model = load_alone(self.folder).coding
+        if not self.streamed:
+            return nsc.encode(signal, model, kbps=kbps, spans=self.spans)
+        encoder = nsc.Encoder(model, kbps=kbps, spans=self.spans)
+        blocks = [encoder.write(signal[start : start + BLOCK]) for start in range(0, len(signal), BLOCK)]
+        return b"".join([*blocks, encoder.finish()])
 
     def _decoded(self, data: bytes, loss: float, seed: int) -> Samples:
         if loss:
@@ -239,6 +251,14 @@ def with_groups_of(spans: int, model: ModelCoder) -> ModelCoder:
     name, text = f"{model.codec.name}-groups-{spans}", f"groups of {spans}"
     label, family = f"{model.codec.label}, {text}", f"{model.codec.family}, {text}"
     return replace(model, codec=replace(model.codec, name=name, label=label, family=family), spans=spans)
+
+
+def streamed_in_groups_of(spans: int, model: ModelCoder) -> ModelCoder:
+    """The same model in a conversation: groups of this length, coded as they come, the rate found on the way."""
+    grouped = with_groups_of(spans, model)
+    codec = grouped.codec
+    name, label, family = f"{codec.name}-streamed", f"{codec.label}, streamed", f"{codec.family}, streamed"
+    return replace(grouped, codec=replace(codec, name=name, label=label, family=family), streamed=True)
 
 
 def _model_and_rate(name: str) -> tuple[str, float | str | None]:

@@ -23,7 +23,7 @@ import nsc
 import report
 from comparison import coders
 from comparison.cluster import Place
-from comparison.coders import ModelCoder, PeerCoder, Version, model_coder, with_groups_of
+from comparison.coders import ModelCoder, PeerCoder, Version, model_coder, streamed_in_groups_of, with_groups_of
 from comparison.compare import compare
 from comparison.peers import ffmpeg
 from comparison.results import Recording, Result, Store, faults
@@ -33,7 +33,7 @@ from runs.saved_model import SavedModel, save_model
 from tests.helpers.clumsy import Clumsy
 from tests.helpers.places import ROOT
 from tests.helpers.tiny import CORPUS, Workplace
-from utilities import INT16_SCALE, to_int16
+from utilities import INT16_SCALE, load_speech, to_int16
 
 CLIPS = [Recording(path, path.parent.name) for path in sorted(CORPUS.rglob("*.flac"))]
 
@@ -89,6 +89,17 @@ def test_a_model_takes_the_rate_that_another_codec_takes_for_each_file(tmp_path:
         patch.setattr(coders.baselines, "code_cached", lambda *_: (SimpleNamespace(bits=12_000), None))
         coder._whole_file(tmp_path / "a.nsc", np.zeros(16_000, np.int16), tmp_path)
     assert asked == [12.0]
+
+
+def test_a_stream_is_what_an_encoder_gives_that_hears_block_by_block(tmp_path: Path) -> None:
+    signal = load_speech(CLIPS[0].path)[:48_000]
+    coder = streamed_in_groups_of(1, model_coder("cq@16", tmp_path))
+    assert coder.codec.label == "cq 16, groups of 1, streamed"
+    [version] = coder.code(to_int16(signal), tmp_path)
+    encoder = nsc.Encoder(coders.load_alone(coder.folder).coding, kbps=16, spans=1)
+    data = encoder.write(np.divide(to_int16(signal), INT16_SCALE, dtype=np.float32)) + encoder.finish()
+    assert version.bits == 8 * len(bitstream.truncate(data, 1))
+    assert version.delay_ms == 60
 
 
 def test_lost_groups_cost_quality_and_no_bits(model_folder: Path, check_dir: Path, tmp_path: Path) -> None:
