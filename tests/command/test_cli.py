@@ -124,7 +124,7 @@ def test_a_rate_that_no_step_size_gives_is_named(
     run: RunCommand, kbps: str, reached: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run("speech.wav", "--model", "cq", "--kbps", kbps) == 0
-    assert (f"asked for {kbps} kbps, which no step size" in capsys.readouterr().err) is not reached
+    assert (f"asked for {kbps} kbps; no step size" in capsys.readouterr().err) is not reached
 
 
 def test_models_are_listed(run: RunCommand, capsys: pytest.CaptureFixture[str], coding_model: SavedModel) -> None:
