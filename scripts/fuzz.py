@@ -109,6 +109,14 @@ def commands(seed: int) -> Try:
     return Commands(Path(tempfile.mkdtemp())).outcome
 
 
+def sequences(seed: int) -> Try:
+    """Calls of a decoder in any order, with files of every model that ships."""
+    from scripts.fuzzing.sequences import Sequences
+    from scripts.fuzzing.shipped import shipped_targets
+
+    return Sequences(shipped_targets(), np.random.default_rng(seed)).outcome
+
+
 def sounds(seed: int) -> Try:
     """Recordings of all containers, to samples."""
     from scripts.fuzzing.sounds import mutated, outcome, recordings
@@ -117,7 +125,14 @@ def sounds(seed: int) -> Try:
     return lambda generator: outcome(mutated(files, generator))
 
 
-KINDS = {"streams": streams, "models": models, "folders": folders, "commands": commands, "sounds": sounds}
+KINDS = {
+    "streams": streams,
+    "sequences": sequences,
+    "models": models,
+    "folders": folders,
+    "commands": commands,
+    "sounds": sounds,
+}
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -83,8 +83,9 @@ class Decoder:
         """Conceals the next group at once, without waiting for one after it; should it still come, it is left out.
 
         Raises:
-            UserError: the header has not arrived.
+            UserError: the header has not arrived, or the stream was finished.
         """
+        self._check_open()
         if self._stream is None:
             raise UserError("expected a stream whose header has arrived, found none; wait for it, or give the header")
         return np.concatenate([NO_SAMPLES, *self._stream.lost()])

@@ -100,12 +100,16 @@ class Encoder:
         return self._flush()
 
     def finish(self) -> bytes:
-        """The bytes that are left when no more samples come."""
+        """The bytes that are left when no more samples come.
+
+        Raises:
+            UserError: the stream was finished, or has more or fewer samples than declared.
+        """
         if self._finished:
             raise UserError("expected one end of the stream, found another; begin another encoder")
         self._finished = True
         if self._known_length not in (None, self._received):
-            raise ValueError(f"expected {self._known_length} samples as declared, found {self._received}")
+            raise UserError(f"expected {self._known_length} samples as declared, found {self._received}; declare none")
         self._analysis.end()
         left = self._header.frames_of(self._received) - self._frames_sent
         while left > 0:
