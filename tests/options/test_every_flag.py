@@ -44,6 +44,10 @@ class Traced(tuple[Any, ...]):
         self.read |= set(range(len(self))[place] if isinstance(place, slice) else [range(len(self))[place]])
         return super().__getitem__(place)
 
+    def __add__(self, other: Any) -> Any:
+        self.read |= set(range(len(self)))
+        return super().__add__(other)
+
     def __iter__(self) -> Any:
         self.read |= set(range(len(self)))
         return super().__iter__()
