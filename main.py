@@ -27,7 +27,7 @@ def _run(arguments: Sequence[str]) -> None:
     if idle:
         console.log.info("without effect here: %s", "; ".join(idle))
     import_tensorflow()  # not before: mistakes in flags show at once
-    prepare_machine(config.threads, deterministic=config.deterministic)
+    prepare_machine(config.threads, deterministic=config.deterministic, tf32=config.tf32, xla=config.xla)
     if config.training_mode == 0:
         from evaluation.mode import evaluate_saved
 

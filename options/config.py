@@ -465,6 +465,14 @@ class Config:
         "slower; an op without a deterministic kernel raises an error",
         identity=False,
     )
+    tf32: bool = option(
+        False,
+        "1: a GPU may round the factors of float32 products to 10 bits (TensorFloat-32), which is faster",
+        identity=False,
+    )
+    xla: bool = option(
+        False, "1: XLA compiles clusters of operations, on a GPU into fewer and larger kernels", identity=False
+    )
     distribute: str = option(
         "none",
         "data parallelism: none, across local GPUs, or across the hosts in TF_CONFIG",

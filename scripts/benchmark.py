@@ -40,6 +40,7 @@ from runs.saved_model import load_model
 from runs.stages import find_model
 from scripts.speed import work
 from scripts.speed.command import calls_of
+from scripts.speed.graphs import operations_of_step
 from scripts.speed.memory import peak_of_training
 from scripts.speed.turns import Timing, take_turns
 from training.stage_trainer import StageTrainer
@@ -57,6 +58,7 @@ EVALUATED_FILES = 4
 TURN_SECONDS = 0.3  # at least
 
 STEP_SHARES = {"float32": 0.50, "bfloat16": 0.35}  # of the matrix rate
+MOST_OPERATIONS = 10_000  # of a step
 LPC_RATIO = 500.0
 PIPELINE_RATIO = 1.05
 REAL_TIME_RATIO = 5.0
@@ -141,6 +143,7 @@ def measure(data_dir: Path, turns: int, *, quick: bool) -> Iterator[Row]:
         works = products | {name: work.training_step(trainer) for name, trainer in steps.items()}
         timings = take_turns(works, turns, "training", seconds=TURN_SECONDS)
         yield from step_rows(timings, steps)
+        yield from (graph_row(name, operations_of_step(trainer)) for name, trainer in steps.items())
         if not quick:
             for name in IN_PARTS:
                 for precision in STEP_SHARES:
@@ -185,6 +188,14 @@ def step_rows(timings: Mapping[str, Timing], steps: Mapping[str, StageTrainer]) 
             ratio >= wanted,
             timing.unrest,
         )
+
+
+def graph_row(name: str, operations: int) -> Row:
+    """How many operations a step has, whose start is what a GPU waits for where they are small."""
+    reached = operations <= MOST_OPERATIONS
+    return Row(
+        "graph of a step", name, f"{operations} operations", possible=f"at most {MOST_OPERATIONS}", reached=reached
+    )
 
 
 def part_rows(name: str, timings: Mapping[str, Timing]) -> Iterator[Row]:

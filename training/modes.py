@@ -193,6 +193,7 @@ def _record(
     now = environment(config.threads, 0)
     # unset where they are off, as in runs that began before there were such flags
     now |= {"deterministic": config.deterministic or None, "replicas": replicas if replicas > 1 else None}
+    now |= {"tf32": config.tf32 or None, "xla": config.xla or None}
     if (run.folder / ENVIRONMENT).exists():
         for line in changed_environment(run.read_record(ENVIRONMENT), now):
             log.info("no longer bit-identical: %s", line)

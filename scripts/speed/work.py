@@ -82,7 +82,7 @@ def _multiply_adds(cascade: Any, depth: int) -> float:
 
 def training_step(trainer: StageTrainer) -> Work:
     """One step on a batch in memory."""
-    batch = _batch(trainer)
+    batch = batch_of(trainer)
     return lambda: wait(trainer.train_step(batch, 0).total)
 
 
@@ -104,7 +104,7 @@ def parts_of_step(trainer: StageTrainer) -> dict[str, Work]:
     """
     cascade, stage = trainer.cascade, trainer.stage
     front_end, network = cascade.front_end, cascade.codecs[0]
-    batch = _batch(trainer)
+    batch = batch_of(trainer)
     output = cascade.call(batch, ["straight_through"], "straight_through")
     residual, polynomial = output.analysis.residual, output.analysis.polynomial
     [quantised] = output.codes
@@ -177,7 +177,8 @@ def _update(trainer: StageTrainer) -> Work:
     return lambda: wait(update())
 
 
-def _batch(trainer: StageTrainer) -> tf.Tensor:
+def batch_of(trainer: StageTrainer) -> tf.Tensor:
+    """The first batch of a stage, in memory."""
     _, batch = next(trainer.batches())
     return tf.identity(batch)
 

@@ -8,13 +8,16 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import tensorflow as tf
 
 import main
 from nsc.errors import UserError
 from nsc.stops import WAITS
 from runs import runs
 from runs.runs import Run
+from runs.saved_model import saved_weights
 from runs.stages import stage_folders
 from tests.helpers.readme import README_COMMAND
 from tests.helpers.tiny import CORPUS, ROOT, Workplace, eager_and_short, wait_for
@@ -127,12 +130,37 @@ def test_no_flags_run_the_quick_start_and_say_so(
     assert "no flags: running quickstart.toml on data/sample_speech" in capsys.readouterr().err
 
 
+def test_tensorfloat_32_and_xla_are_off_unless_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    found: list[tuple[bool, str]] = []
+
+    def look(*_: Any) -> None:
+        found.append((tf.config.experimental.tensor_float_32_execution_enabled(), tf.config.optimizer.get_jit()))
+
+    monkeypatch.setattr(modes, "train", look)
+    for flags in ([], ["--tf32", "1", "--xla", "1"], []):
+        assert main.main(flags) == 0
+    assert found == [(False, ""), (True, "autoclustering"), (False, "")]
+
+
 def test_mode_four_trains_the_first_codec_and_the_followers(trained: Workplace) -> None:
     greedy = runs.find_run(trained.folders()[0].name, trained.check)
 
     assert greedy.status == "finished"
     assert stages(greedy) == ["first", "follower_2"]
     assert [event["stage"] for event in trained.events(greedy, "exported")] == ["first", "follower_2"]
+
+
+def test_lsf_levels_are_in_the_saved_model_and_nothing_is_dumped_beside_it(trained: Workplace) -> None:
+    dumped = [path for path in trained.root.rglob("*.npy") if trained.root / "packed" not in path.parents]
+    assert dumped == []
+    greedy, finetuned = trained.folders()
+    levels = [
+        saved_weights(stage_folders(run)[stage])["lpc/000"]
+        for run, stage in ((greedy, "first"), (greedy, "follower_2"), (finetuned, "finetune"))
+    ]
+    assert {each.shape for each in levels} == {(256,)}
+    np.testing.assert_array_equal(levels[0], levels[1])
+    assert not np.array_equal(levels[1], levels[2])
 
 
 def test_mode_five_finetunes_the_newest_greedy_run_and_scores_every_depth_before_and_after(trained: Workplace) -> None:

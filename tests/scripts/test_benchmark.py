@@ -1,3 +1,4 @@
+import itertools
 import json
 import multiprocessing
 from concurrent.futures import ProcessPoolExecutor
@@ -9,7 +10,7 @@ from unittest import mock
 import numpy as np
 import pytest
 
-from scripts.speed import turns
+from scripts.speed import command, turns
 from scripts.speed.memory import peak_of_process
 from scripts.speed.turns import Work, take_turns
 from tests.helpers.spectral_cascade import NETWORK
@@ -28,7 +29,7 @@ def script() -> ModuleType:
 
 @pytest.fixture
 def benchmark(script: ModuleType, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """The script with parts so small that nothing about speed can be learned from them."""
+    """The script with parts so small that nothing about speed can be learned from them, and a clock that counts."""
     module = script
     small: dict[str, Any] = {
         "NETWORKS": {
@@ -46,6 +47,13 @@ def benchmark(script: ModuleType, monkeypatch: pytest.MonkeyPatch) -> ModuleType
     }
     for name, value in small.items():
         monkeypatch.setattr(module, name, value)
+    ticks = itertools.count()
+
+    def tick() -> float:
+        return float(next(ticks))
+
+    for timing in (turns, command):
+        monkeypatch.setattr(timing, "time", mock.Mock(perf_counter=tick, process_time=tick))
     return module
 
 
@@ -60,6 +68,7 @@ def test_every_part_is_measured_and_written_down(
     for row in written["rows"]:
         assert row["name"] in table
         assert row["ratio"] is None or row["ratio"] > 0
+        assert row["unrest"] in (None, 1.0)  # nothing was measured by another clock
     names = [row["name"] for row in written["rows"]]
     for stage in ("first", "finetune"):
         assert f"{benchmark.GATED}, float32, {stage}" in names
@@ -74,6 +83,10 @@ def test_every_part_is_measured_and_written_down(
         "optimiser",
     ):  # in each precision
         assert names.count(part) == 1
+    graphs = {row["name"]: row for row in written["rows"] if row["table"] == "graph of a step"}
+    operations = {name: int(row["found"].split()[0]) for name, row in graphs.items()}
+    assert 1000 < operations[f"{benchmark.GATED}, float32, first"] < 2900  # 2,631 in November 2026
+    assert 1000 < operations[f"{benchmark.ANY_RATE}, float32, first"] < 4950  # 4,488
     [memory] = [row["found"] for row in written["rows"] if row["table"] == "peak memory"]
     assert float(memory.removesuffix(" MB")) > 100
 

@@ -4,7 +4,8 @@ import scipy.fft
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from kinds.spectral.transform import inverse_mdct, mdct, mdct_window
+from kinds.spectral import transform
+from kinds.spectral.transform import inverse_mdct, mdct, mdct_basis, mdct_window
 from options.config import WINDOWS
 
 Array = NDArray[np.float32]
@@ -35,6 +36,24 @@ def test_the_transform_gives_back_the_signal_to_100_decibels(kind: str, real_spe
     inner = slice(320, -320)
     error = np.sum((restored[inner] - signal[inner]) ** 2) / np.sum(signal[inner] ** 2)
     assert 10 * np.log10(error) < -100
+
+
+def test_tensorfloat_32_would_leave_67_of_the_100_decibels(real_speech: Array, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its factors have 10 bits after the leading one, which is why it is off unless --tf32 allows it."""
+    basis = rounded_to_10_bits(mdct_basis("sine", 320))
+    monkeypatch.setattr(transform, "mdct_basis", lambda kind, hop: basis)
+    signal = real_speech[: 100 * 320]
+    spectra = mdct(tf.constant(rounded_to_10_bits(signal[None])), "sine", 320)
+    restored = inverse_mdct(tf.constant(rounded_to_10_bits(spectra.numpy())), "sine", 320)[0].numpy()
+    inner = slice(320, -320)
+    error = np.sum((restored[inner] - signal[inner]) ** 2) / np.sum(signal[inner] ** 2)
+    assert -72 < 10 * np.log10(error) < -62
+
+
+def rounded_to_10_bits(values: Array) -> Array:
+    """The nearest numbers of which 10 bits after the leading one are left."""
+    bits = values.view(np.uint32).astype(np.uint64) + (1 << 12)
+    return (bits & 0xFFFFE000).astype(np.uint32).view(np.float32)
 
 
 @pytest.mark.parametrize("kind", WINDOWS)
