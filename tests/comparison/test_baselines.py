@@ -20,6 +20,8 @@ from measures.measures import pesq_wb, snr, stoi
 from nsc.errors import UserError
 from nsc.format.channel import Channel
 
+pytestmark = pytest.mark.slow
+
 Samples = NDArray[np.int16]
 
 

@@ -201,6 +201,7 @@ def utterances(speech: Signal, count: int) -> Signal:
     return np.tile(utterance / np.max(np.abs(utterance)), count)
 
 
+@pytest.mark.slow
 def test_pesq_of_a_hundred_utterances_does_not_crash(speech: Signal, tmp_path: Path) -> None:
     # In a process of its own, since PESQ given these 50 seconds at once ends the process.
     np.save(tmp_path / "speech.npy", utterances(speech, 100))
@@ -224,6 +225,7 @@ def test_pesq_of_long_speech_is_the_mean_over_its_pieces_with_speech(
     assert pesq_wb(np.tile(clean, 2), np.append(clean, silence)).reason == "the decoded signal is silent"
 
 
+@pytest.mark.slow
 def test_a_pool_gives_the_same_scores_in_the_same_order_as_this_process(speech: Signal, tmp_path: Path) -> None:
     soundfile.write(tmp_path / "reference.wav", speech, 16_000, subtype="DOUBLE")
     reference = tmp_path / "reference.wav"

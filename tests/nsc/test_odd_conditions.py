@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 
 from tests.helpers.places import ROOT
 
+pytestmark = pytest.mark.slow
+
 
 class Place:
     """A folder with speech.wav and speech.nsc, a model called tiny, and a shell in which $NSC is the command."""

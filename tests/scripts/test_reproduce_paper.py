@@ -21,6 +21,8 @@ from scripts.sweep.__main__ import corpus_of
 from scripts.sweep.hours import amounts, evaluation_hours, training_hours
 from tests.helpers.places import CORPUS, ROOT
 
+pytestmark = pytest.mark.slow
+
 TINY = [f"--{flag}" for flag in ("resnet_type=folded", "fold=32", "folded_width=16", "folded_narrow=8")]
 
 

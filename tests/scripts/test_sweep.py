@@ -52,6 +52,7 @@ def modes(sweep: Sweep) -> list[str]:
     return [line.split("--training_mode ")[1].split()[0] for line in calls(sweep)]
 
 
+@pytest.mark.slow
 def test_all_methods_strides_and_rates_of_the_papers_are_trained() -> None:
     points = list(read_grid(GRIDS / "paper.toml").points())
     assert len({point.name for point in points}) == 3 * 2 * 5
@@ -66,6 +67,7 @@ def test_all_methods_strides_and_rates_of_the_papers_are_trained() -> None:
         assert sweep.trainings(point) == ([4] if point.kbps <= 16 else [4, 5])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", sorted(GRIDS.glob("*.toml")), ids=lambda path: path.stem)
 def test_the_flags_of_every_grid_are_flags(path: Path) -> None:
     sweep = Sweep(read_grid(path), Path("out"), CORPUS)
