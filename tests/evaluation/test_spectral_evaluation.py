@@ -48,5 +48,5 @@ def test_training_estimates_what_files_of_an_untrained_rate_take_to_a_fifth(mode
 
 
 def test_rates_of_a_model_of_one_rate_are_refused(coding_model: SavedModel, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="model of one rate"):
+    with pytest.raises(UserError, match="requires a variable-rate model"):
         evaluate(coding_model, CLIPS[:1], tmp_path, rates=(12,))

@@ -301,7 +301,7 @@ def test_the_command_of_the_first_readme_runs_and_its_evaluation_finds_the_model
     printed = capsys.readouterr()
     assert printed.err.count("without effect here: --window_size") == 1
     assert re.search(r"depth +kbps +paper-style +PESQ-WB", printed.out)
-    assert list((place.output / folder.name.split("_")[0] / "follower_2" / "depth_2").rglob("*.nsc"))
+    assert list((place.output / folder.name.split("_")[0] / "follower_2-1-files" / "depth_2").rglob("*.nsc"))
 
 
 @pytest.mark.parametrize(("mode", "expected"), [(1, ["first"]), (3, ["first", "follower_2"])])
