@@ -27,6 +27,8 @@ from nsc.demo.server import DemoServer
 from tests.helpers.browser import PATIENCE, chromium
 from tests.helpers.places import CORPUS
 
+pytestmark = pytest.mark.slow
+
 CLIP = CORPUS / "allison" / "en-tt-weasels.flac"
 
 

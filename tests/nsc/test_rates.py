@@ -11,6 +11,8 @@ from nsc.coding.whole import PIECE, PIECES, encoded_blocks
 from nsc.errors import UserError
 from nsc.format import pack_group, read_contents
 
+pytestmark = pytest.mark.slow
+
 Signal = NDArray[np.float32]
 FRAME = 0.04  # seconds
 
