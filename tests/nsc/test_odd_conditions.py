@@ -94,8 +94,8 @@ def test_a_disk_that_fills_up_while_decoding_is_one_line_and_leaves_nothing(plac
         ("$NSC encode - out.nsc <&-", 2, "nsc: expected speech or an .nsc file on standard input, found it closed"),
         ("$NSC decode speech.nsc - >&-", 2, "nsc: standard output is closed"),
         ("$NSC decode speech.nsc - | true; exit ${PIPESTATUS[0]}", 141, ""),
-        ("$NSC decode speech.nsc a.wav --loss 0.1 --seed -1", 2, "nsc: expected a seed of at least 0, found -1"),
-        ("$NSC decode speech.nsc a.wav --loss 0.1 --burst nan", 2, "nsc: expected a loss from 0 to below 1"),
+        ("$NSC decode speech.nsc a.wav --loss 0.1 --seed -1", 2, "nsc: argument --seed: expected a whole number"),
+        ("$NSC decode speech.nsc a.wav --loss 0.1 --burst nan", 2, "nsc: argument --burst: expected a number from 1"),
         ("$NSC decode speech.nsc none/../speech.wav/a.wav", 2, "nsc: none/../speech.wav/a.wav cannot be written"),
     ],
 )
