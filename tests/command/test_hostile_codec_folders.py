@@ -244,3 +244,11 @@ def test_tables_hold_nothing_but_their_arrays(codec_folder: Path) -> None:
     """Some releases of numpy write flags of theirs as arrays."""
     with zipfile.ZipFile(codec_folder / "tables.npz") as archive:
         assert "allow_pickle.npy" not in archive.namelist()
+
+
+@pytest.mark.parametrize("name", ["history", "depth", "hop", "group_frames", "spectra_per_frame"])
+def test_a_truth_value_is_no_number_of_frames(tmp_path: Path, name: str) -> None:
+    shutil.copytree(find.PRETRAINED / "cq", tmp_path / "cq", ignore=shutil.ignore_patterns("stages"))
+    rewrite(tmp_path / "cq", lambda values: values["settings"].update({name: True}))
+    with pytest.raises(UserError, match=f"{name}: expected .* found True"):
+        nsc.load(tmp_path / "cq")

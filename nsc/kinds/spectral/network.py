@@ -86,12 +86,13 @@ def check_settings(settings: SpectralSettings) -> None:
     }
     for name, (lowest, highest) in bounds.items():
         value = getattr(settings, name)
-        if not isinstance(value, int) or not lowest <= value <= highest:
+        whole = type(value) is int or (name == "pre_emphasis" and isinstance(value, bool))  # True is no number
+        if not whole or not lowest <= value <= highest:
             raise UserError(f"{name}: expected a whole number from {lowest} to {highest}, found {value!r}")
     if not isinstance(settings.noise_fill, bool):
         raise UserError(f"noise_fill: expected true or false, found {settings.noise_fill!r}")
     spectra = settings.spectra_per_frame
-    if spectra not in version_3.SPECTRA_PER_FRAME:
+    if type(spectra) is not int or spectra not in version_3.SPECTRA_PER_FRAME:
         known = ", ".join(map(str, version_3.SPECTRA_PER_FRAME))
         raise UserError(f"spectra_per_frame: expected one of {known}, found {spectra!r}")
     if spectra != SPECTRA_PER_FRAME and settings.depth > version_3.MOST_LAYERS:
