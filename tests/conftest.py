@@ -4,6 +4,7 @@ os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")  # before TensorFlow is import
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -41,6 +42,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 WriteSphere = Callable[[Path, NDArray[np.int16]], None]
+
+
+def pytest_configure() -> None:
+    """Whatever started the tests may ignore signals, as nohup and background jobs do; what tests start must not."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session")

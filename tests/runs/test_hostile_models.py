@@ -179,7 +179,7 @@ def test_an_archive_that_unpacks_to_gigabytes_is_refused(whole: Path, tmp_path: 
     with zipfile.ZipFile(folder / ARRAYS, "w", zipfile.ZIP_DEFLATED) as archive, archive.open("x.npy", "w") as member:
         for _ in range(17):
             member.write(bytes(1 << 25))
-    with pytest.raises(UserError, match="expected at most 536870912 bytes of arrays"):
+    with pytest.raises(UserError, match="expected at most 67108864 bytes of arrays"):
         load_model(folder)
 
 
