@@ -391,11 +391,13 @@ class TestExport:
     ) -> None:
         asked: list[float] = []
 
-        def record(trainer: StageTrainer, minutes: float) -> dict[str, Any]:
-            asked.append(minutes)
-            return {}
+        make = StageTrainer.tables
 
-        monkeypatch.setattr(StageTrainer, "context_tables", record)
+        def record(trainer: StageTrainer, num_steps: int, minutes: float, *, final: int = 0) -> dict[str, Any]:
+            asked.append(minutes)
+            return make(trainer, num_steps, 0.0, final=final)
+
+        monkeypatch.setattr(StageTrainer, "tables", record)
         for steps in (1, 2):  # of the two that tables are made of in tests
             place = Workplace(tmp_path / str(steps))
             options = {"num_modules": 1, "time_domain": True, "steps_per_epoch": steps, "context_minutes": 8.0}
