@@ -10,6 +10,7 @@ from unittest import mock
 import numpy as np
 import pytest
 
+from kinds import kind_of
 from scripts.speed import command, turns
 from scripts.speed.memory import peak_of_process
 from scripts.speed.turns import Work, take_turns
@@ -143,6 +144,7 @@ def test_rows_compare_operations_with_the_matrix_product_and_seconds_with_second
     timing = benchmark.Timing
     trainer = benchmark.StageTrainer.__new__(benchmark.StageTrainer)
     trainer.cascade = benchmark.work.Cascade(benchmark.work.Config(num_modules=1, precision="bfloat16", **TINY))
+    trainer.kind = kind_of(trainer.cascade.config)
     trainer.config, trainer.stage = trainer.cascade.config, benchmark.work.Stage("first", 1, (0,), True, 1, 1e-3)
     flops = benchmark.work.step_flops(trainer)
     matrix = timing([benchmark.MATRIX_FLOPS / 1e9, 99.0], [benchmark.MATRIX_FLOPS / 1e9] * 2)  # 1 GFLOP/s
