@@ -81,12 +81,12 @@ def direct_current(draw: np.random.Generator, speech: Signal) -> Signal:
     return speech + draw.choice([-1, 1]) * _rms(speech) * draw.uniform(0.3, 10)
 
 
-OF_NOTHING: Final[tuple[Callable[[np.random.Generator], Signal], ...]] = (tones, chords, high_voice)
-OF_SPEECH: Final[tuple[Callable[[np.random.Generator, Signal], Signal], ...]] = (pause, pause, direct_current)
+OF_NOTHING: Final[Sequence[Callable[[np.random.Generator], Signal]]] = (tones, chords, high_voice)
+OF_SPEECH: Final[Sequence[Callable[[np.random.Generator, Signal], Signal]]] = (pause, pause, direct_current)
 
 
 def make_sounds(folder: Path, speech: Sequence[Path], count: int, seed: int = 0) -> list[Path]:
-    """Writes `count` sounds as 16-bit FLAC, of each kind in turn, at levels between -35 and -15 dB.
+    """Writes `count` sounds as 16-bit FLAC, of each of the six kinds in turn, at levels between -35 and -15 dB.
 
     Args:
         folder: for the sounds.
@@ -98,11 +98,14 @@ def make_sounds(folder: Path, speech: Sequence[Path], count: int, seed: int = 0)
     draw = np.random.default_rng(seed)
     paths = []
     for number in range(count):
-        make = (*OF_NOTHING, *OF_SPEECH)[number % (len(OF_NOTHING) + len(OF_SPEECH))]
-        inputs = [] if make in OF_NOTHING else [load_speech(speech[draw.integers(len(speech))]).astype(np.float64)]
-        sound = make(draw, *(each[: SPEECH_SECONDS * SAMPLE_RATE] for each in inputs))
+        turn, kind = divmod(number, len(OF_NOTHING))
+        if turn % 2:
+            before = load_speech(speech[int(draw.integers(len(speech)))])[: SPEECH_SECONDS * SAMPLE_RATE]
+            name, sound = OF_SPEECH[kind].__name__, OF_SPEECH[kind](draw, before.astype(np.float64))
+        else:
+            name, sound = OF_NOTHING[kind].__name__, OF_NOTHING[kind](draw)
         level = 10 ** (draw.uniform(-35, -15) / 20)
-        paths.append(folder / f"{number:04d}_{make.__name__}.flac")
+        paths.append(folder / f"{number:04d}_{name}.flac")
         soundfile.write(paths[-1], np.clip(_at(sound, level), -1, 1), SAMPLE_RATE, subtype="PCM_16")
     return paths
 
