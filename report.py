@@ -27,17 +27,14 @@ if TYPE_CHECKING:
     from comparison.coders import PeerCoder
 
 PEERS = (
-    "opus-audio-*",
-    "opus-voip-*",
-    "opus-av-*-vbr-*",
+    "opus-av-audio-vbr-*",
+    "opus-av-audio-cbr-*",
+    "opus-av-wide-audio-vbr-*",
     "amr-wb-*",
     "lc3-*",
     "lyra-*",
     "evs-*",
     "codec2-3.2",
-    "opus-av-wide-audio-vbr-*",
-    "speex-[3579]",
-    "g722",
 )
 FAULTS_NAMED = 20
 

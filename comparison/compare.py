@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import itertools
 import os
 from collections.abc import Iterator, Sequence
@@ -95,6 +96,7 @@ class Task:
             self.file,
             recording.speaker,
             sex=recording.sex,
+            part=recording.part,
             commit=self.commit,
         )
 
@@ -135,6 +137,7 @@ def compare(
         store.describe(coder.codec)
         tasks = [Task(coder, recording, corpus, cache_dir, usable) for recording in recordings]
         waiting += _unfinished(tasks, coder, store)
+    waiting.sort(key=_drawn)
     with tqdm(total=total, initial=total - len(waiting), desc="comparing", unit="file", disable=None) as progress:
         for results in _run(waiting, place):
             store.append(results)
@@ -142,6 +145,11 @@ def compare(
     wanted = {os.path.relpath(recording.path, corpus) for recording in recordings}
     found = itertools.chain.from_iterable(store.of_codec(coder.codec.name) for coder in coders)
     return [result for result in found if result.file in wanted and result.corpus == str(corpus)]
+
+
+def _drawn(task: Task) -> str:
+    """Puts all codecs of a file together, and files in an order drawn once for all: a stopped run has a fair sample."""
+    return hashlib.sha256(task.file.encode()).hexdigest()
 
 
 def _unfinished(tasks: Sequence[Task], coder: Coder, store: Store) -> list[Task]:

@@ -26,11 +26,12 @@ Record = TypeVar("Record", bound="Codec | Result")
 
 
 class Recording(NamedTuple):
-    """A file of test speech and who speaks in it."""
+    """A file of test speech, who speaks in it, and what part of the corpus it belongs to, such as a language."""
 
     path: Path
     speaker: str
     sex: str = ""
+    part: str = ""
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,7 @@ class Result:
         sex: of the speaker, F or M; empty where the corpus does not say.
         bands: share of packets in each band, where packets tell.
         commit: of the code that scored.
+        part: of the corpus, such as a kind of sounds or a language; empty where its manifest has neither.
     """
 
     codec: str
@@ -103,6 +105,7 @@ class Result:
     delay_ms: float = 0.0
     bands: dict[str, float] = field(default_factory=dict)
     commit: str = ""
+    part: str = ""
 
     @property
     def collection(self) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from comparison.coders import ModelCoder
@@ -18,6 +18,7 @@ from nsc.errors import UserError
 from runs.heard import SPLITS, heard_among
 from runs.runs import find_run
 
+PARTS = ("kind", "language")  # columns of a manifest
 TIMIT_SPEAKER = re.compile(r"([FM])[A-Z]{3}\d", re.IGNORECASE)
 
 
@@ -53,16 +54,25 @@ def groups_of(files: Sequence[SpeechFile], data_dir: Path, columns: Sequence[str
     listed = _manifest_rows(data_dir / MANIFEST)
     groups: defaultdict[str, list[SpeechFile]] = defaultdict(list)
     for file in files:
-        row = listed.get(file.path, {})
-        groups[", ".join(row[column] for column in columns if row.get(column))].append(file)
+        groups[_part(listed.get(file.path, {}), columns)].append(file)
     return dict(sorted(groups.items()))
 
 
 def recordings_of(files: Sequence[SpeechFile], data_dir: Path) -> list[Recording]:
-    """Recordings with the sex of their speakers, where a manifest's column `sex` or a TIMIT speaker's name gives it."""
+    """Recordings with what a manifest's columns say: the sex of their speakers (a TIMIT name tells it too), kind and
+    language.
+    """
     rows = _manifest_rows(data_dir / MANIFEST)
-    listed = {path: (row.get("sex") or "").strip().upper()[:1] for path, row in rows.items()}
-    return [Recording(file.path, file.speaker, listed.get(file.path) or _timit_sex(file.speaker)) for file in files]
+    return [_recording(file, rows.get(file.path, {})) for file in files]
+
+
+def _recording(file: SpeechFile, row: Mapping[str, str]) -> Recording:
+    sex = (row.get("sex") or "").strip().upper()[:1] or _timit_sex(file.speaker)
+    return Recording(file.path, file.speaker, sex, _part(row, PARTS))
+
+
+def _part(row: Mapping[str, str], columns: Sequence[str]) -> str:
+    return ", ".join(row[column] for column in columns if row.get(column))
 
 
 def _manifest_rows(manifest: Path) -> dict[Path, dict[str, str]]:

@@ -148,6 +148,48 @@ def test_a_run_continues_where_it_stopped(tmp_path: Path, monkeypatch: pytest.Mo
     assert len(coded) == 6
 
 
+STUCK = """
+import sys, time
+from pathlib import Path
+from comparison.coders import PeerCoder
+from tests.comparison import test_comparison as tests
+
+original, coded = PeerCoder.code, []
+
+def code(self, samples, cache_dir):
+    coded.append(samples)
+    if len(coded) == 4:
+        print("stuck", flush=True)
+        time.sleep(1000)
+    return original(self, samples, cache_dir)
+
+PeerCoder.code = code
+tests.run_all(Path(sys.argv[1]))
+"""
+
+
+def run_all(folder: Path) -> list[Result]:
+    """Two codecs on three files."""
+    place: dict[str, Any] = {"cache_dir": folder / "cache", "measures": ["snr"], "place": Place(1)}
+    return compare([PeerCoder("pcm16"), PeerCoder("codec2-3.2")], CLIPS[:3], Store(folder), corpus=CORPUS, **place)
+
+
+def test_a_run_that_is_killed_keeps_what_it_scored_file_by_file_and_the_same_command_continues(tmp_path: Path) -> None:
+    pytest.importorskip("pycodec2", reason="pycodec2 is an optional extra")
+    command = [sys.executable, "-c", STUCK, str(tmp_path)]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        assert process.stdout.readline() == "stuck\n"
+        process.kill()
+    paths = [tmp_path / "results" / f"{name}.jsonl" for name in ("pcm16", "codec2-3.2")]
+    before = [path.read_text() for path in paths]
+    of_pcm, of_other = ([json.loads(line)["file"] for line in text.splitlines()] for text in before)
+    assert len(of_pcm) == 2 and of_other == of_pcm[:1]  # all codecs of a file before the next file
+    assert len(run_all(tmp_path)) == 6
+    for path, text in zip(paths, before, strict=True):
+        assert path.read_text().startswith(text) and len(path.read_text().splitlines()) == 3
+
+
 def test_a_measure_that_was_not_installed_is_named_and_computed_once_it_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
