@@ -11,6 +11,7 @@ import itertools
 import json
 import os
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -142,8 +143,8 @@ def card(run: Run) -> str:
 {scores[TEST]["kbps"]:.2f} kbps of files, {read_description(run.folder).parameters[-1]:,} parameters,
 model {digest}, stage {list(stage_folders(run.folder))[-1]}. `nsc speech.wav speech.nsc --model {run.id}` codes with it.
 
-Trained on {len(heard):,} files of {len({row["speaker"] for row in heard})} speakers (the research corpus: LibriSpeech,
-speechocean762, AN4 and Picovoice recordings, 164 minutes in its training split), {steps:,} steps of
+Trained on {len(heard):,} files of {len({row["speaker"] for row in heard})} speakers
+({_corpora(heard)}), {steps:,} steps of
 {config["batch_size"]} frames on {environment["processor"]}, {environment["time"][:10]}.
 Weights are stored in half precision.
 
@@ -164,12 +165,18 @@ In training, on validation speakers (all validations are in `{JOURNAL}`, depths 
 
 {curve_table(events, [each["steps_per_epoch"] for each in history])}
 
-Limits: {limits} The model was trained on clean English speech and with a loss that
+Limits: {limits} The model was trained on clean speech, most of it English, and with a loss that
 {_teacher(config)} than other codecs; STOI and SI-SDR are given as well.
 
-Licence: MIT, as the code's. The training speech is CC BY 4.0, CMU AN4 (free for any use) and Apache-2.0; it is no part
-of the model.
+Licence: MIT, as the code's. The training recordings are no part of the model; they are under CC BY, CC BY-SA 4.0, CC0,
+Apache-2.0, MIT and CMU AN4's licence (free for any use).
 """
+
+
+def _corpora(rows: Sequence[dict[str, str]]) -> str:
+    """How many files each corpus gave, by its folder."""
+    counts = Counter(row["path"].split("/")[0] for row in rows)
+    return ", ".join(f"{name} {count:,}" for name, count in counts.most_common())
 
 
 def _teacher(config: dict[str, Any]) -> str:

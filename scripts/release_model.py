@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+from corpus.manifest import MANIFEST
 from corpus.shard_manifest import is_packed
 from export.codec_folder import write_codec
 from nsc.console import exit_status
@@ -52,7 +53,7 @@ def release(run: Run, name: str, check_dir: Path, doc_dir: Path) -> Path:
     configs = [config for each in history for config in configs_of(each, corpus)]
     released.write_record(HISTORY, configs)
     rows: list[dict[str, Any]] = run.read_record(SPLITS)
-    splits = [row | {"path": str(Path(row["path"]).resolve().relative_to(data_dir.resolve()))} for row in rows]
+    splits = [row | {"path": path_in_corpus(Path(row["path"]), data_dir)} for row in rows]
     released.write_record(SPLITS, without_repeats(splits))
     released.write_record(ENVIRONMENT, run.read_record(ENVIRONMENT))
     events = [event for each in history for event in with_losses(Journal.read(journal_of(each, doc_dir)))]
@@ -68,6 +69,21 @@ def place_of(data_dir: Path) -> str:
     """What a released model says of where its speech lay: the path in the project, or else the folder's name alone."""
     inside = os.path.relpath(data_dir, ROOT)
     return Path(os.path.abspath(data_dir)).name if inside.split(os.sep)[0] == os.pardir else inside
+
+
+def path_in_corpus(path: Path, data_dir: Path) -> str:
+    """The path of a recording in its corpus: `data_dir`, or the one whose recordings the manifest there lists, too.
+
+    Raises:
+        UserError: it lies in neither.
+    """
+    path = path.resolve()
+    for folder in (data_dir.resolve(), *(parent for parent in path.parents if (parent / MANIFEST).is_file())):
+        if path.is_relative_to(folder):
+            return str(path.relative_to(folder))
+    raise UserError(
+        f"{path}: expected a recording in {data_dir} or under a {MANIFEST}, found it elsewhere; list it there"
+    )
 
 
 def is_released(run: Run) -> bool:

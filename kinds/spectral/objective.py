@@ -32,7 +32,7 @@ LEVEL_FLOOR = 1e-7  # power of a band that counts as none: 70 dB under unit leve
 WIDENING_STEPS = 1000.0  # steps in which the range of offsets grows to its full width
 # Distortion grows with the step and bits fall: weights e^(k offset) of the loss and of its rate keep all rates alive.
 LOSS_SLOPE, RATE_SLOPE = -1.1, 2.3
-ENHANCED_FLOORS = 1e-5, 1e-3, 1e-2  # squared error, disturbance and distance of short windows that count as none
+ENHANCED_FLOORS = 1e-5, 1e-3, 1e-2, 0.3  # squared error, disturbance, distance of short windows, dB^2: count as none
 
 
 def stretch_samples(config: Config) -> int:
@@ -130,17 +130,19 @@ def spectral_objective(
 def _enhancement(output: SpectralOutput, batch: SpectralBatch, cascade: SpectralCascade, stage: Stage) -> Losses:
     """Of a stage that trains the enhancer alone: mean log ratios of what is wrong after it to what was before it.
 
-    Ratios count alike at all rates. The journal's time and disturbance are two of the three.
+    Ratios count alike at all rates. The journal's time and disturbance are two of the four. A waveform that is not sent
+    cannot be met, so squared errors do not count the decoder's noise.
     """
     config = cascade.config
     target, before, before_noiseless, after, after_noiseless = (
         tf.concat([as_heard(each[:, config.hop : -config.hop], config) for each in signals], 0)
         for signals in ([batch.signals] * stage.depth, *output.plain, output.signals, output.noiseless)
     )
-    losses = ((_squared_errors, False), (disturbance_losses, False), (short_window_losses, True))
+    levels = functools.partial(_level_losses, config=config)
+    measures = disturbance_losses, short_window_losses, levels
+    pairs = [(_squared_errors, after_noiseless, before_noiseless), *((measure, after, before) for measure in measures)]
     ratios = []
-    for (measure, of_noise), floor in zip(losses, ENHANCED_FLOORS, strict=True):
-        pair = (after, before) if of_noise else (after_noiseless, before_noiseless)
+    for (measure, *pair), floor in zip(pairs, ENHANCED_FLOORS, strict=True):
         found, was = (measure(target, each) + floor for each in pair)
         ratios.append(tf.reduce_mean(tf.math.log(found / was)))
     bits = tf.reduce_mean(module_bits(output, stage.depth, config.spectra_per_frame), 1)

@@ -189,6 +189,17 @@ def test_a_release_says_where_speech_lay_within_the_project_alone(
     assert release_model.place_of(Path(data_dir)) == said
 
 
+def test_a_recording_is_named_within_the_corpus_that_lists_it(tmp_path: Path) -> None:
+    own, other = tmp_path / "own", tmp_path / "other"
+    for folder in (own, other / "deep"):
+        folder.mkdir(parents=True)
+    (other / "manifest.csv").touch()
+    assert release_model.path_in_corpus(own / "made" / "a.flac", own) == "made/a.flac"
+    assert release_model.path_in_corpus(other / "deep" / "b.flac", own) == "deep/b.flac"
+    with pytest.raises(UserError, match="expected a recording in"):
+        release_model.path_in_corpus(tmp_path / "c.flac", own)
+
+
 def test_a_released_run_codes_alike_and_leaves_places_behind(
     place: Workplace, monkeypatch: pytest.MonkeyPatch, speech_signals: list[NDArray[np.float32]]
 ) -> None:
