@@ -22,7 +22,6 @@ import numpy as np
 from tqdm import tqdm
 
 from nsc.console import exit_status, show_own_lines
-from runs.runs import SHIPPED
 
 
 @dataclass
@@ -86,6 +85,7 @@ def streams(seed: int) -> Try:
 
 def models(seed: int) -> Try:
     """Saved models, to the loader."""
+    from runs.runs import SHIPPED
     from scripts.fuzzing.choice import one_of
     from scripts.fuzzing.models import MutatedModels, outcome
 
@@ -99,7 +99,7 @@ def folders(seed: int) -> Try:
     from scripts.fuzzing.folders import MutatedFolders, outcome
 
     mutations = MutatedFolders(Path(tempfile.mkdtemp()) / "model")
-    return lambda generator: outcome(mutations.make(generator))
+    return lambda generator: outcome(mutations.make(generator), generator)
 
 
 def commands(seed: int) -> Try:

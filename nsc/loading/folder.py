@@ -100,14 +100,14 @@ def write_description(description: Description) -> str:
 
 
 def load(folder: Path, threads: int = 1) -> Model:
-    """Loads a model's folder; the graphs are read when they are first needed.
+    """Loads a model's folder; its graphs are checked at once and made ready to run when they are first needed.
 
     Args:
         folder: with codec.json.
         threads: that LiteRT may use.
 
     Raises:
-        UserError: files are missing, damaged, or do not have the hash that the description says.
+        UserError: files are missing, damaged, of another model, or do not have the hash that the description says.
     """
     description = read_description(folder)
     if description.kind not in KINDS:
@@ -162,10 +162,12 @@ def read_checked(description: Description, name: str) -> bytes:
 
 @contextmanager
 def naming(folder: Path) -> Iterator[None]:
-    """Errors inside are reported with the model's folder."""
+    """Errors inside are reported with the model's folder, where they do not name it themselves."""
     try:
         yield
     except UserError as error:
+        if str(folder) in str(error):
+            raise
         raise UserError(f"{folder} holds no usable model: {_cut(error)}; copy or export it again") from None
 
 

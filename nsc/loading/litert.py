@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 from numpy.typing import NDArray
 
@@ -16,6 +16,15 @@ Arrays = dict[str, NDArray[Any]]
 Runner = Callable[..., Arrays]
 
 SIGNATURE = "serving_default"
+
+Sizes = Mapping[str, tuple[int | None, ...]]  # of the axes of arrays by name; None where a caller chooses
+
+
+class Ports(NamedTuple):
+    """What goes into a graph and comes out of it."""
+
+    inputs: Sizes
+    outputs: Sizes
 
 
 class Graphs:
@@ -38,6 +47,21 @@ class Graphs:
                 self._runners[name] = load_runner(self._read(name), self._threads)
             return self._runners[name](**inputs)
 
+    def check(self, expected: Mapping[str, Ports], *, encodes: bool = True) -> None:
+        """Looks at graphs by their names, without making them ready to run; a model that only decodes has no encoder.
+
+        Raises:
+            UserError: one is missing, damaged, or takes or gives other arrays than expected.
+        """
+        for name, ports in expected.items():
+            if name == "encoder" and not encodes:
+                continue
+            runner = _opened(self._read(name), self._threads, ready=False)
+            for sizes, details in zip(ports, (runner.get_input_details(), runner.get_output_details()), strict=True):
+                found = {port: tuple(map(int, each["shape_signature"])) for port, each in details.items()}
+                if sizes.keys() != found.keys() or not all(_fits(found[port], sizes[port]) for port in sizes):
+                    raise UserError(f"the {name} graph: expected {_shown(sizes)}, found {_shown(found)}")
+
     def __reduce__(self) -> tuple[type[Graphs], tuple[Callable[[str], bytes], int]]:
         return Graphs, (self._read, self._threads)
 
@@ -57,6 +81,12 @@ def load_runner(graph: bytes, threads: int = 1) -> Runner:
     Raises:
         UserError: LiteRT is not installed, or cannot read the graph.
     """
+    runner: Runner = _opened(graph, threads)
+    return runner
+
+
+def _opened(graph: bytes, threads: int, *, ready: bool = True) -> Any:
+    """LiteRT's runner of a graph, ready to run or only to be looked at."""
     with native_notes_hidden():
         try:
             from ai_edge_litert.interpreter import Interpreter
@@ -64,8 +94,18 @@ def load_runner(graph: bytes, threads: int = 1) -> Runner:
             raise UserError(f"running a model needs LiteRT ({error}); pip install ai-edge-litert") from None
         try:
             interpreter = Interpreter(model_content=graph, num_threads=threads)
-            interpreter.allocate_tensors()
-            runner: Runner = interpreter.get_signature_runner(SIGNATURE)
+            if ready:
+                interpreter.allocate_tensors()
+            return interpreter.get_signature_runner(SIGNATURE)
         except (ValueError, RuntimeError) as error:
             raise UserError(f"LiteRT cannot read the model's graph ({error}); install a newer ai-edge-litert") from None
-    return runner
+
+
+def _fits(found: tuple[int, ...], expected: tuple[int | None, ...]) -> bool:
+    """Sizes below 0 are those that the graph leaves open."""
+    axes = zip(found, expected, strict=False)
+    return len(found) == len(expected) and all(size in (each, -1) or each is None for size, each in axes)
+
+
+def _shown(sizes: Mapping[str, tuple[int | None, ...]]) -> str:
+    return ", ".join(f"{name} {list(sizes[name])}".replace("None", "-1") for name in sorted(sizes))

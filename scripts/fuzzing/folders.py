@@ -6,7 +6,8 @@ import copy
 import hashlib
 import io
 import json
-import shutil
+import zipfile
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -14,31 +15,37 @@ import numpy as np
 import nsc
 from nsc.loading.arrays import read_arrays
 from nsc.loading.find import all_models
-from nsc.loading.folder import DECODER, DESCRIPTION, ENCODER, TABLES
+from nsc.loading.folder import DECODER, DESCRIPTION, ENCODER, TABLES, load
+from scripts.fuzzing.changes import Arrays, change_array, change_entry, damage
 from scripts.fuzzing.choice import Generator, one_of
-from scripts.fuzzing.models import change_array, change_entry, damage
+from scripts.fuzzing.coding import use_tables
 
+GRAPHS = (ENCODER, DECODER)
+CODING_SHARE = 10  # one of so many that are loaded codes through its graphs; the others use their tables alone
 SECONDS = 0.3  # of speech that a loaded model has to code
 LOUDEST = 1e9  # of what a model of any weights may decode to
 
 
 class MutatedFolders:
-    """Copies of the models that ship, each changed a few times; graphs are exchanged: LiteRT checks none."""
+    """Copies of the models that ship, each changed a few times; graphs are exchanged: LiteRT checks none.
+
+    Copies lie one after the other in one folder, best in memory (`TMPDIR=/dev/shm`); most of the time goes to reading
+    them as the codec does.
+    """
 
     def __init__(self, place: Path) -> None:
-        """Takes a folder for the copies, one after the other."""
+        """Takes a folder for the copies."""
         self._place = place
+        place.mkdir(parents=True)
         self._folders = [model.folder for model in all_models() if model.encodes]
-        self._tables = {folder: read_arrays(io.BytesIO((folder / TABLES).read_bytes())) for folder in self._folders}
+        self._tables = {folder: read_arrays(folder / TABLES) for folder in self._folders}
         self._texts = {folder: json.loads((folder / DESCRIPTION).read_text()) for folder in self._folders}
 
     def make(self, generator: Generator) -> Path:
         """The folder of a changed copy; one in eight has a wrong hash or no description that can be read."""
         folder, place = one_of(self._folders, generator), self._place
-        shutil.rmtree(place, ignore_errors=True)
-        place.mkdir(parents=True)
         description, arrays = copy.deepcopy(self._texts[folder]), dict(self._tables[folder])
-        graphs = {name: folder / name for name in (ENCODER, DECODER)}
+        graphs = {name: folder / name for name in GRAPHS}
         for _ in range(int(generator.integers(1, 4))):
             kind = int(generator.integers(5))
             if kind < 2:
@@ -46,20 +53,46 @@ class MutatedFolders:
             elif kind < 4:
                 change_entry(description, "settings", generator)
             else:
-                name = one_of((ENCODER, DECODER), generator)
-                graphs[name] = one_of(self._folders, generator) / one_of((ENCODER, DECODER, name, name), generator)
+                name = one_of(GRAPHS, generator)
+                graphs[name] = one_of(self._folders, generator) / one_of((*GRAPHS, name, name), generator)
         for name, path in graphs.items():
-            (place / name).symlink_to(path)
-        packed = io.BytesIO()
-        np.savez(packed, **arrays)  # type: ignore[arg-type]
-        (place / TABLES).write_bytes(packed.getvalue())
+            if not (place / name).is_symlink() or (place / name).readlink() != path:
+                (place / name).unlink(missing_ok=True)
+                (place / name).symlink_to(path)
+        tables = _packed(arrays, self._tables[folder])
+        (place / TABLES).write_bytes(tables)
         if isinstance(description.get("files"), dict):
-            for name in (ENCODER, DECODER, TABLES):
-                description["files"][name] = hashlib.sha256((place / name).read_bytes()).hexdigest()
+            hashes = {name: _hash(path) for name, path in graphs.items()}
+            description["files"] |= hashes | {TABLES: hashlib.sha256(tables).hexdigest()}
         (place / DESCRIPTION).write_text(_text(description))
         if generator.integers(8) == 0:
             damage(place / one_of((TABLES, DESCRIPTION), generator), generator)
         return place
+
+
+@cache
+def _hash(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+_unchanged: dict[int, bytes] = {}  # arrays of the models that ship, as files: packing them takes longer than all else
+
+
+def _packed(arrays: Arrays, own: Arrays) -> bytes:
+    """An .npz file of arrays, some of which are a model's own."""
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        for name, array in arrays.items():
+            known = array is own.get(name)
+            content = _unchanged.get(id(array), b"") if known else b""
+            if not content:
+                file = io.BytesIO()
+                np.lib.format.write_array(file, array, allow_pickle=False)
+                content = file.getvalue()
+            if known:
+                _unchanged[id(array)] = content
+            archive.writestr(f"{name}.npy", content)
+    return packed.getvalue()
 
 
 def _text(description: object) -> str:
@@ -69,12 +102,17 @@ def _text(description: object) -> str:
         return "{}"
 
 
-def outcome(folder: Path) -> str:
+def outcome(folder: Path, generator: Generator) -> str:
     """Whether a model was refused, when loaded or when it first codes, or coded."""
     try:
-        model = nsc.load(folder)
+        model = load(folder)
     except nsc.UserError as error:
         return _refused(error, "when loaded")
+    use_tables(model, 1)
+    return _coded(model) if generator.integers(CODING_SHARE) == 0 else "coded symbols"
+
+
+def _coded(model: nsc.Model) -> str:
     signal = np.random.default_rng(0).normal(0, 0.1, int(SECONDS * nsc.SAMPLE_RATE)).clip(-1, 1)
     try:
         data = nsc.encode(signal, model)

@@ -129,13 +129,30 @@ def test_tables_that_lie_are_refused_in_one_line(copy: Path, lie: str) -> None:
     assert words in str(error.value)
 
 
-def test_a_graph_of_another_model_ends_in_plain_words(copy: Path, real_speech: NDArray[np.float32]) -> None:
-    other = next(Path(trained.__file__).parents[1].glob("pretrained/*/encoder.tflite")).read_bytes()
-    (copy / "encoder.tflite").write_bytes(other)
-    digest = hashlib.sha256(other).hexdigest()
-    rewrite(copy, lambda values: values["files"].update({"encoder.tflite": digest}))
-    with pytest.raises(UserError, match="the model's graph does not fit its description"):
-        nsc.encode(real_speech, nsc.load(str(copy)))
+@pytest.mark.parametrize(
+    ("model", "graph", "other"),
+    [
+        ("tiny", "encoder", "cq/encoder"),
+        ("tiny", "decoder", "cq-9k/decoder"),
+        ("cq", "encoder", "cq/decoder"),
+        ("cq", "encoder", "cq-scalable/encoder"),
+        ("cq-scalable", "decoder", "cq/decoder"),
+        ("cq-16k", "decoder", "cq-scalable/decoder"),
+    ],
+)
+def test_a_graph_of_another_model_is_refused_when_the_model_is_loaded(
+    copy: Path, tmp_path: Path, model: str, graph: str, other: str
+) -> None:
+    if model != "tiny":
+        copy = Path(shutil.copytree(find.PRETRAINED / model, tmp_path / model))
+    data = (find.PRETRAINED / f"{other}.tflite").read_bytes()
+    (copy / f"{graph}.tflite").write_bytes(data)
+    with pytest.raises(UserError, match=f"{copy}/{graph}.tflite does not have the hash"):
+        nsc.load(copy)
+    digest = hashlib.sha256(data).hexdigest()
+    rewrite(copy, lambda values: values["files"].update({f"{graph}.tflite": digest}))
+    with pytest.raises(UserError, match=f"{copy} holds no usable model: the {graph} graph: expected .*, found"):
+        nsc.load(copy)
 
 
 def test_the_folder_of_a_run_and_of_a_stage_and_of_a_shipped_model_is_a_model(

@@ -20,7 +20,7 @@ from nsc.format import DamagedError, Header, WrongModelError, version_1, whole_f
 from nsc.format.version_1 import GROUP_LENGTH, HOP, MOST_SPANS
 from nsc.kinds.samples.analysis import CascadeAnalysis
 from nsc.kinds.samples.level import group_levels
-from nsc.kinds.samples.network import CascadeSettings, GraphNetwork, Network, Part, Symbols
+from nsc.kinds.samples.network import CascadeSettings, GraphNetwork, Network, Part, Symbols, graph_ports
 from nsc.kinds.samples.synthesis import CascadeSynthesis
 from nsc.loading.check import check_parts
 from nsc.loading.folder import Description, naming, read_graph, read_tables
@@ -125,7 +125,7 @@ def load(description: Description, threads: int) -> CascadeModel:
     """The model of a folder.
 
     Raises:
-        UserError: its description or its tables are not what they should be.
+        UserError: its description, tables or graphs are not what they should be.
     """
     settings = dict(description.settings)
     with naming(description.folder):
@@ -137,5 +137,6 @@ def load(description: Description, threads: int) -> CascadeModel:
         if known.depth != description.depth:
             raise UserError(f"parts: expected {description.depth} codecs, found {known.depth}")
         check_tables(tables, {part.name: part.shape for part in parts}, {part.name: part.alphabet for part in parts})
-    network = GraphNetwork(Graphs(partial(read_graph, description), threads), parts, known.depth)
-    return CascadeModel(description.digest, known, tables, network)
+        graphs = Graphs(partial(read_graph, description), threads)
+        graphs.check(graph_ports(known), encodes=description.encodes)
+    return CascadeModel(description.digest, known, tables, GraphNetwork(graphs, parts, known.depth))

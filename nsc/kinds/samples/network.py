@@ -9,8 +9,8 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from nsc.format.version_1 import FRAMES_PER_GROUP, LPC_PART
-from nsc.loading.litert import Graphs, naming_misfits
+from nsc.format.version_1 import FRAME_LENGTH, FRAMES_PER_GROUP, LPC_PART, LPC_WINDOW_LENGTH
+from nsc.loading.litert import Graphs, Ports, Sizes, naming_misfits
 
 Symbols = NDArray[np.int32]  # [frames, positions, channels] of one part
 
@@ -107,6 +107,16 @@ class GraphNetwork:
         used = np.array([1.0] * (self._depth - missing) + [0.0] * missing, np.float32)
         with naming_misfits():
             return self._graphs("decoder", **inputs, lost=lost, used=used)[FRAMES]
+
+
+def graph_ports(settings: CascadeSettings) -> dict[str, Ports]:
+    """What goes into the graphs of a model of these settings, and comes out of them."""
+    symbols: Sizes = {port_name(part): (NETWORK_BATCH, *part.shape) for part in settings.parts}
+    state: Sizes = {LOST: (NETWORK_BATCH,), USED: (settings.depth,)}
+    return {
+        "encoder": Ports({CONTEXTS: (NETWORK_BATCH, LPC_WINDOW_LENGTH)}, symbols),
+        "decoder": Ports({**symbols, **state}, {FRAMES: (NETWORK_BATCH, FRAME_LENGTH)}),
+    }
 
 
 def port_name(part: Part) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 
 from nsc.coding.interface import Signal
 from nsc.kinds.spectral.pitch import BLOCK, HISTORY, SHORTEST, SIGNALS, Floats, lagged, pitch_of
-from nsc.loading.litert import Graphs, naming_misfits
+from nsc.loading.litert import Graphs, Ports, naming_misfits
 
 PLACE: Final = 16  # samples for which the network has one set of features: 1 ms
 CONDITIONS: Final = 5  # level, step offset, codecs in use, correlation, lag in samples
@@ -71,3 +71,9 @@ class GraphEnhancer:
         with naming_misfits():
             found = self._graphs("enhancer", **{LAGGED: places, CONDITION: conditions, STATE: state})
             return found[ENHANCED], found[STATE]
+
+
+def enhancer_ports(state_size: int) -> Ports:
+    """What goes into an enhancer's graph and comes out of it."""
+    signals, size = (None, PLACE, SIGNALS), (state_size,)
+    return Ports({LAGGED: signals, CONDITION: (None, CONDITIONS), STATE: size}, {ENHANCED: (None,), STATE: size})

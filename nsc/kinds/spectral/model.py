@@ -20,7 +20,14 @@ from nsc.format.version_2 import CODEC_PART, MOST_FRAMES
 from nsc.kinds.spectral.analysis import SpectralAnalysis
 from nsc.kinds.spectral.enhancer import EnhancerNetwork, GraphEnhancer
 from nsc.kinds.spectral.level import GroupSteps
-from nsc.kinds.spectral.network import GraphNetwork, SpectralNetwork, SpectralSettings, check_coder, check_settings
+from nsc.kinds.spectral.network import (
+    GraphNetwork,
+    SpectralNetwork,
+    SpectralSettings,
+    check_coder,
+    check_settings,
+    graph_ports,
+)
 from nsc.kinds.spectral.synthesis import SpectralSynthesis
 from nsc.loading.folder import Description, naming, read_graph, read_tables
 from nsc.loading.litert import Graphs
@@ -156,7 +163,7 @@ def load(description: Description, threads: int) -> SpectralModel:
     """The model of a folder.
 
     Raises:
-        UserError: its description or its tables are not what they should be.
+        UserError: its description, tables or graphs are not what they should be.
     """
     settings = SpectralSettings(**description.settings)
     with naming(description.folder):
@@ -165,7 +172,8 @@ def load(description: Description, threads: int) -> SpectralModel:
             raise UserError(f"depth: expected {description.depth} codecs, found {settings.depth}")
         coder = SpectralCoder.read(read_tables(description))
         check_coder(settings, coder)
-    graphs = Graphs(partial(read_graph, description), threads)
+        graphs = Graphs(partial(read_graph, description), threads)
+        graphs.check(graph_ports(settings), encodes=description.encodes)
     enhancer = GraphEnhancer(graphs) if settings.enhancer_state else None
     return SpectralModel(description.digest, settings, coder, GraphNetwork(graphs, settings), enhancer)
 

@@ -20,9 +20,10 @@ from nsc.format.version_2 import (
     SPECTRA_PER_FRAME,
     number_of_frames,
 )
+from nsc.kinds.spectral.enhancer import enhancer_ports
 from nsc.kinds.spectral.level import ZERO_OFFSET
 from nsc.kinds.spectral.pitch import BLOCK
-from nsc.loading.litert import Graphs, naming_misfits
+from nsc.loading.litert import Graphs, Ports, naming_misfits
 
 Floats = NDArray[np.float32]
 
@@ -188,6 +189,19 @@ class GraphNetwork:
         with naming_misfits():
             found = self._graphs("decoder", **sent, **steps, **added)
             return found[SAMPLES]
+
+
+def graph_ports(settings: SpectralSettings) -> dict[str, Ports]:
+    """What goes into the graphs of a model of these settings, and comes out of them."""
+    spectra, numbers = (None, settings.hop), range(1, settings.depth + 1)
+    symbols = {LSF: (None, LSF_ORDER), GAINS: (None,)} | {codec_port(number): spectra for number in numbers}
+    codes = {code_port(number): spectra for number in numbers} if settings.rdo_lambda else {}
+    steps, noise = {LEVELS: (None,), OFFSETS: (None,)}, {NOISE: spectra} if settings.noise_fill else {}
+    enhancer = {"enhancer": enhancer_ports(settings.enhancer_state)} if settings.enhancer_state else {}
+    return {
+        "encoder": Ports({SAMPLES: (None,)} | steps, symbols | codes),
+        "decoder": Ports(symbols | steps | noise | {USED: (settings.depth,)}, {SAMPLES: (None,)}),
+    } | enhancer
 
 
 def codec_port(number: int) -> str:
