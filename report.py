@@ -58,6 +58,9 @@ def _add_tables(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=_tables)
     parser.add_argument("--output", type=Path, help="keep the results of this folder first, in place of those kept")
     parser.add_argument("--corpus", default="", help="name of the test speech (default: that of its folder)")
+    parser.add_argument(
+        "--beside", default="", metavar="NAME", help="keep them in results/NAME, of sounds that no model was trained on"
+    )
 
 
 def _add_bits(parser: argparse.ArgumentParser) -> None:
@@ -173,7 +176,8 @@ def _measure(options: argparse.Namespace) -> None:
         console.log.info("ViSQOL takes 9 times as long without numba: pip install 'neural-speech-coding[visqol]'")
     if options.lyra_dir:
         use_folder(options.lyra_dir)
-    peers = _peers(options.peers, losses, options.burst)
+    store = Store(options.output)
+    peers = _peers(options.peers, losses, options.burst, store)
     import_tensorflow()
     from comparison.coders import model_coder, streamed_in_groups_of, with_groups_of
     from comparison.speech import recordings_of, refuse_overlap, speech_to_test
@@ -186,7 +190,6 @@ def _measure(options: argparse.Namespace) -> None:
     files = speech_to_test(options.data_dir, options.files_per_speaker)
     for model in models:
         refuse_overlap(model, files, options.data_dir, allowed=options.allow_overlap)
-    store = Store(options.output)
     results = compare(
         [*models, *peers],
         recordings_of(files, options.data_dir),
@@ -240,11 +243,12 @@ def _ratings(options: argparse.Namespace) -> None:
 
 def _tables(options: argparse.Namespace) -> None:
     from comparison.documents import Places, write_documents
-    from comparison.kept import kept_of, write_kept
+    from comparison.kept import complete, kept_of, write_kept
 
     places = Places()
     if options.output:
-        write_kept(kept_of(Store(options.output), options.corpus), places.results)
+        kept = complete(kept_of(Store(options.output), options.corpus))
+        write_kept(kept, places.results / options.beside)
     for path in write_documents(places):
         console.log.info("%s", path)
 
@@ -267,14 +271,15 @@ def _spectrum(options: argparse.Namespace) -> None:
         console.log.info("%s", path)
 
 
-def _peers(patterns: Sequence[str], losses: tuple[float, ...], burst: float) -> list[PeerCoder]:
-    """Those that can be used here; the others are named with the command that installs them."""
+def _peers(patterns: Sequence[str], losses: tuple[float, ...], burst: float, store: Store) -> list[PeerCoder]:
+    """Those that can be used here; the others are named with the command that installs them, and so recorded."""
     from comparison.coders import PeerCoder
     from comparison.peers import baselines
 
     able, lacking = baselines.usable(baselines.find_peers(patterns))
     for need, names in lacking.items():
         console.log.info("without %s: needs %s", ", ".join(names), need)
+        store.leave_out(dict.fromkeys(names, f"needs {need}"))
     return [PeerCoder(peer.name, losses, burst) if peer.conceals else PeerCoder(peer.name) for peer in able]
 
 

@@ -131,7 +131,7 @@ def compare(
         The results of these codecs and files, as far as they exist now.
     """
     total = len(coders) * len(recordings)
-    usable = _usable(measures)
+    usable = _usable(measures, store)
     waiting: list[Task] = []
     for coder in coders:
         store.describe(coder.codec)
@@ -165,8 +165,9 @@ def _unfinished(tasks: Sequence[Task], coder: Coder, store: Store) -> list[Task]
     return waiting
 
 
-def _usable(measures: Sequence[str]) -> list[str]:
+def _usable(measures: Sequence[str], store: Store) -> list[str]:
     needs = missing(measures)
+    store.leave_out({name: f"needs {need}" for name, need in needs.items()})
     for name, need in needs.items():
         console.log.info("without %s, which needs %s", name, need)
     return [name for name in measures if name not in needs]

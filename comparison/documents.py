@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import NamedTuple
@@ -12,8 +12,8 @@ from typing import NamedTuple
 from comparison.kept import ROOT, TABLE, Kept, digest, read_kept
 from comparison.numbers import tables
 from comparison.numbers.curves import MEASURES, curves_of, points_of
-from comparison.numbers.rows import Row, Versus
-from comparison.numbers.summary import Summary, summary_of
+from comparison.numbers.rows import Row
+from comparison.numbers.summary import Summary, rows_of_parts, summary_of
 from nsc.errors import UserError
 from utilities import atomic_write
 
@@ -22,15 +22,14 @@ FIGURE_KEY = "results"  # of a figure's metadata, the hash of the results that i
 TALK_MS = 60.0  # of delay, the most for a conversation
 SHOWN = (
     *("codec2-3.2", "lyra-*", "evs-7.2", "evs-9.6", "evs-16.4", "evs-24.4"),
-    *(f"amr-wb-{kbps}" for kbps in ("8.85", "15.85", "23.85")),
-    *("lc3-24", "lc3-32", "opus-av-wide-audio-vbr-6"),
+    *(f"amr-wb-{kbps}" for kbps in ("6.6", "8.85", "12.65", "15.85", "23.85")),
+    *(f"opus-av-audio-cbr-{kbps}" for kbps in (9, 16, 24)),
+    *("lc3-16", "lc3-24", "lc3-32", "opus-av-wide-audio-vbr-*"),
 )
-OPUS_SHOWN = (6, 9, 16, 24, 32)  # kbps asked for
+OPUS_SHOWN = (6, 9, 12, 16, 24, 32)  # kbps asked for
 OPUS = ("opus-av-audio-vbr", "opus-audio-vbr")  # the newest that was measured
-OTHERS = ("AMR-WB", "EVS", "LC3", "Lyra V2")  # at equal rate, beside the newest Opus
 OPUS_CURVES = ("Opus (av) audio VBR", "Opus audio VBR")
 JUDGES = ("pesq_wb", "distill_mos", "nisqa", "warpq", "visqol", "stoi", "si_sdr", "rms_4ms")
-AT_EQUAL_RATE = ("pesq_wb", "distill_mos")
 PLOTTED = ("pesq_wb", "distill_mos", "nisqa", "warpq", "visqol", "stoi")  # the first three that were measured
 
 
@@ -52,6 +51,10 @@ class Places(NamedTuple):
         """Whether there is a table."""
         return (self.results / TABLE).is_file()
 
+    def others(self) -> list[Kept]:
+        """Results on other sounds, each in a folder of its own."""
+        return [read_kept(path.parent) for path in sorted(self.results.glob(f"*/{TABLE}"))]
+
 
 def write_documents(places: Places) -> list[Path]:
     """Writes the tables into README and docs, and the figures; returns what was written.
@@ -60,7 +63,7 @@ def write_documents(places: Places) -> list[Path]:
         UserError: there are no results, or a document has no marks.
     """
     summary = summary_at(places)
-    contents = {places.document: document(summary), places.readme: short_document(summary)}
+    contents = {places.document: document(summary, places.others()), places.readme: short_document(summary)}
     written = {path: with_content(path, content) for path, content in contents.items()}
     for path, text in written.items():
         atomic_write(path, text)
@@ -77,10 +80,20 @@ def digest_at(places: Places) -> str:
     return digest(places.results) if places.is_kept else hashlib.sha256(places.numbers.read_bytes()).hexdigest()
 
 
-def document(summary: Summary) -> str:
-    """All tables, the figure, and how the others were run."""
+def document(summary: Summary, others: Sequence[Kept] = ()) -> str:
+    """All tables, the figure, other sounds, and how the others were run."""
     figure = "![PESQ-WB over measured kbps](rate_pesq_wb.png)\n\n"
-    return tables.document(summary) + "\n" + figure + "## How the others were run\n\n" + tables.record(summary) + "\n"
+    parts = "".join(map(_other_sounds, others))
+    return f"{tables.document(summary)}\n{figure}{parts}## How the others were run\n\n{tables.record(summary)}\n"
+
+
+def _other_sounds(kept: Kept) -> str:
+    """A section on sounds that no model was trained on."""
+    summary = summary_of(kept)
+    title = kept.corpus[:1].upper() + kept.corpus[1:]
+    about = summary.extent("speakers, players or recordings")
+    table = tables.part_table(rows_of_parts(kept))
+    return f"## {title}\n\n{about}, none of which a model was trained on.\n\n{table}\n\n"
 
 
 def short_document(summary: Summary) -> str:
@@ -111,11 +124,10 @@ def _part(title: str, ours: Sequence[Row], others: Sequence[Row], summary: Summa
     table = tables.markdown(headings, [_line(row, names) for row in rows])
     corpus = f"{summary.corpus}, " if summary.corpus else ""
     caption = (
-        f"**{title}**: {corpus}{summary.files} files of {summary.speakers} test speakers, means over speakers with\n"
-        "95 % intervals. Level: of the octave where it is furthest off.\n\n"
+        f"**{title}**: {corpus}{summary.extent('test speakers')},\n"
+        "means over speakers with 95 % intervals. Band: as coded. Level: of the octave where it is furthest off.\n\n"
     )
-    labels = {row.label for row in ours}
-    return caption + table + "\n" + equal_rate([each for each in summary.differences if each.ours in labels])
+    return caption + table + "\n" + equal_rate(summary, ours)
 
 
 def _line(row: Row, names: Sequence[str]) -> list[str]:
@@ -129,23 +141,41 @@ def _worst_level(row: Row) -> str:
     return f"{max(levels, key=abs):+.1f}" if levels else tables.NOTHING
 
 
-def equal_rate(differences: Sequence[Versus]) -> str:
-    """Lines on what ours score at equal rate, one for each of our rows, by two judges."""
-    parts = []
-    newest = next((name for name in OPUS_CURVES if any(each.other == name for each in differences)), "")
-    others = {*OTHERS, newest}
-    for measure in AT_EQUAL_RATE:
-        lines = []
-        for label in dict.fromkeys(each.ours for each in differences):
-            texts = [
-                f"{each.other} {tables.interval_text(each.difference.everybody, 2, signed=True)}"
-                for each in differences
-                if (each.ours, each.measure) == (label, measure) and each.other in others
-            ]
-            lines += [f"- {label}: {', '.join(texts)}"] if texts else []
-        if lines:
-            parts.append(f"\n{MEASURES[measure].title} at equal rate, ours minus theirs:\n\n" + "\n".join(lines) + "\n")
-    return "".join(parts) + "\n"
+def equal_rate(summary: Summary, ours: Sequence[Row]) -> str:
+    """What ours score above the newest Opus at equal rate by every judge, and how much rate they save by some."""
+    newest = next((name for name in OPUS_CURVES if any(each.other == name for each in summary.differences)), "")
+    found = {
+        (each.ours, each.measure): tables.interval_text(
+            each.difference.everybody, MEASURES[each.measure].digits, signed=True
+        )
+        for each in summary.differences
+        if each.other == newest and each.ours in {row.label for row in ours}
+    }
+    if not found:
+        return "\n"
+    names = [name for name in JUDGES if any(measure == name for _, measure in found)]
+    rows = [
+        [row.label, f"{row.kbps:.2f}", *(found.get((row.label, name), tables.NOTHING) for name in names)]
+        for row in ours
+        if any((row.label, name) in found for name in names)
+    ]
+    table = tables.markdown(["codec", "kbps", *(MEASURES[name].title for name in names)], rows)
+    title = f"At equal rate, ours minus {newest}, in pairs of each speaker (errors in dB: less is better):"
+    return f"\n{title}\n\n{table}\n{_savings(summary, {row.family for row in ours})}\n"
+
+
+def _savings(summary: Summary, families: Container[str]) -> str:
+    """Lines with the rate that ours need for equal quality, by the judges of the figure."""
+    lines = []
+    for measure in PLOTTED:
+        texts = [
+            f"{each.other} {tables.saving_text(each)}"
+            for each in summary.bd_rates
+            if each.ours in families and each.measure == measure
+        ]
+        lines += [f"- {MEASURES[measure].title}: {', '.join(texts)}"] if texts else []
+    title = "Rate that ours needs for equal quality, and the part of our curve where both have it:"
+    return f"\n{title}\n\n" + "\n".join(lines) + "\n" if lines else ""
 
 
 def with_content(path: Path, content: str) -> str:

@@ -13,7 +13,7 @@ import json
 import lzma
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,8 +25,8 @@ ROOT: Final = Path(__file__).resolve().parent.parent
 TABLE, DESCRIPTION = "files.csv.xz", "codecs.json"
 NUMBERS: Final = ("layer", "loss", "seconds", "bits", "delay_ms")  # columns of a result, beside those of text
 WHOLE: Final = ("layer", "bits")
-TEXTS: Final = ("codec", "file", "speaker", "sex", "commit", "error")
-SHOWN: Final = ("label", "family", "kind", "kbps")  # from the codec or computed: for those who read the table alone
+TEXTS: Final = ("codec", "file", "part", "speaker", "sex", "commit", "error")
+SHOWN: Final = ("label", "family", "kind", "band", "kbps")  # of the codec or computed: for who reads the table alone
 NOTES: Final = ("bands", "failures")  # as JSON
 DIGITS: Final = 6  # of measured values, after the point
 PACKAGES: Final = (
@@ -44,12 +44,14 @@ class Kept:
         codecs: descriptions of all codecs.
         judges: releases of what measured.
         results: one a decoded file.
+        left_out: why codecs and files are missing, by name.
     """
 
     corpus: str
     codecs: Sequence[Codec]
     judges: Mapping[str, str]
     results: Sequence[Result]
+    left_out: Mapping[str, str] = field(default_factory=dict)
 
 
 def kept_of(store: Store, corpus: str = "") -> Kept:
@@ -63,12 +65,32 @@ def kept_of(store: Store, corpus: str = "") -> Kept:
         UserError: there are no results.
     """
     results = store.all()
-    return Kept(corpus or Path(results[0].corpus).name, store.codecs(), _judges(), results)
+    return Kept(corpus or Path(results[0].corpus).name, store.codecs(), _judges(), results, store.left_out())
+
+
+def complete(kept: Kept) -> Kept:
+    """The same with those files only that every codec was tried on: a mean over fewer files is another mean.
+
+    Raises:
+        UserError: there is no such file.
+    """
+    tried = [{each.file for each in kept.results if each.codec == codec.name} for codec in kept.codecs]
+    files, common = set.union(*tried), set.intersection(*tried)
+    if not common:
+        few = min(zip(map(len, tried), kept.codecs, strict=True), key=lambda pair: pair[0])[1]
+        raise UserError(f"expected files that all codecs coded, found none (of {few.label} fewest); measure again")
+    if files == common:
+        return kept
+    some = [codec.label for codec, own in zip(kept.codecs, tried, strict=True) if own != files]
+    note = {f"{len(files - common)} of {len(files)} files": f"not reached by {', '.join(some)}"}
+    results = [result for result in kept.results if result.file in common]
+    return replace(kept, results=results, left_out={**kept.left_out, **note})
 
 
 def write_kept(kept: Kept, folder: Path) -> None:
     """Writes the table and the description beside it."""
-    description = {"corpus": kept.corpus, "judges": dict(kept.judges), "codecs": [asdict(each) for each in kept.codecs]}
+    about = {"corpus": kept.corpus, "judges": dict(kept.judges), "left_out": dict(kept.left_out)}
+    description = about | {"codecs": [asdict(each) for each in kept.codecs]}
     atomic_write(folder / TABLE, lzma.compress(_csv(kept).encode(), preset=9))
     atomic_write(folder / DESCRIPTION, json.dumps(description, indent=1, ensure_ascii=False) + "\n")
 
@@ -85,7 +107,7 @@ def read_kept(folder: Path) -> Kept:
         codecs = [Codec(**{**each, "commands": tuple(each["commands"])}) for each in description["codecs"]]
         corpus = str(description["corpus"])
         results = [_result(row, corpus) for row in csv.DictReader(io.StringIO(text))]
-        return Kept(corpus, codecs, description["judges"], results)
+        return Kept(corpus, codecs, description["judges"], results, description["left_out"])
     except (OSError, EOFError, lzma.LZMAError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"expected results in {folder}, found none that can be read ({error}); restore them") from None
 
@@ -108,6 +130,7 @@ def _csv(kept: Kept) -> str:
 def _row(result: Result, codec: Codec) -> dict[str, Any]:
     row: dict[str, Any] = {name: getattr(result, name) for name in (*TEXTS, *NUMBERS)}
     row |= {"label": codec.label, "family": codec.family, "kind": codec.kind, "kbps": _text(result.kbps)}
+    row["band"] = max(result.bands, key=lambda name: result.bands[name], default=codec.band)
     row |= {name: _text(value) for name, value in result.measures.items()}
     return row | {name: json.dumps(each) if (each := getattr(result, name)) else "" for name in NOTES}
 

@@ -7,7 +7,7 @@ import io
 import json
 import math
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -17,6 +17,7 @@ from nsc.errors import UserError
 from utilities import atomic_write
 
 FOLDER = "results"
+LEFT_OUT = "left_out.json"
 PESQ_PAIR = ("pesq_wb", "pesq_wb_padded")
 PESQ_TOLERANCE = 0.3  # by which PESQ of one file may differ, plain and padded
 MISALIGNED = f"whose PESQ differs by more than {PESQ_TOLERANCE} with silence around"
@@ -201,6 +202,22 @@ class Store:
         """Models first, then peers, by name."""
         found = [codec for codec in map(_codec, sorted(self.folder.glob("*.json"))) if codec]
         return sorted(found, key=lambda codec: (codec.kind, codec.family, codec.label))
+
+    def leave_out(self, reasons: Mapping[str, str]) -> None:
+        """Records why codecs and judges could not be used, by name."""
+        atomic_write(self.output / LEFT_OUT, json.dumps({**self._left_out(), **reasons}, indent=1) + "\n")
+
+    def left_out(self) -> dict[str, str]:
+        """Why codecs and judges could not be used, by name, for those that have no result since."""
+        used = {name for codec in self.codecs() for name in (codec.name, *self._measured(codec.name))}
+        return {name: reason for name, reason in self._left_out().items() if name not in used}
+
+    def _left_out(self) -> dict[str, str]:
+        path = self.output / LEFT_OUT
+        return dict(json.loads(path.read_text())) if path.is_file() else {}
+
+    def _measured(self, codec: str) -> set[str]:
+        return {name for result in self.of_codec(codec) for name in result.measures}
 
     def all(self) -> list[Result]:
         """Every result, sorted.

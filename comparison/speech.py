@@ -59,9 +59,7 @@ def groups_of(files: Sequence[SpeechFile], data_dir: Path, columns: Sequence[str
 
 
 def recordings_of(files: Sequence[SpeechFile], data_dir: Path) -> list[Recording]:
-    """Recordings with what a manifest's columns say: the sex of their speakers (a TIMIT name tells it too), kind and
-    language.
-    """
+    """Recordings with what a manifest says of them: sex of the speaker (a TIMIT name tells it too), kind, language."""
     rows = _manifest_rows(data_dir / MANIFEST)
     return [_recording(file, rows.get(file.path, {})) for file in files]
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 from comparison.kept import Kept
 from comparison.numbers.curves import Curves, Point, bd_rate, curves_of, points_of, shown_measures
 from comparison.numbers.rows import Row, Versus, differences_of, row_of
-from comparison.results import Codec
+from comparison.results import Codec, faults
 
 
 class BdRate(NamedTuple):
@@ -39,6 +39,9 @@ class Summary:
         commands: of the others, by name.
         versions: of the programs that coded.
         corpus: name of the test speech.
+        left_out: why codecs, judges and files are missing, by name.
+        faults: what failed, counted.
+        minutes: of speech.
     """
 
     files: int
@@ -49,6 +52,14 @@ class Summary:
     commands: dict[str, list[str]]
     versions: dict[str, str]
     corpus: str = ""
+    left_out: dict[str, str] = field(default_factory=dict)
+    faults: Sequence[str] = ()
+    minutes: float = math.nan
+
+    def extent(self, speakers: str = "speakers") -> str:
+        """How much was coded, and by whom it is spoken."""
+        text = f"{self.files} files of {self.speakers} {speakers}"
+        return text if math.isnan(self.minutes) else f"{text} ({self.minutes:.1f} min)"
 
     def text(self) -> str:
         """As JSON, one entry per line."""
@@ -89,7 +100,24 @@ def summary_of(kept: Kept) -> Summary:
         commands={codec.name: list(codec.commands) for codec in codecs if codec.commands},
         versions=_versions(codecs) | dict(kept.judges),
         corpus=kept.corpus,
+        left_out=dict(kept.left_out),
+        faults=faults(kept.results),
+        minutes=sum({result.file: result.seconds for result in results}.values()) / 60,
     )
+
+
+def rows_of_parts(kept: Kept) -> list[tuple[str, Row]]:
+    """Rows of every codec on each kind of sounds, and on each language where a kind has several, with its name."""
+    names = sorted({result.part for result in kept.results})
+    kinds = dict.fromkeys(name.partition(", ")[0] for name in names)
+    several = [kind for kind in kinds if sum(name.partition(", ")[0] == kind for name in names) > 1]
+    points = points_of(kept.codecs, kept.results)
+    return [
+        (name, row_of(part))
+        for name in sorted({*kinds, *(name for name in names if name.partition(", ")[0] in several)})
+        for point in points
+        if (part := point.part(lambda result, name=name: result.part == name or result.part.startswith(f"{name}, ")))
+    ]
 
 
 def _versions(codecs: Sequence[Codec]) -> dict[str, str]:

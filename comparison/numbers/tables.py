@@ -101,6 +101,23 @@ def jury_table(rows: Sequence[Row]) -> str:
     return markdown(headings, lines)
 
 
+def part_table(parts: Sequence[tuple[str, Row]]) -> str:
+    """Scores of every codec on each part of a corpus."""
+    names = measures_of([row for _, row in parts])
+    lines = [
+        [
+            part,
+            row.label,
+            str(row.files),
+            f"{row.kbps:.2f}",
+            delay_text(row),
+            *(value_text(row, name) for name in names),
+        ]
+        for part, row in parts
+    ]
+    return markdown(["sounds", "codec", "files", "kbps", *(MEASURES[name].title for name in names)], lines)
+
+
 def paired_table(found: Sequence[tuple[str, Mapping[str, Interval]]]) -> str:
     """Differences of codecs from another, measure by measure."""
     names = [name for name in MEASURES if any(name in differences for _, differences in found)]
@@ -174,7 +191,7 @@ def _difference(found: Versus) -> str:
 def bd_table(found: Sequence[BdRate]) -> str:
     """BD-rate of each of our curves against each of the others."""
     others = list(dict.fromkeys(each.other for each in found))
-    cells = {(each.ours, each.measure, each.other): _saving(each) for each in found}
+    cells = {(each.ours, each.measure, each.other): saving_text(each) for each in found}
     rows = [
         [name, MEASURES[measure].title, *(cells.get((name, measure, other), NOTHING) for other in others)]
         for name, measure in dict.fromkeys((each.ours, each.measure) for each in found)
@@ -182,14 +199,16 @@ def bd_table(found: Sequence[BdRate]) -> str:
     return markdown(["ours", "measure", *others], rows)
 
 
-def _saving(found: BdRate) -> str:
+def saving_text(found: BdRate) -> str:
+    """A BD-rate with the rates of ours that it covers."""
     covered = "" if math.isnan(found.lowest) else f" ({found.lowest:.1f} to {found.highest:.1f} kbps)"
     return f"{found.percent:+.0f} %{covered}"
 
 
 def document(summary: Summary) -> str:
     """All tables with the notes that belong to them."""
-    parts = [f"{summary.files} files of {summary.speakers} speakers. {NOTES}", score_table(summary.rows)]
+    corpus = f"{summary.corpus}: " if summary.corpus else ""
+    parts = [f"{corpus}{summary.extent()}. {NOTES}", score_table(summary.rows)]
     if summary.differences:
         parts += [DIFFERENCE_NOTE, difference_table(summary.differences)]
     if summary.bd_rates:
@@ -201,7 +220,13 @@ def record(summary: Summary) -> str:
     """How every other codec was run, and the releases of all programs."""
     lines = [f"- {name}: " + ", then ".join(f"`{each}`" for each in calls) for name, calls in summary.commands.items()]
     versions = ", ".join(f"{name} {version}" for name, version in summary.versions.items())
-    return "\n".join(lines) + f"\n\n{versions}\n"
+    return "\n".join(lines) + f"\n\n{versions}\n" + _absent(summary)
+
+
+def _absent(summary: Summary) -> str:
+    """What is not in the tables, and why."""
+    lines = [*(f"- {name}: {reason}" for name, reason in summary.left_out.items()), *(f"- {e}" for e in summary.faults)]
+    return "\n## Left out or failed\n\n" + "\n".join(lines) + "\n" if lines else ""
 
 
 def markdown(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -6,6 +6,7 @@ import csv
 import io
 import lzma
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,16 +17,19 @@ from PIL import Image
 import report
 from comparison import documents
 from comparison.documents import Places
-from comparison.kept import TABLE, kept_of, read_kept, write_kept
+from comparison.kept import TABLE, complete, kept_of, read_kept, write_kept
 from comparison.numbers.summary import Summary, summary_of
 from comparison.results import Codec, Result, Store
 from nsc.errors import UserError
+
+ALL_BUT_ONE = ("m-16-groups-1", "m-9-groups-1", "opus-av-audio-vbr-16", "opus-av-audio-vbr-6", "other")
 
 
 def test_readme_and_document_are_those_of_the_results_kept() -> None:
     places = Places()
     summary = documents.summary_at(places)
-    contents = {places.document: documents.document(summary), places.readme: documents.short_document(summary)}
+    document = documents.document(summary, places.others())
+    contents = {places.document: document, places.readme: documents.short_document(summary)}
     for path, content in contents.items():
         assert documents.with_content(path, content) == path.read_text(), "run python report.py tables"
 
@@ -123,7 +127,8 @@ def test_the_command_writes_two_tables_and_two_figures(
     assert "At most 60 ms of delay**: research corpus, 6 files of 3 test speakers" in talking
     assert "**m-9-groups-1**" in talking and "**m-9**" not in talking and "other" not in talking
     assert "**m-9**" in files and "groups-1" not in files
-    assert "narrow" in talking and "-0.7" in talking and "PESQ-WB at equal rate" in talking
+    assert "narrow" in talking and "-0.7" in talking and "ours minus Opus (av) audio VBR" in talking
+    assert "- PESQ-WB: Opus (av) audio VBR " in talking  # the rate that is saved, where the curves share a quality
     document = places.document.read_text()
     assert "other" in document and " kbps)" in document
     for path in (places.figure, places.jury):
@@ -131,6 +136,35 @@ def test_the_command_writes_two_tables_and_two_figures(
             assert picture.info[documents.FIGURE_KEY] == documents.digest_at(places)
     assert report.main(["tables"]) == 0
     assert places.readme.read_text() == readme and places.document.read_text() == document
+
+
+def test_means_are_over_files_that_every_codec_was_tried_on_and_what_is_missing_is_named(store: Store) -> None:
+    store.leave_out({"evs-9.6": "needs EVS_DIR", "m-9": "was not there yet"})
+    store.append([replace(store.of_codec("m-9")[0], file="d/z.wav", speaker="d")])
+    kept = complete(kept_of(store, "research corpus"))
+    assert {result.file for result in kept.results} == {f"{speaker}/{file}.wav" for speaker in "abc" for file in "xy"}
+    assert kept.left_out == {"evs-9.6": "needs EVS_DIR", "1 of 7 files": "not reached by " + ", ".join(ALL_BUT_ONE)}
+    text = documents.document(summary_of(kept))
+    assert "- evs-9.6: needs EVS_DIR" in text and "- 36 files without lsd, such as m-16-groups-1, a/x.wav" in text
+    store.describe(Codec("new", "new", "new", "model"))
+    with pytest.raises(UserError, match="of new fewest"):
+        complete(kept_of(store))
+
+
+def test_other_sounds_have_a_row_for_each_kind_and_language(
+    store: Store, places: Places, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("matplotlib", reason="matplotlib is an optional extra")
+    parts = {"a": "speech, de", "b": "speech, fr", "c": "music"}
+    for codec in store.codecs():
+        store.append([replace(each, part=parts[each.speaker]) for each in store.of_codec(codec.name)])
+    monkeypatch.setattr(documents, "Places", lambda: places)
+    assert report.main(["tables", "--output", str(store.output)]) == 0
+    assert report.main(["tables", "--output", str(store.output), "--corpus", "other sounds", "--beside", "other"]) == 0
+    _, _, section = places.document.read_text().partition("## Other sounds")
+    rows = [[cell.strip() for cell in line.split("|")[1:4]] for line in section.splitlines() if line.startswith("|")]
+    of_m = [(part, files) for part, label, files in rows if label == "m-9"]
+    assert of_m == [("music", "2"), ("speech", "4"), ("speech, de", "2"), ("speech, fr", "2")]
 
 
 def test_damaged_results_and_a_readme_without_marks_are_refused_in_one_line(

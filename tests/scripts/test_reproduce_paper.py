@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from comparison.peers.published import PESQ_ON_TIMIT
+from comparison.peers.published import CLAIMS, PESQ_ON_TIMIT
 from corpus.find import find_speech
 from corpus.shards import Packing, pack_shards
 from corpus.speech_file import SpeechFile
@@ -29,6 +29,14 @@ TINY = [f"--{flag}" for flag in ("resnet_type=folded", "fold=32", "folded_width=
 def test_the_published_numbers_are_those_of_the_papers() -> None:
     assert PESQ_ON_TIMIT["K-Net, published"][0] == (9.02, 3.63)
     assert [len(points) for points in PESQ_ON_TIMIT.values()] == [5, 4, 5, 5]
+
+
+def test_the_page_on_the_first_implementation_has_the_published_numbers_and_claims_with_their_sources() -> None:
+    page = (ROOT / "docs" / "original.md").read_text()
+    for rates in PESQ_ON_TIMIT.values():
+        assert all(f"{pesq:.2f}" in page for _, pesq in rates)
+    for name, (claim, source) in CLAIMS.items():
+        assert f"| {name} | {claim} |" in page and source.rpartition("doi:")[2] in page
 
 
 def test_hours_grow_with_steps_and_with_what_is_trained() -> None:
