@@ -53,6 +53,7 @@ def encode(
     quality: float | None = None,
     bounded: bool = False,
     spans: int | None = None,
+    refresh: int | None = None,
 ) -> bytes:
     """An .nsc file of speech.
 
@@ -67,6 +68,8 @@ def encode(
         bounded: no group takes more than kbps.
         spans: length of a group in stretches of 0.48 s, or of 40 ms for models on the lapped spectrum; longer groups
             save bytes and cost delay. None for the model's own.
+        refresh: for a file of packets, see `packets_of`: every so many-th stands alone. A rate is then that of the
+            packets, and their usual length 40 ms. None for groups that all stand alone.
 
     Raises:
         UserError: samples that are not finite or far beyond full scale, more layers than the model has, a rate that it
@@ -74,8 +77,10 @@ def encode(
     """
     layers = arguments.layers_of(layers)
     spans = arguments.whole_number("spans", spans, 1, arguments.MOST_SPANS)
+    refresh = arguments.whole_number("refresh", refresh, 1, arguments.MOST_SPANS)
     arguments.check_rate(kbps, quality, bounded)
-    return whole.encode(samples, arguments.model_of(model), layers, spans=spans, rate=Rate(kbps, quality, bounded))
+    rate = Rate(kbps, quality, bounded)
+    return whole.encode(samples, arguments.model_of(model), layers, spans=spans, refresh=refresh, rate=rate)
 
 
 def decode(data: bytes, model: Model | str | Path | None = None, layers: int | None = None) -> Decoded:

@@ -28,8 +28,8 @@ from nsc.streams import STANDARD, check_output, checked_name, is_pipe, output, r
 from nsc.version import __version__
 
 if TYPE_CHECKING:
-    from nsc.coding.decoder import Damage
     from nsc.coding.interface import Model
+    from nsc.coding.playout import Damage
 
 # numpy, soundfile and LiteRT are imported by the commands that need them: `info` takes a tenth of a second without.
 
@@ -147,6 +147,13 @@ def _add_encoding(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--frames_per_group", type=_spans, help="frames of 40 ms in a group, 1 to 16 (default: 16): delay against bytes"
     )
+    parser.add_argument(
+        "--refresh",
+        type=_spans,
+        metavar="N",
+        help="code packets for a call, by default of 40 ms, whose contexts reach back to the last that stands alone:"
+        " every N-th (usual: 5)",
+    )
     parser.add_argument("--spans", type=_spans, help="older models: stretches of 0.48 s in a group (default: 1)")
 
 
@@ -204,14 +211,18 @@ def _encode(options: argparse.Namespace) -> None:
         log.info("%s: %d Hz and %d channels become 16 kHz mono", options.input, speech.rate, speech.channels)
     model = load(find_model(options.model))
     spans, rate = _group_length(options, model), Rate(options.kbps, options.quality, options.cbr)
-    seconds, size = speech.num_samples / SAMPLE_RATE, 0
+    seconds, written = speech.num_samples / SAMPLE_RATE, list[bytes]()
     blocks = _with_progress(speech.blocks, speech.num_samples)
     with output(target) as file:
-        for data in encoded_blocks(blocks, speech.num_samples, model, options.layers, spans=spans, rate=rate):
-            size += file.write(data)
+        for data in encoded_blocks(
+            blocks, speech.num_samples, model, options.layers, spans=spans, refresh=options.refresh, rate=rate
+        ):
+            written.append(data)
+            file.write(data)
     _say(speech.notes[said:], options.input)
-    kbps = 8 * size / 1000 / seconds
-    log.info("%s: %.2f s, %d bytes, %.2f kbps, model %s", target, seconds, size, kbps, model.digest)
+    data = b"".join(written)
+    kbps, within = 8 * bitstream.sent_bytes(data) / 1000 / seconds, " in packets" if options.refresh else ""
+    log.info("%s: %.2f s, %d bytes, %.2f kbps%s, model %s", target, seconds, len(data), kbps, within, model.digest)
     if options.kbps and not options.cbr and abs(kbps / options.kbps - 1) > RATE_MISSED:
         log.info("%s: asked for %g kbps; no step size of this model comes nearer", target, options.kbps)
 
@@ -318,6 +329,9 @@ def _info(options: argparse.Namespace) -> None:
         "parts": f"{', '.join(header.part_names)}; groups of {header.group_frames} frames",
         "delay": f"{1000 * header.delay_samples / SAMPLE_RATE:.0f} ms",
     }
+    sent = bitstream.sent_bytes(data)
+    if sent < len(data) and found.seconds:
+        lines["packets"] = f"{sent} bytes, {8 * sent / 1000 / found.seconds:.3f} kbps"
     if found.missing or found.bytes["damaged"]:
         lines["damage"] = f"{found.missing} groups missing, {found.bytes['damaged']} bytes damaged"
     if model and header.layers > model.depth:

@@ -3,37 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from nsc.arguments import file_bytes, layers_of, model_of
-from nsc.coding.interface import Model, Signal, Synthesis, check_layers
+from nsc.coding.interface import Model, Signal
+from nsc.coding.playout import NO_SAMPLES, Damage, Playout, playout_of
 from nsc.errors import UserError
-from nsc.format import HEADER_BYTES, DamagedError, Gap, Group, GroupReader, Header, WrongModelError, unpack_header
-
-NO_SAMPLES = np.zeros(0, np.float32)
-LOUDEST = 64.0  # times full scale that samples may reach
-
-
-@dataclass
-class Damage:
-    """What a decoder had to conceal; false if nothing.
-
-    lost: number of each group that was concealed, from 0.
-    damaged_bytes: bytes that belong to no group.
-    end_missing: a stream of unknown length broke off before its last group.
-    another_follows: after its last group comes another file, which is not decoded.
-    """
-
-    lost: list[int] = field(default_factory=list)
-    damaged_bytes: int = 0
-    end_missing: bool = False
-    another_follows: bool = False
-
-    def __bool__(self) -> bool:
-        return bool(self.lost or self.damaged_bytes or self.end_missing or self.another_follows)
+from nsc.format import HEADER_BYTES, DamagedError, Gap, Group, GroupReader, Header, unpack_header
 
 
 class Decoder:
@@ -123,27 +101,17 @@ class Decoder:
             raise UserError("expected a stream that goes on, found its end before; begin another decoder")
 
     def _begin(self, header: Header, *, joins: bool = False) -> _Stream:
-        if header.model != self._model.digest:
-            raise WrongModelError(
-                f"expected a file of model {self._model.digest}, found one of model {header.model}; give that model"
-            )
-        if header.layers > self._model.depth:
-            raise WrongModelError(f"expected the parts of model {header.model}, found others; encode the speech again")
-        layers = check_layers(self._layers, header.layers, "file")
-        return _Stream(header, self._model.synthesis(header, layers), self.damage, joins=joins)
+        playout = playout_of(self._model, header, self._layers, self.damage, joins=joins)
+        return _Stream(header, playout, self.damage, joins=joins)
 
 
 class _Stream:
     """A stream whose header has arrived."""
 
-    def __init__(self, header: Header, synthesis: Synthesis, damage: Damage, *, joins: bool) -> None:
+    def __init__(self, header: Header, playout: Playout, damage: Damage, *, joins: bool) -> None:
         self.header = header
-        self._synthesis = synthesis
-        self._damage = damage
+        self._playout, self._damage = playout, damage
         self._reader = GroupReader(header, joins=joins)
-        self._num_samples = None if joins else header.num_samples
-        self._frames_done = self._groups_done = self._samples_given = 0
-        self._lead = synthesis.lead  # samples still to come out before the signal's start
 
     def write(self, data: bytes) -> Iterator[Signal]:
         yield from self._decode(self._reader.write(data))
@@ -161,52 +129,12 @@ class _Stream:
             )
         yield from self._decode(found)
         self._damage.damaged_bytes = self._reader.damaged_bytes
-        self._damage.end_missing = self._num_samples is None
+        self._damage.end_missing = not self._playout.ends
         self._damage.another_follows = self._reader.another_follows
 
     def _decode(self, found: list[Group | Gap]) -> Iterator[Signal]:
         for each in found:
             if isinstance(each, Gap):
-                yield from (self._conceal() for _ in range(each.groups))
+                yield from (self._playout.conceal() for _ in range(each.groups))
             else:
-                yield self._decode_group(each)
-
-    def _decode_group(self, group: Group) -> Signal:
-        if group.num_samples is not None:
-            # counted from where a stream was joined
-            groups = -(-self.header.frames_of(group.num_samples) // self.header.group_frames)
-            missed = groups - 1 - self._groups_done
-            self._num_samples = group.num_samples - missed * self.header.group_samples
-        frames = self._frames_in_next()
-        signal = self._synthesis.next_group(group, frames) if frames else None
-        if signal is None:  # a checksum that happened to match
-            return self._conceal()
-        self._groups_done += 1
-        self._frames_done += frames
-        return self._given(signal)
-
-    def _conceal(self) -> Signal:
-        frames = self._frames_in_next()
-        self._damage.lost.append(self._groups_done)
-        self._groups_done += 1
-        if not frames:
-            return NO_SAMPLES
-        self._frames_done += frames
-        return self._given(self._synthesis.conceal(frames))
-
-    def _frames_in_next(self) -> int:
-        """Frames of the next group."""
-        if self._num_samples is None:
-            return self.header.group_frames
-        return max(0, min(self.header.group_frames, self.header.frames_of(self._num_samples) - self._frames_done))
-
-    def _given(self, signal: Signal) -> Signal:
-        """Cuts off what comes before the signal's start and after its end."""
-        before = min(self._lead, len(signal))
-        self._lead -= before
-        signal = signal[before:]
-        if self._num_samples is not None:
-            signal = signal[: max(0, self._num_samples - self._samples_given)]
-        self._samples_given += len(signal)
-        # bytes that no encoder writes may ask for any number
-        return np.clip(np.nan_to_num(signal, nan=0.0), -LOUDEST, LOUDEST)
+                yield self._playout.group(each)

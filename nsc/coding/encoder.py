@@ -35,6 +35,7 @@ class Encoder:
         quality: float | None = None,
         bounded: bool = False,
         spans: int | None = None,
+        refresh: int | None = None,
         num_samples: int | None = None,
         whole: Signal | None = None,
         pace: Pace | None = None,
@@ -50,6 +51,8 @@ class Encoder:
             bounded: no group takes more than kbps; `exceeded` counts those that take more at every step size.
             spans: length of a group in units of the model's shortest (0.48 s, or 40 ms for models on the lapped
                 spectrum): longer ones save bytes and cost delay. None for the model's own.
+            refresh: for a stream of packets, whose contexts reach back to the last that stands alone: every so
+                many-th. None for groups that all stand alone.
             num_samples: length of the signal where it is known; else the last group carries it.
             whole: the signal, for models that look at all of it first.
             pace: chooses the step offset of every group, in place of a rate.
@@ -60,6 +63,7 @@ class Encoder:
         """
         model, layers = model_of(model), layers_of(layers)
         spans = whole_number("spans", spans, 1, MOST_SPANS)
+        refresh = whole_number("refresh", refresh, 1, MOST_SPANS)
         num_samples = whole_number("num_samples", num_samples, 0, MOST_SAMPLES)
         layers = check_layers(layers, model.depth, "model")
         check_rate(kbps, quality, bounded)
@@ -67,11 +71,13 @@ class Encoder:
         if pace is None and rate != OWN_RATE:
             pace = pace_of(rate, model.own_offset, model.offsets)
         self._pace, self._finished = pace, False
-        self._analysis = model.analysis(layers, spans=spans, num_samples=num_samples, whole=whole, pace=pace)
+        self._analysis = model.analysis(
+            layers, spans=spans, num_samples=num_samples, whole=whole, pace=pace, refresh=refresh
+        )
         self._header = self._analysis.header
         self._known_length = num_samples
         self._received = self._frames_sent = self._groups_sent = 0
-        self._output = [pack_header(self._header)]
+        self._unsent_header = pack_header(self._header)
 
     @property
     def header(self) -> Header:
@@ -89,15 +95,7 @@ class Encoder:
         Raises:
             UserError: samples that are not finite, not of floating point, not one channel, or far beyond full scale.
         """
-        if self._finished:
-            raise UserError("expected no samples after the end of the stream, found some; begin another encoder")
-        samples = checked_samples(block)
-        self._received += len(samples)
-        self._analysis.append(samples)
-        group = self._header.group_samples
-        while self._received >= (self._groups_sent + 1) * group + self._analysis.look_ahead:
-            self._send(self._header.group_frames)
-        return self._flush()
+        return self._begun() + b"".join(map(pack_group, self.groups(block)))
 
     def finish(self) -> bytes:
         """The bytes that are left when no more samples come.
@@ -105,29 +103,46 @@ class Encoder:
         Raises:
             UserError: the stream was finished, or has more or fewer samples than declared.
         """
+        return self._begun() + b"".join(map(pack_group, self.last_groups()))
+
+    def groups(self, block: ArrayLike) -> list[Group]:
+        """As `write`, the groups."""
+        if self._finished:
+            raise UserError("expected no samples after the end of the stream, found some; begin another encoder")
+        samples = checked_samples(block)
+        self._received += len(samples)
+        self._analysis.append(samples)
+        group, found = self._header.group_samples, []
+        while self._received >= (self._groups_sent + 1) * group + self._analysis.look_ahead:
+            found.append(self._next(self._header.group_frames))
+        return found
+
+    def last_groups(self) -> list[Group]:
+        """As `finish`, the groups."""
         if self._finished:
             raise UserError("expected one end of the stream, found another; begin another encoder")
         self._finished = True
         if self._known_length not in (None, self._received):
             raise UserError(f"expected {self._known_length} samples as declared, found {self._received}; declare none")
         self._analysis.end()
-        left = self._header.frames_of(self._received) - self._frames_sent
+        left, found = self._header.frames_of(self._received) - self._frames_sent, []
         while left > 0:
             count = min(left, self._header.group_frames)
             left -= count
-            self._send(count, last=not left)
-        return self._flush()
+            found.append(self._next(count, last=not left))
+        return found
 
-    def _send(self, frames: int, *, last: bool = False) -> None:
+    def _next(self, frames: int, *, last: bool = False) -> Group:
         length = self._received if last and self._known_length is None else None
-        self._output.append(pack_group(Group(self._groups_sent, *self._analysis.next_group(frames), length)))
+        group = Group(self._groups_sent, *self._analysis.next_group(frames), length)
         self._groups_sent += 1
         self._frames_sent += frames
+        return group
 
-    def _flush(self) -> bytes:
-        output = b"".join(self._output)
-        self._output = []
-        return output
+    def _begun(self) -> bytes:
+        """The header, once."""
+        header, self._unsent_header = self._unsent_header, b""
+        return header
 
 
 def checked_samples(block: ArrayLike) -> Signal:

@@ -150,7 +150,14 @@ class Model(Protocol):
         ...
 
     def analysis(
-        self, layers: int, *, spans: int | None, num_samples: int | None, whole: Signal | None, pace: Pace | None
+        self,
+        layers: int,
+        *,
+        spans: int | None,
+        num_samples: int | None,
+        whole: Signal | None,
+        pace: Pace | None,
+        refresh: int | None,
     ) -> Analysis:
         """Begins to encode.
 
@@ -160,6 +167,7 @@ class Model(Protocol):
             pace: chooses the step offset of every group, for models that code at any rate; None for the model's own.
             num_samples: length of the signal where it is known.
             whole: the signal, where it is there from the start.
+            refresh: for packets, every so many-th of which stands alone; None for groups that all do.
 
         Raises:
             UserError: the model cannot code in this way.

@@ -11,12 +11,14 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from nsc.arguments import check_rate
-from nsc.coding.decoder import NO_SAMPLES, Damage, Decoder
+from nsc.coding.decoder import Decoder
 from nsc.coding.encoder import Encoder, checked_samples
 from nsc.coding.interface import Model, Signal
+from nsc.coding.playout import NO_SAMPLES, Damage
 from nsc.coding.rate import OWN_RATE, EvenPace, Rate, offset_for_rate, pace_of
 from nsc.constants import SAMPLE_RATE
 from nsc.errors import UserError
+from nsc.format import sent_bytes
 
 SAMPLE_BLOCK = 60 * SAMPLE_RATE  # samples given to the encoder at once: an hour of speech is not copied whole
 BYTE_BLOCK = 1 << 14
@@ -33,12 +35,18 @@ class Decoded(NamedTuple):
 
 
 def encode(
-    signal: ArrayLike, model: Model, layers: int | None = None, *, spans: int | None = None, rate: Rate = OWN_RATE
+    signal: ArrayLike,
+    model: Model,
+    layers: int | None = None,
+    *,
+    spans: int | None = None,
+    refresh: int | None = None,
+    rate: Rate = OWN_RATE,
 ) -> bytes:
     """An .nsc file of a signal [n] of 16 kHz, see `nsc.encode`."""
     samples = checked_samples(signal)
     blocks = (samples[start : start + SAMPLE_BLOCK] for start in range(0, max(1, len(samples)), SAMPLE_BLOCK))
-    return b"".join(encoded_blocks(blocks, len(samples), model, layers, spans=spans, rate=rate))
+    return b"".join(encoded_blocks(blocks, len(samples), model, layers, spans=spans, refresh=refresh, rate=rate))
 
 
 def encoded_blocks(
@@ -48,6 +56,7 @@ def encoded_blocks(
     layers: int | None = None,
     *,
     spans: int | None = None,
+    refresh: int | None = None,
     rate: Rate = OWN_RATE,
 ) -> Iterator[bytes]:
     """The bytes of an .nsc file of `num_samples` samples that arrive in blocks.
@@ -65,10 +74,10 @@ def encoded_blocks(
         blocks = iter([whole[start : start + SAMPLE_BLOCK] for start in range(0, max(1, len(whole)), SAMPLE_BLOCK)])
     if seeks and model.offsets:
         assert whole is not None
-        yield _at_rate(rate.kbps or 0.0, whole, model, layers, spans)
+        yield _at_rate(rate.kbps or 0.0, whole, model, layers, spans, refresh)
         return
     pace = None if rate == OWN_RATE else pace_of(rate, model.own_offset, model.offsets)
-    encoder = Encoder(model, layers, spans=spans, num_samples=num_samples, whole=whole, pace=pace)
+    encoder = Encoder(model, layers, spans=spans, refresh=refresh, num_samples=num_samples, whole=whole, pace=pace)
     for block in blocks:
         yield encoder.write(block)
     yield encoder.finish()
@@ -79,7 +88,9 @@ def encoded_blocks(
         )
 
 
-def _at_rate(kbps: float, signal: Signal, model: Model, layers: int | None, spans: int | None) -> bytes:
+def _at_rate(
+    kbps: float, signal: Signal, model: Model, layers: int | None, spans: int | None, refresh: int | None
+) -> bytes:
     """The file of the step offset at which a whole signal is nearest to a rate.
 
     The offset is searched on the signal, or where that is long on pieces from all over it; then the whole is coded, and
@@ -90,11 +101,11 @@ def _at_rate(kbps: float, signal: Signal, model: Model, layers: int | None, span
     def coded(offset: int, pieces: bool) -> bytes:
         samples = shown if pieces else signal
         pace = EvenPace(offset, model.offsets)
-        encoder = Encoder(model, layers, spans=spans, num_samples=len(samples), pace=pace)
+        encoder = Encoder(model, layers, spans=spans, refresh=refresh, num_samples=len(samples), pace=pace)
         return encoder.write(samples) + encoder.finish()
 
     def rate_at(offset: int) -> float:
-        return 8 * len(coded(offset, True)) * SAMPLE_RATE / 1000 / max(1, len(shown))
+        return 8 * sent_bytes(coded(offset, True)) * SAMPLE_RATE / 1000 / max(1, len(shown))
 
     shown = _pieces(signal)
     offset = offset_for_rate(kbps, model.offsets, model.own_offset, rate_at)
@@ -102,7 +113,7 @@ def _at_rate(kbps: float, signal: Signal, model: Model, layers: int | None, span
         return coded(offset, True)
     found: dict[int, float] = {}
     while offset not in found and len(found) < MOST_PASSES:
-        found[offset] = 8 * len(coded(offset, False)) * SAMPLE_RATE / 1000 / len(signal)
+        found[offset] = 8 * sent_bytes(coded(offset, False)) * SAMPLE_RATE / 1000 / len(signal)
         if abs(found[offset] / kbps - 1) < MISSED:
             break
         offset = offset_for_rate(kbps * rate_at(offset) / found[offset], model.offsets, offset, rate_at)

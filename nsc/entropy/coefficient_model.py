@@ -64,20 +64,26 @@ class KnownSpectra(NamedTuple):
     spectrum: WholeFloats
 
 
-def known_spectra(shapes: Integers, gains: Integers, offset: Integers) -> KnownSpectra:
+def known_spectra(
+    shapes: Integers, gains: Integers, offset: Integers, before: int = 0, mean_before: int = 0
+) -> KnownSpectra:
     """Side information of groups.
 
     Args:
         shapes: [..., spectra, bins], logarithms of 1 / |A|.
         gains: [..., spectra], logarithms.
         offset: [...], of the log step, LOG_ONE stands for 1.
+        before: how many spectra before the first are known.
+        mean_before: mean of the envelope of the last of these.
     """
     envelope = shapes + gains[..., None]
     mean = envelope.sum(-1) // envelope.shape[-1]
     warm = np.zeros((*mean.shape, 2), np.int64)
-    warm[..., 1:, 0] = warm[..., 2:, 1] = LOG_ONE
+    warm[..., max(1 - before, 0) :, 0] = warm[..., max(2 - before, 0) :, 1] = LOG_ONE
     rise = np.zeros_like(mean)
     rise[..., 1:] = np.diff(mean)
+    if before:
+        rise[..., 0] = mean[..., 0] - mean_before
     offsets = np.broadcast_to(offset[..., None], mean.shape)
     spectrum = np.stack([mean, rise, warm[..., 0], warm[..., 1], offsets], -1)
     return KnownSpectra(envelope.astype(np.float64), spectrum.astype(np.float64))
@@ -226,10 +232,18 @@ class CoefficientModel:
         magnitudes = None if below is None else padded_magnitudes(below)
         return [network.known(spectra, magnitudes) for network in self.networks]
 
-    def classes(self, known: list[WholeFloats], indices: NDArray[np.int32]) -> Integers:
-        """Tables [..., spectra, bins] of all indices [..., spectra, bins] of groups, in coding order."""
+    def classes(self, known: list[WholeFloats], indices: NDArray[np.int32], before: Integers | None = None) -> Integers:
+        """Tables in coding order.
+
+        Args:
+            known: of the groups, see `known`.
+            indices: [..., spectra, bins] of the groups.
+            before: padded magnitudes of the two spectra before the first, [2, ...]; None where there are none.
+        """
         magnitudes = padded_magnitudes(indices)
-        start = np.zeros_like(magnitudes[..., :2, :])
+        start = np.zeros((*magnitudes.shape[:-2], 2, magnitudes.shape[-1]), np.int64)
+        if before is not None:
+            start[...] = before
         moved = np.concatenate([start, magnitudes], -2)
         past = past_features(moved[..., 1:-1, :], moved[..., :-2, :])
         chosen = [network.choose(each, past, magnitudes) for network, each in zip(self.networks, known, strict=True)]

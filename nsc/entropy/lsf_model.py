@@ -82,26 +82,29 @@ class LsfModel:
         """The model's arrays for a file."""
         return {each.name: getattr(self, each.name).astype(np.int32) for each in fields(self)}
 
-    def predictions(self, symbols: NDArray[np.int32]) -> Integers:
-        """Predictions [..., frames, 16] of the symbols [..., frames, 16] of groups."""
+    def rows(self, symbols: NDArray[np.int32], before: NDArray[np.int32] | None = None) -> Integers:
+        """Number of the table of every symbol.
+
+        Args:
+            symbols: [..., frames, 16] of groups.
+            before: [16], of the frame before the first; None where contexts begin with the group.
+        """
         levels = self.angles[symbols]
-        found = self.bias[1] + levels @ self.below[1].T
-        found[..., 1:, :] += levels[..., :-1, :] @ self.before.T
-        found[..., 0, :] = self.bias[0] + levels[..., 0, :] @ self.below[0].T
+        expected = self.bias[1] + levels @ self.below[1].T
+        expected[..., 1:, :] += levels[..., :-1, :] @ self.before.T
+        if before is not None:
+            expected[..., 0, :] += self.before @ self.angles[before]
+        found = self._places(expected, 1)
+        if before is None:
+            found[..., 0, :] = self._places(self.bias[0] + levels[..., 0, :] @ self.below[0].T, 0)
         return found
 
-    def rows(self, symbols: NDArray[np.int32]) -> Integers:
-        """Number of the table of every symbol, as `predictions`."""
-        place = self._places(self.predictions(symbols), 1)
-        place[..., 0, :] = self._places(self.predictions(symbols)[..., 0, :], 0)
-        return place
-
-    def decode(self, frames: int, code_one: CodeOne) -> NDArray[np.int32]:
-        """Decodes the symbols [frames, 16] of a group, one by one."""
+    def decode(self, frames: int, code_one: CodeOne, before: NDArray[np.int32] | None = None) -> NDArray[np.int32]:
+        """Decodes the symbols [frames, 16] of a group, one by one; `before` as for `rows`."""
         symbols = np.zeros((frames, ORDER), np.int32)
         tables = self.tables.astype(np.float64)
         starts, counts, first, step = (each.tolist() for each in (self._starts, self.counts, self.first, self.step))
-        expected, state = self.bias[0].copy(), 0
+        expected, state = self._begun(before)
         for frame in range(frames):
             weights = self.below[state].T
             for number in range(ORDER):
@@ -109,8 +112,12 @@ class LsfModel:
                 row = starts[state][number] + min(max(place, 0), counts[state][number] - 1)
                 symbol = symbols[frame, number] = code_one(tables[row : row + 1])
                 expected += self.angles[symbol] * weights[number]
-            expected, state = self.bias[1] + self.before @ self.angles[symbols[frame]], 1
+            expected, state = self._begun(symbols[frame])
         return symbols
+
+    def _begun(self, before: NDArray[np.int32] | None) -> tuple[Integers, int]:
+        """Predictions [16] of a frame of which nothing is known yet, and its state."""
+        return (self.bias[0].copy(), 0) if before is None else (self.bias[1] + self.before @ self.angles[before], 1)
 
     @property
     def _starts(self) -> Integers:

@@ -1,7 +1,8 @@
 """Groups of lapped spectra to bytes and back: LSFs, gains and the indices of each codec, one message per codec.
 
-Groups are coded independently: no context reaches beyond one. A message is decodable given those before it, so
-that the last codecs of a group may be dropped.
+A group is coded by itself, or as a packet, which carries its side information within and whose contexts go on from the
+packet before, unless it stands alone. A message is decodable given those before it, so that the last codecs of a group
+may be dropped.
 """
 
 from __future__ import annotations
@@ -18,11 +19,13 @@ from nsc.entropy.coefficient_model import (
     KnownSpectra,
     in_coding_order,
     known_spectra,
+    padded_magnitudes,
     past_features,
 )
 from nsc.entropy.lsf_model import LsfModel
 from nsc.entropy.model_arrays import ModelArrays, code_lengths
 from nsc.entropy.neighbourhood import LARGEST_CONTEXT, SIDE
+from nsc.entropy.packet_side import GroupSteps, decode_side, encode_side
 from nsc.entropy.range_coding import RangeDecoder, RangeEncoder
 from nsc.entropy.spectral_envelope import GAIN_LEVELS, EnvelopeLogs, gain_logs
 from nsc.entropy.whole_numbers import LOG_ONE, Integers, WholeFloats
@@ -33,6 +36,7 @@ MOST_OFFSETS = 256
 LARGEST_OFFSET = 8 * LOG_ONE
 LARGEST_COSINE = 2 << 20
 SPECTRA_ARRAY = "spectra_per_frame"
+MOST_BEFORE = 2  # spectra that contexts look back
 
 Symbols = NDArray[np.int32]
 
@@ -57,6 +61,35 @@ class SpectralSymbols(NamedTuple):
     def group(self, number: int) -> SpectralSymbols:
         """One of the groups of a leading axis."""
         return SpectralSymbols(self.lsf[number], self.gains[number], tuple(each[number] for each in self.indices))
+
+
+class Context(NamedTuple):
+    """What contexts of a packet know of what precedes it.
+
+    lsf: of the frame before, int32 [16].
+    gain: of the spectrum before.
+    mean: of the logarithm of the shape of that spectrum's envelope, rounded down.
+    spectra: how many are known, at most 2.
+    magnitudes: of each codec, padded, of the last two spectra [2, ...]; zeros for one that is not known.
+    """
+
+    lsf: Symbols
+    gain: int
+    mean: int
+    spectra: int
+    magnitudes: tuple[Integers, ...]
+
+
+class Preceding(NamedTuple):
+    """The packet before: its steps, and what contexts know of it."""
+
+    steps: GroupSteps
+    context: Context
+
+    def at(self, steps: GroupSteps) -> Context:
+        """As a packet of these steps sees it: levels and gains have the same steps of 1.5 dB."""
+        gain = self.context.gain + self.steps.level - steps.level
+        return self.context._replace(gain=min(max(gain, 0), GAIN_LEVELS - 1))
 
 
 class CodeLengths(NamedTuple):
@@ -150,11 +183,28 @@ class SpectralCoder:
                 have indices of 0.
             offset: index into the model's offsets.
         """
+        return self._encode(RangeEncoder(), symbols, offset, None)
+
+    def encode_packet(self, symbols: SpectralSymbols, steps: GroupSteps, before: Preceding | None) -> list[bytes]:
+        """Messages of a packet, the first of which begins with its side information.
+
+        Args:
+            symbols: as for `encode`.
+            steps: of the packet.
+            before: the packet before; None for one that stands alone.
+        """
         encoder = RangeEncoder()
-        encoder.encode(symbols.lsf.reshape(-1), self._lsf_rows[self.lsf.rows(symbols.lsf).reshape(-1)])
-        encoder.encode(symbols.gains, self._gain_rows[gains_before(symbols.gains)])
+        encode_side(encoder, steps, before.steps if before else None, len(self.offsets))
+        return self._encode(encoder, symbols, steps.offset, before.at(steps) if before else None)
+
+    def _encode(
+        self, encoder: RangeEncoder, symbols: SpectralSymbols, offset: int, context: Context | None
+    ) -> list[bytes]:
+        lsf_rows = self.lsf.rows(symbols.lsf, context.lsf if context else None)
+        encoder.encode(symbols.lsf.reshape(-1), self._lsf_rows[lsf_rows.reshape(-1)])
+        encoder.encode(symbols.gains, self._gain_rows[gains_before(symbols.gains, context.gain if context else None)])
         messages, audible = [], symbols.gains > 0
-        for number, classes in enumerate(self.classes(symbols, offset)):
+        for number, classes in enumerate(self.classes(symbols, offset, context)):
             indices = in_coding_order(symbols.indices[number])[audible].reshape(-1)
             encoder.encode(indices + LARGEST_INDEX, self._index_rows[number][classes[audible].reshape(-1)])
             messages.append(encoder.finish())
@@ -162,7 +212,12 @@ class SpectralCoder:
         return messages
 
     def nearer_to_zero(
-        self, symbols: SpectralSymbols, codes: NDArray[np.float32], offset: int, rdo_lambda: float
+        self,
+        symbols: SpectralSymbols,
+        codes: NDArray[np.float32],
+        offset: int,
+        rdo_lambda: float,
+        context: Context | None = None,
     ) -> SpectralSymbols:
         """Rate-distortion optimised quantisation of the last codec that the symbols hold.
 
@@ -174,8 +229,9 @@ class SpectralCoder:
             codes: what the last codec quantised, float32 [F S, bins].
             offset: index into the model's offsets.
             rdo_lambda: squared error, in units of that codec's step, that a bit is worth.
+            context: None where contexts begin with the group.
         """
-        *_, classes = self.classes(symbols, offset)
+        *_, classes = self.classes(symbols, offset, context)
         codec = self.codecs[len(symbols.indices) - 1]
         found = codec.nearer_to_zero(classes, symbols.indices[-1], codes, rdo_lambda)
         return symbols._replace(indices=(*symbols.indices[:-1], found))
@@ -188,47 +244,88 @@ class SpectralCoder:
         """
         if offset >= len(self.offsets):
             raise ValueError(f"expected one of {len(self.offsets)} offsets, found {offset}")
+        return self._decode(RangeDecoder(messages[0]), messages, frames, offset, None)
+
+    def decode_packet(
+        self, messages: Sequence[bytes], frames: int, before: Preceding | None
+    ) -> tuple[SpectralSymbols, GroupSteps, bool]:
+        """The inverse of `encode_packet`, of as many codecs as there are messages; and whether it stands alone.
+
+        Raises:
+            ValueError: bytes that the model's encoder does not write, or a packet that follows one that is not there.
+        """
         decoder = RangeDecoder(messages[0])
-        lsf = self.lsf.decode(frames, lambda row: int(decoder.decode(row)[0]))
-        gains = self._decode_gains(decoder, frames)
-        known = self._known(lsf, gains, np.asarray(offset))
+        steps, alone = decode_side(decoder, before.steps if before else None, len(self.offsets))
+        context = None if alone or before is None else before.at(steps)
+        return self._decode(decoder, messages, frames, steps.offset, context), steps, alone
+
+    def context_after(self, symbols: SpectralSymbols, context: Context | None) -> Context:
+        """What contexts of the next packet know, from the symbols of one and what its contexts knew."""
+        found = []
+        for number, indices in enumerate(symbols.indices):
+            magnitudes = padded_magnitudes(indices[-MOST_BEFORE:])
+            start = context.magnitudes[number] if context else np.zeros((MOST_BEFORE, magnitudes.shape[-1]), np.int64)
+            found.append(np.concatenate([start, magnitudes])[-MOST_BEFORE:])
+        mean = int(self.envelope.shapes(symbols.lsf[-1]).sum()) // len(self.codecs[0].offsets)
+        spectra = min(len(symbols.gains) + (context.spectra if context else 0), MOST_BEFORE)
+        return Context(symbols.lsf[-1], int(symbols.gains[-1]), mean, spectra, tuple(found))
+
+    def _decode(
+        self,
+        decoder: RangeDecoder,
+        messages: Sequence[bytes],
+        frames: int,
+        offset: int,
+        context: Context | None,
+    ) -> SpectralSymbols:
+        lsf = self.lsf.decode(frames, lambda row: int(decoder.decode(row)[0]), context.lsf if context else None)
+        gains = self._decode_gains(decoder, frames, context.gain if context else GAIN_LEVELS)
+        known = self._known(lsf, gains, np.asarray(offset), context)
         found: list[Symbols] = []
         for number, (codec, message) in enumerate(zip(self.codecs, messages, strict=False)):
             if number:
                 decoder = RangeDecoder(message)
             parts = codec.known(known, found[-1] if found else None)
-            found.append(_decode_indices(codec, self._index_rows[number], parts, decoder, gains > 0))
+            start = context.magnitudes[number] if context else None
+            found.append(_decode_indices(codec, self._index_rows[number], parts, decoder, gains > 0, start))
         return SpectralSymbols(lsf, gains, tuple(found))
 
-    def code_lengths(self, symbols: SpectralSymbols, offsets: NDArray[np.int64]) -> CodeLengths:
+    def code_lengths(
+        self, symbols: SpectralSymbols, offsets: NDArray[np.int64], context: Context | None = None
+    ) -> CodeLengths:
         """Ideal code lengths of equally long groups.
 
         Args:
             symbols: with leading axes [groups].
             offsets: indices into the model's offsets, [groups].
+            context: of a single group; None where contexts begin with the groups.
         """
-        lsf = code_lengths(self.lsf.tables)[self.lsf.rows(symbols.lsf), symbols.lsf].sum(-1)
-        gains = code_lengths(self.gains)[gains_before(symbols.gains), symbols.gains]
+        lsf_rows = self.lsf.rows(symbols.lsf, context.lsf if context else None)
+        lsf = code_lengths(self.lsf.tables)[lsf_rows, symbols.lsf].sum(-1)
+        gain_rows = gains_before(symbols.gains, context.gain if context else None)
+        gains = code_lengths(self.gains)[gain_rows, symbols.gains]
         found = []
-        for number, classes in enumerate(self.classes(symbols, offsets)):
+        for number, classes in enumerate(self.classes(symbols, offsets, context)):
             indices = in_coding_order(symbols.indices[number]) + LARGEST_INDEX
             found.append(code_lengths(self.codecs[number].tables)[classes, indices].sum(-1) * (symbols.gains > 0))
         return CodeLengths(lsf, gains, tuple(found))
 
-    def classes(self, symbols: SpectralSymbols, offset: NDArray[np.int64] | int) -> Iterator[Integers]:
+    def classes(
+        self, symbols: SpectralSymbols, offset: NDArray[np.int64] | int, context: Context | None = None
+    ) -> Iterator[Integers]:
         """For each codec, the number of the table of every index in coding order, [..., spectra, bins]."""
-        known, below = self._known(symbols.lsf, symbols.gains, np.asarray(offset)), None
-        for codec, indices in zip(self.codecs, symbols.indices, strict=False):
-            yield codec.classes(codec.known(known, below), indices)
+        known, below = self._known(symbols.lsf, symbols.gains, np.asarray(offset), context), None
+        for number, (codec, indices) in enumerate(zip(self.codecs, symbols.indices, strict=False)):
+            yield codec.classes(codec.known(known, below), indices, context.magnitudes[number] if context else None)
             below = indices
 
-    def _known(self, lsf: Symbols, gains: Symbols, offset: NDArray[np.int64]) -> KnownSpectra:
+    def _known(self, lsf: Symbols, gains: Symbols, offset: NDArray[np.int64], context: Context | None) -> KnownSpectra:
         shapes = np.repeat(self.envelope.shapes(lsf), self.spectra_per_frame, -2)
-        return known_spectra(shapes, self.gain_logs[gains], self.offsets[offset])
+        before = (context.spectra, context.mean + int(self.gain_logs[context.gain])) if context else ()
+        return known_spectra(shapes, self.gain_logs[gains], self.offsets[offset], *before)
 
-    def _decode_gains(self, decoder: RangeDecoder, frames: int) -> Symbols:
+    def _decode_gains(self, decoder: RangeDecoder, frames: int, before: int) -> Symbols:
         gains = np.zeros(self.spectra_per_frame * frames, np.int32)
-        before = GAIN_LEVELS
         for spectrum in range(len(gains)):
             before = gains[spectrum] = int(decoder.decode(self._gain_rows[before : before + 1])[0])
         return gains
@@ -246,11 +343,12 @@ def _decode_indices(
     known: list[WholeFloats],
     decoder: RangeDecoder,
     audible: NDArray[np.bool_],
+    start: Integers | None,
 ) -> Symbols:
     """The indices of all spectra; those of silent ones, whose gain is the lowest, are 0 and take no bits."""
     spectra, bins = len(known[0]), len(codec.offsets)
     found = np.zeros((spectra, bins), np.int32)
-    before = long_before = np.zeros(bins + 2 * SIDE, np.int64)
+    long_before, before = np.zeros((MOST_BEFORE, bins + 2 * SIDE), np.int64) if start is None else start
     for spectrum in range(spectra):
         past = past_features(before, long_before)
         magnitudes = np.zeros(bins + 2 * SIDE, np.int64)
@@ -263,7 +361,7 @@ def _decode_indices(
     return found
 
 
-def gains_before(gains: Symbols) -> Symbols:
-    """Row of the table of every gain [..., spectra] of groups: the gain before it, 64 for a group's first."""
-    first = np.full_like(gains[..., :1], GAIN_LEVELS)
-    return np.concatenate([first, gains[..., :-1]], -1)
+def gains_before(gains: Symbols, first: int | None = None) -> Symbols:
+    """Row of the table of every gain [..., spectra] of groups: the gain before it, for a group's first 64 if None."""
+    start = np.full_like(gains[..., :1], GAIN_LEVELS if first is None else first)
+    return np.concatenate([start, gains[..., :-1]], -1)

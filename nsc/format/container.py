@@ -207,20 +207,26 @@ class Contents(NamedTuple):
     missing: int
     damaged_bytes: int
 
+    @property
+    def num_samples(self) -> int | None:
+        """Length at 16 kHz; None if a stream broke off before its end."""
+        lengths = [self.header.num_samples, *(group.num_samples for group in self.groups)]
+        return next((length for length in lengths if length is not None), None)
 
-def whole_file(data: bytes) -> tuple[Header, list[Group]]:
-    """Header and groups of an undamaged file of known length.
+
+def whole_file(data: bytes) -> Contents:
+    """An undamaged file, whose length is known, in its parts.
 
     Raises:
         BitstreamError: the header cannot be read, or groups are missing or damaged.
     """
-    header, groups, missing, damaged = read_contents(data)
-    if missing or damaged or header.num_samples is None or not groups:
+    contents = read_contents(data)
+    if contents.missing or contents.damaged_bytes or contents.num_samples is None or not contents.groups:
         raise DamagedError(
-            f"expected a whole file of known length, found {len(groups)} groups, {missing} missing and {damaged} bytes"
-            " damaged; decode it instead"
+            f"expected a whole file of known length, found {len(contents.groups)} groups, {contents.missing} missing"
+            f" and {contents.damaged_bytes} bytes damaged; decode it instead"
         )
-    return header, groups
+    return contents
 
 
 def read_contents(data: bytes) -> Contents:
@@ -281,10 +287,9 @@ def info(data: bytes) -> Info:
     """
     data = file_bytes(data)
     contents = read_contents(data)
-    header, groups, missing, _ = contents
-    lengths = [header.num_samples, *(group.num_samples for group in groups)]
-    known = [length for length in lengths if length is not None]
-    return Info(header, known[0] / SAMPLE_RATE if known else None, missing, _byte_counts(data, contents))
+    samples = contents.num_samples
+    seconds = None if samples is None else samples / SAMPLE_RATE
+    return Info(contents.header, seconds, contents.missing, _byte_counts(data, contents))
 
 
 def _byte_counts(data: bytes, contents: Contents) -> dict[str, int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from itertools import pairwise
 from typing import NamedTuple
@@ -43,10 +43,29 @@ def pack_group(group: Group) -> bytes:
     if group.num_samples is not None:
         side[0] |= END_FLAG
         end = _LENGTH.pack(group.num_samples)
-    lengths = b"".join(_pack_number(len(part)) for part in group.parts[:-1])
-    body = bytes([group.number % INDEX_RANGE]) + bytes(side) + end + lengths + b"".join(group.parts)
+    body = bytes([group.number % INDEX_RANGE]) + bytes(side) + end + pack_parts(group.parts)
     checked = _pack_number(len(body) + _CHECKSUM.size) + body
     return checked + _CHECKSUM.pack(zlib.crc32(checked))
+
+
+def pack_parts(parts: Sequence[bytes]) -> bytes:
+    """Lengths of all parts but the last, then the parts: all of a packet."""
+    return b"".join([*(_pack_number(len(part)) for part in parts[:-1]), *parts])
+
+
+def unpack_parts(data: bytes, count: int, at: int = 0) -> tuple[bytes, ...] | None:
+    """The inverse of `pack_parts`, from a place of the bytes on; None if so many parts do not end with them."""
+    lengths = []
+    for _ in range(count - 1):
+        number = _unpack_number(data, at)
+        if number is None:
+            return None
+        lengths.append(number[0])
+        at = number[1]
+    borders = [at + sum(lengths[:place]) for place in range(count)] + [len(data)]
+    if borders[-2] > len(data):
+        return None
+    return tuple(data[start:end] for start, end in pairwise(borders))
 
 
 # Whether a group of this number may come, given whether it says that it is the last, and its size in bytes.
@@ -123,7 +142,7 @@ def plausible_places(data: bytes | bytearray, start: int, header: Header) -> tup
     return (start + np.union1d(places[plausible], headers)).tolist(), start + count
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=16, typed=True)  # headers of two versions may be equal as tuples
 def _bounds(header: Header) -> tuple[int, int, tuple[int, ...]]:
     """The shortest and the longest length of a group, and below what its side information is."""
     return _FRAMING + header.side_bytes, header.most_group_bytes, header.side_limits
@@ -135,18 +154,8 @@ def _unpack_body(body: bytes, side: tuple[int, ...], is_last: bool, count: int) 
         if len(body) < at + _LENGTH.size:
             return None
         num_samples, at = _LENGTH.unpack_from(body, at)[0], at + _LENGTH.size
-    lengths = []
-    for _ in range(count - 1):
-        number = _unpack_number(body, at)
-        if number is None:
-            return None
-        lengths.append(number[0])
-        at = number[1]
-    borders = [at + sum(lengths[:place]) for place in range(count)] + [len(body)]
-    if borders[-2] > len(body):
-        return None
-    parts = tuple(body[start:end] for start, end in pairwise(borders))
-    return Group(body[0], side, parts, num_samples)
+    parts = unpack_parts(body, count, at)
+    return None if parts is None else Group(body[0], side, parts, num_samples)
 
 
 def _pack_number(value: int) -> bytes:

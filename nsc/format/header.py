@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
 from nsc.arguments import file_bytes
-from nsc.format import version_1, version_2, version_3
+from nsc.format import version_1, version_2, version_3, version_4
 from nsc.format.errors import DamagedError, NotNscError, UnknownVersionError
 
 if TYPE_CHECKING:
@@ -98,6 +98,7 @@ VERSIONS: dict[int, Callable[[str, int | None, tuple[int, int]], Header]] = {
     version_1.VERSION: version_1.read,
     version_2.VERSION: version_2.read,
     version_3.VERSION: version_3.read,
+    version_4.VERSION: version_4.read,
 }
 
 

@@ -16,7 +16,18 @@ from scripts.fuzzing.choice import Generator, one_of
 
 COMMANDS = ("encode", "decode", "info", "truncate", "models", "demo", "", "", "", "", "sing", "--version", "--", "-")
 FLAGS = (
-    *("--model", "--layers", "--kbps", "--quality", "--cbr", "--frames_per_group", "--spans", "--force", "--loss"),
+    *(
+        "--model",
+        "--layers",
+        "--kbps",
+        "--quality",
+        "--cbr",
+        "--frames_per_group",
+        "--refresh",
+        "--spans",
+        "--force",
+        "--loss",
+    ),
     *("--burst", "--seed", "--bitrate", "-q", "-h", "--", "--kbps=", "--layers=", "--=", "---", "-", "--no_browser"),
 )
 VALUES = (

@@ -75,7 +75,7 @@ def test_blocks_of_any_size_give_the_same_groups(size: int) -> None:
         (b"RIFF", bitstream.NotNscError),
         (b"NS", bitstream.NotNscError),
         (b"NSC", bitstream.DamagedError),
-        (b"NSC\x04", bitstream.UnknownVersionError),
+        (b"NSC\x05", bitstream.UnknownVersionError),
         (bitstream.pack_header(HEADER)[:15], bitstream.DamagedError),
         (bitstream.pack_header(HEADER)[:-1] + b"!", bitstream.DamagedError),
         (bitstream.pack_header(HEADER._replace(layers=0)), bitstream.DamagedError),

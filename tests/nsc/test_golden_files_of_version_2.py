@@ -24,7 +24,7 @@ def coder() -> SpectralCoder:
 
 def symbols_hash(data: bytes, coder: SpectralCoder) -> str:
     digest = hashlib.sha256()
-    for symbols, steps in file_groups(data, coder):
+    for symbols, steps, _ in file_groups(data, coder):
         for array in (np.array(steps), symbols.lsf, symbols.gains, *symbols.indices):
             digest.update(array.astype("<i4").tobytes())
     return digest.hexdigest()

@@ -70,12 +70,21 @@ class CascadeModel:
         return self.settings.gain == "utterance"
 
     def analysis(
-        self, layers: int, *, spans: int | None, num_samples: int | None, whole: Signal | None, pace: Pace | None
+        self,
+        layers: int,
+        *,
+        spans: int | None,
+        num_samples: int | None,
+        whole: Signal | None,
+        pace: Pace | None = None,
+        refresh: int | None = None,
     ) -> CascadeAnalysis:
         """See `interface.Model`; a span is 16 frames, 0.48 s."""
         spans = self._checked_spans(spans)
         if pace is not None:
             raise UserError(f"expected a model for any rate, found {self.digest}, which has one; choose another model")
+        if refresh is not None:
+            raise UserError(f"expected a model on the lapped spectrum for packets, found {self.digest}; choose another")
         if self.needs_whole_signal and whole is None:
             raise UserError(
                 "this model takes its gain from the whole utterance; encode a file, or train with gain group"
@@ -102,9 +111,10 @@ class CascadeModel:
 
     def symbols(self, data: bytes) -> dict[str, Symbols]:
         """See `interface.Model`."""
-        header, groups = whole_file(data)
-        coder, left, found = self.symbol_coder(header.layers), header.frames_of(header.num_samples or 0), []
-        for number, group in enumerate(groups):
+        contents = whole_file(data)
+        header, found = contents.header, []
+        coder, left = self.symbol_coder(header.layers), header.frames_of(contents.num_samples or 0)
+        for number, group in enumerate(contents.groups):
             try:
                 found.append(coder.decode(group.parts, min(left, header.group_frames)))
             except ValueError as error:

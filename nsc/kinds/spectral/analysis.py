@@ -11,11 +11,13 @@ from nsc.coding.interface import Content, Signal
 from nsc.coding.rate import Pace
 from nsc.constants import SAMPLE_RATE
 from nsc.entropy.coefficient_model import LARGEST_INDEX
+from nsc.entropy.packet_side import GroupSteps
 from nsc.entropy.spectral_coder import SpectralCoder
-from nsc.format import Group, pack_group
+from nsc.format import Group, sent_size
 from nsc.format.version_2 import Header
-from nsc.kinds.spectral.level import GroupSteps, LevelMeter, StepTrack, decibels, level_index
+from nsc.kinds.spectral.level import LevelMeter, StepTrack, decibels, level_index
 from nsc.kinds.spectral.network import SpectralNetwork, SpectralSettings, frames_between
+from nsc.kinds.spectral.symbol_stream import CodedSymbols, SymbolWriter
 
 # The share of a group's codes that may reach the last bin: beyond, what is cut off outweighs what finer steps bring.
 MOST_OVERFLOWS = 2e-4
@@ -23,7 +25,7 @@ QUIET_DB = 20.0  # below the level: such a group is a pause
 
 
 class SpectralAnalysis:
-    """Codes groups of frames. Networks see frames of earlier groups, but symbols are coded group by group."""
+    """Codes groups of frames. Networks see frames of earlier groups; what symbols' contexts see, the writer knows."""
 
     def __init__(
         self,
@@ -32,6 +34,7 @@ class SpectralAnalysis:
         network: SpectralNetwork,
         coder: SpectralCoder,
         pace: Pace,
+        refresh: int | None = None,
     ) -> None:
         """Begins a stream.
 
@@ -41,12 +44,14 @@ class SpectralAnalysis:
             network: of the model.
             coder: of the layers that are sent.
             pace: chooses the step offset of every group.
+            refresh: see `SymbolWriter`.
         """
         self.header = header
         self.look_ahead = settings.look_ahead * header.frame_samples
         self._settings, self._network, self._coder, self._pace = settings, network, coder, pace
         self._filter = InputFilter(high_pass=False, pre_emphasis=settings.pre_emphasis)
         self._meter = LevelMeter(header.frame_samples)
+        self._writer = SymbolWriter(coder, refresh)
         self._past = StepTrack(settings.history, header.spectra_per_frame)
         self._samples = np.zeros(0, np.float32)  # from the start of the next group
         # from the first frame of the history on, whose first spectrum begins a hop before it
@@ -66,22 +71,23 @@ class SpectralAnalysis:
         """Codes the next group, as often as the pace asks for."""
         level, quiet = self._next_level(frames)
         seconds = frames * self.header.frame_samples / SAMPLE_RATE
-        parts: dict[int, tuple[bytes, ...]] = {}
+        tried: dict[int, tuple[CodedSymbols, Content]] = {}
         sizes: dict[int, float] = {}
         offset: int | None = self._pace.first(seconds, quiet=quiet)
         while offset is not None:
-            steps = GroupSteps(level, offset)
-            parts[offset] = self._coded(frames, steps)
-            sizes[offset] = len(pack_group(Group(0, tuple(steps), parts[offset]))) if parts[offset] else math.inf
+            coded, overflows = self._coded(frames, GroupSteps(level, offset))
+            tried[offset] = coded, self._writer.content(coded)
+            sizes[offset] = math.inf if overflows else sent_size(self.header, Group(0, *tried[offset][1]))
             offset = self._pace.following(sizes)
-        steps = GroupSteps(level, self._pace.chosen(sizes))
-        self._past.append(steps, self.header.frames)
+        coded, content = tried[self._pace.chosen(sizes)]
+        self._writer.sent(coded)
+        self._past.append(coded.steps, self.header.frames)
         self._samples = self._samples[self.header.group_samples :]
         self._filtered = self._filtered[self.header.group_samples :]
-        return Content(tuple(steps), parts[steps.offset])
+        return content
 
-    def _coded(self, frames: int, steps: GroupSteps) -> tuple[bytes, ...]:
-        """Parts of a group, none where codes overflow, so that its steps have to grow.
+    def _coded(self, frames: int, steps: GroupSteps) -> tuple[CodedSymbols, bool]:
+        """Symbols of a group, and whether its codes overflow, so that its steps have to grow.
 
         Only the first codec's codes count, so that all depths have the same steps. The network is given whole groups,
         and so computes the same in all.
@@ -92,13 +98,14 @@ class SpectralAnalysis:
         found = self._network.quantised(samples, *self._past.with_group(steps, seen), header.layers)
         own = frames_between(found.symbols, settings.history, settings.history + frames)
         overflows = np.mean(np.abs(own.indices[0]) >= LARGEST_INDEX) > MOST_OVERFLOWS
-        if overflows and steps.offset < len(self._coder.offsets) - 1:
-            return ()
         if settings.rdo_lambda:
             first = settings.history * header.spectra_per_frame
             codes = found.codes[-1][first : first + len(own.gains)]
-            own = self._coder.nearer_to_zero(own, codes, steps.offset, settings.rdo_lambda)
-        return tuple(self._coder.encode(own, steps.offset))
+            nearest = CodedSymbols(own, steps, self._writer.before)
+            own = self._coder.nearer_to_zero(own, codes, steps.offset, settings.rdo_lambda, nearest.context)
+        return CodedSymbols(own, steps, self._writer.before), bool(
+            overflows and steps.offset < len(self._coder.offsets) - 1
+        )
 
     def _next_level(self, frames: int) -> tuple[int, bool]:
         """The group's level, and whether all of it is far below that."""

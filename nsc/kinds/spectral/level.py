@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nsc.constants import SAMPLE_RATE
+from nsc.entropy.packet_side import GroupSteps
 from nsc.format.version_2 import LEVELS, OFFSETS
 from nsc.kinds.samples.level import GAIN_FLOOR_DB, GAIN_STEP_DB, gains_of
 
@@ -73,13 +74,6 @@ def offset_of(index: int) -> float:
 def offset_index(offset: float) -> int:
     """Index of the nearest offset that a file can carry."""
     return int(np.clip(round(offset / OFFSET_STEP) + ZERO_OFFSET, 0, OFFSETS - 1))
-
-
-class GroupSteps(NamedTuple):
-    """The side information of a group: indices of its level and of its step offset."""
-
-    level: int
-    offset: int
 
 
 class StepTrack:

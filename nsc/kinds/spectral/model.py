@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,11 +14,19 @@ from nsc.coding.rate import EvenPace, Pace
 from nsc.entropy.coefficient_model import LARGEST_INDEX
 from nsc.entropy.spectral_coder import SpectralCoder, SpectralSymbols
 from nsc.errors import UserError
-from nsc.format import DamagedError, Header, WrongModelError, version_2, version_3, whole_file
+from nsc.format import (
+    DamagedError,
+    Header,
+    WrongModelError,
+    unpack_header,
+    version_2,
+    version_3,
+    version_4,
+    whole_file,
+)
 from nsc.format.version_2 import CODEC_PART, MOST_FRAMES
 from nsc.kinds.spectral.analysis import SpectralAnalysis
 from nsc.kinds.spectral.enhancer import EnhancerNetwork, GraphEnhancer
-from nsc.kinds.spectral.level import GroupSteps
 from nsc.kinds.spectral.network import (
     GraphNetwork,
     SpectralNetwork,
@@ -28,6 +35,7 @@ from nsc.kinds.spectral.network import (
     check_settings,
     graph_ports,
 )
+from nsc.kinds.spectral.symbol_stream import CodedSymbols, SymbolReader
 from nsc.kinds.spectral.synthesis import SpectralSynthesis
 from nsc.loading.folder import Description, naming, read_graph, read_tables
 from nsc.loading.litert import Graphs
@@ -37,7 +45,7 @@ LPC_PART, GAIN_PART = "lpc", "gain"
 
 @dataclass(frozen=True)
 class SpectralModel:
-    """Implements `interface.Model` for spectral cascades, in format versions 2 and 3.
+    """Implements `interface.Model` for spectral cascades, in format versions 2 to 4.
 
     digest: first eight hex digits of the model's hash.
     coder: of the symbols of all codecs.
@@ -83,12 +91,13 @@ class SpectralModel:
         num_samples: int | None,
         whole: Signal | None,
         pace: Pace | None = None,
+        refresh: int | None = None,
     ) -> SpectralAnalysis:
         """See `interface.Model`; a span is a frame of 40 ms, by default 16 of them make a group."""
-        spans = self._checked_frames(spans)
-        header = self._header(num_samples, layers, spans)
+        spans = self._checked_frames(1 if spans is None and refresh else spans)
+        header = self._header(num_samples, layers, spans, packets=refresh is not None)
         pace = EvenPace(self.own_offset, self.offsets) if pace is None else pace
-        return SpectralAnalysis(header, self.settings, self.network, self.coder, pace)
+        return SpectralAnalysis(header, self.settings, self.network, self.coder, pace, refresh)
 
     def synthesis(self, header: Header, layers: int) -> SpectralSynthesis:
         """See `interface.Model`."""
@@ -100,17 +109,22 @@ class SpectralModel:
     def code_lengths(self, data: bytes) -> CodeLengths:
         """See `interface.Model`."""
         pieces: dict[str, list[NDArray[np.float64]]] = {}
-        for symbols, steps in file_groups(data, self.coder):
+        is_packet = isinstance(unpack_header(data), version_4.Header)
+        for coded in file_groups(data, self.coder):
+            symbols = coded.symbols
             one = SpectralSymbols(symbols.lsf[None], symbols.gains[None], tuple(each[None] for each in symbols.indices))
-            lengths = self.coder.code_lengths(one, np.array([steps.offset]))
-            for name, bits in zip(_names(symbols), (lengths.lsf, lengths.gains, *lengths.indices), strict=True):
+            lengths = self.coder.code_lengths(one, np.array([coded.steps.offset]), coded.context)
+            gains = lengths.gains[0]
+            if is_packet:
+                gains[0] += coded.side_bits(self.coder)
+            for name, bits in zip(_names(symbols), (lengths.lsf, gains, *lengths.indices), strict=True):
                 pieces.setdefault(name, []).append(bits.reshape(len(symbols.lsf), -1).sum(1))
         return CodeLengths({name: np.concatenate(bits) for name, bits in pieces.items()}, self.settings.frame_seconds)
 
     def symbols(self, data: bytes) -> dict[str, NDArray[np.int32]]:
         """See `interface.Model`; indices are counted from the lowest, -63."""
         pieces: dict[str, list[NDArray[np.int32]]] = {}
-        for symbols, _ in file_groups(data, self.coder):
+        for symbols, *_ in file_groups(data, self.coder):
             frames, spectra = len(symbols.lsf), symbols.spectra_per_frame
             shifted = (each.reshape(frames, spectra, -1) + LARGEST_INDEX for each in symbols.indices)
             values = (symbols.lsf[:, None], symbols.gains.reshape(frames, spectra, 1), *shifted)
@@ -124,38 +138,32 @@ class SpectralModel:
             raise UserError(f"expected 1 to {MOST_FRAMES} frames in a group, found {frames}; choose among them")
         return frames
 
-    def _header(self, num_samples: int | None, layers: int, frames: int) -> version_2.Header:
+    def _header(self, num_samples: int | None, layers: int, frames: int, *, packets: bool) -> version_2.Header:
         settings = self.settings
         of_version_2 = settings.spectra_per_frame == version_2.SPECTRA_PER_FRAME
-        kind = version_2.Header if of_version_2 else version_3.Header
+        kind = version_4.Header if packets else version_2.Header if of_version_2 else version_3.Header
         look_ahead, spectra = settings.look_ahead > 0, settings.spectra_per_frame
         return kind(self.digest, num_samples, layers, frames, settings.hop, look_ahead, spectra)
 
 
-class FileGroup(NamedTuple):
-    """A group's symbols and the steps at which they were made."""
-
-    symbols: SpectralSymbols
-    steps: GroupSteps
-
-
-def file_groups(data: bytes, coder: SpectralCoder) -> Iterator[FileGroup]:
+def file_groups(data: bytes, coder: SpectralCoder) -> Iterator[CodedSymbols]:
     """The groups of an undamaged file of known length.
 
     Raises:
         BitstreamError: the header cannot be read, or groups are missing or damaged.
     """
-    header, groups = whole_file(data)
-    left = header.frames_of(header.num_samples or 0)
-    for number, group in enumerate(groups):
-        steps, frames = GroupSteps(*group.side), min(left, header.group_frames)
+    contents = whole_file(data)
+    header, reader = contents.header, SymbolReader(contents.header, coder)
+    left = header.frames_of(contents.num_samples or 0)
+    for number, group in enumerate(contents.groups):
+        frames = min(left, header.group_frames)
         try:
-            symbols = coder.decode(group.parts, frames, steps.offset)
+            coded = reader.read(group, header.layers, frames)
         except ValueError as error:
             raise DamagedError(
                 f"expected the symbols of group {number}, found none ({error}); decode the file instead"
             ) from None
-        yield FileGroup(symbols, steps)
+        yield coded
         left -= frames
 
 

@@ -6,14 +6,16 @@ import numpy as np
 
 from nsc.coding.filters import DeEmphasis
 from nsc.coding.interface import Signal
+from nsc.entropy.packet_side import GroupSteps
 from nsc.entropy.spectral_coder import SpectralCoder, SpectralSymbols
 from nsc.format import Group
 from nsc.format.version_2 import GAIN_STEP_DB, Header
 from nsc.kinds.samples.level import gains_of
 from nsc.kinds.spectral.enhancer import Enhancer, EnhancerNetwork
-from nsc.kinds.spectral.level import GroupSteps, StepTrack, offset_of
+from nsc.kinds.spectral.level import StepTrack, offset_of
 from nsc.kinds.spectral.network import Floats, SpectralNetwork, SpectralSettings, frames_between, joined, silence
 from nsc.kinds.spectral.noise import noise
+from nsc.kinds.spectral.symbol_stream import SymbolReader
 
 FADE_DB = 1.5  # by which a lost spectrum is softer than the preceding one; random signs would sound worse
 
@@ -32,8 +34,8 @@ class SpectralSynthesis:
     ) -> None:
         """Begins to decode the first `layers` layers of a stream."""
         self.lead = header.hop  # the first spectrum begins before the signal
-        self._header, self._settings, self._network, self._coder = header, settings, network, coder
-        self._layers = layers
+        self._header, self._settings, self._network = header, settings, network
+        self._reader, self._layers = SymbolReader(header, coder), layers
         self._steps = StepTrack(settings.history, header.spectra_per_frame)
         self._last = GroupSteps(0, settings.offset)
         self._past = silence(settings.history, layers, header.hop, header.spectra_per_frame)
@@ -42,16 +44,16 @@ class SpectralSynthesis:
         self._enhancer = Enhancer(enhancer, settings.enhancer_state, layers) if enhancer else None
 
     def next_group(self, group: Group, frames: int) -> Signal | None:
-        """The samples that a group completes; None if its bytes are corrupt."""
-        steps = GroupSteps(*group.side)
+        """The samples that a group completes; None if its bytes are corrupt, or it follows a packet that is missing."""
         try:
-            symbols = self._coder.decode(group.parts[: self._layers], frames, steps.offset)
+            coded = self._reader.read(group, self._layers, frames)
         except ValueError:
             return None
-        return self._synthesised(symbols, steps)
+        return self._synthesised(coded.symbols, coded.steps)
 
     def conceal(self, frames: int) -> Signal:
         """The samples in place of frames that were lost, at the last level and offset."""
+        self._reader.missed()
         blocks = [np.zeros(0, np.float32)]
         while frames > 0:
             count = min(frames, self._header.frames)
