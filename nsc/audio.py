@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final, NamedTuple
 
@@ -14,12 +15,13 @@ from nsc.coding.encoder import LOUDEST
 from nsc.coding.interface import Signal
 from nsc.constants import SAMPLE_RATE
 from nsc.errors import UserError
-from nsc.recording import open_recording
+from nsc.recording import Recording, open_recording
 from nsc.wav import FULL_SCALE as INT16_SCALE
 from nsc.wav import to_int16, write_wav
 
 __all__ = ["INT16_SCALE", "Signal", "Speech", "open_speech", "to_int16", "write_speech", "write_wav"]
 
+CLIPPED: Final = "full scale are clipped"
 CONTAINERS: Final = {".flac": ("FLAC", "PCM_16"), ".ogg": ("OGG", "VORBIS")}  # that libsndfile writes
 
 
@@ -27,13 +29,13 @@ class Speech(NamedTuple):
     """Speech of 16 kHz that arrives in blocks.
 
     num_samples: its length.
-    blocks: float32 [n] each, within -1 and 1.
+    blocks: float32 [n] each, within -1 and 1; read again whenever they are gone through.
     rate, channels: of the file before conversion.
     notes: what was odd about the file; some come while it is read.
     """
 
     num_samples: int
-    blocks: Iterator[Signal]
+    blocks: Iterable[Signal]
     rate: int
     channels: int
     notes: Sequence[str] = ()
@@ -53,23 +55,31 @@ def open_speech(source: Path | bytes, name: str) -> Speech:
     """
     recording = open_recording(source, name)
     length = max(1, round(recording.num_frames * SAMPLE_RATE / recording.rate))
-    blocks = _within_scale(recording.blocks(), name, recording.notes)
-    if recording.rate != SAMPLE_RATE:
-        blocks = _resampled(blocks, recording.rate, length)
-    clipped = (np.clip(block, -1, 1) for block in blocks)
-    return Speech(length, clipped, recording.rate, recording.channels, recording.notes)
+    return Speech(length, _Blocks(recording, length), recording.rate, recording.channels, recording.notes)
 
 
-def _within_scale(blocks: Iterable[Signal], name: str, notes: list[str]) -> Iterator[Signal]:
+@dataclass(frozen=True)
+class _Blocks:
+    """Blocks of a recording as `length` samples of 16 kHz."""
+
+    recording: Recording
+    length: int
+
+    def __iter__(self) -> Iterator[Signal]:
+        blocks = _within_scale(self.recording)
+        if self.recording.rate != SAMPLE_RATE:
+            blocks = _resampled(blocks, self.recording.rate, self.length)
+        return (np.clip(block, -1, 1) for block in blocks)
+
+
+def _within_scale(recording: Recording) -> Iterator[Signal]:
     """Blocks, with a note on the first that goes beyond full scale and a refusal of what is of another scale."""
-    noted = False
-    for block in blocks:
+    for block in recording.blocks():
         loudest = float(np.abs(block).max(initial=0))
         if loudest > LOUDEST:
-            raise UserError(f"{name}: expected samples from -1 to 1, found {loudest:g}; divide by full scale")
-        if loudest > 1 and not noted:
-            notes.append(f"samples of up to {loudest:.2f} times full scale are clipped")
-            noted = True
+            raise UserError(f"{recording.name}: expected samples from -1 to 1, found {loudest:g}; divide by full scale")
+        if loudest > 1 and not any(note.endswith(CLIPPED) for note in recording.notes):
+            recording.notes.append(f"samples of up to {loudest:.2f} times {CLIPPED}")
         yield block
 
 

@@ -211,18 +211,18 @@ def _encode(options: argparse.Namespace) -> None:
         log.info("%s: %d Hz and %d channels become 16 kHz mono", options.input, speech.rate, speech.channels)
     model = load(find_model(options.model))
     spans, rate = _group_length(options, model), Rate(options.kbps, options.quality, options.cbr)
-    seconds, written = speech.num_samples / SAMPLE_RATE, list[bytes]()
-    blocks = _with_progress(speech.blocks, speech.num_samples)
+    seconds, size, written = speech.num_samples / SAMPLE_RATE, 0, list[bytes]()
+    blocks = _Progress(speech.blocks, speech.num_samples)
     with output(target) as file:
         for data in encoded_blocks(
             blocks, speech.num_samples, model, options.layers, spans=spans, refresh=options.refresh, rate=rate
         ):
-            written.append(data)
-            file.write(data)
+            size += file.write(data)
+            written += [data] if options.refresh else []  # of long recordings nothing is kept
     _say(speech.notes[said:], options.input)
-    data = b"".join(written)
-    kbps, within = 8 * bitstream.sent_bytes(data) / 1000 / seconds, " in packets" if options.refresh else ""
-    log.info("%s: %.2f s, %d bytes, %.2f kbps%s, model %s", target, seconds, len(data), kbps, within, model.digest)
+    sent, within = (bitstream.sent_bytes(b"".join(written)), " in packets") if options.refresh else (size, "")
+    kbps = 8 * sent / 1000 / seconds
+    log.info("%s: %.2f s, %d bytes, %.2f kbps%s, model %s", target, seconds, size, kbps, within, model.digest)
     if options.kbps and not options.cbr and abs(kbps / options.kbps - 1) > RATE_MISSED:
         log.info("%s: asked for %g kbps; no step size of this model comes nearer", target, options.kbps)
 
@@ -261,7 +261,7 @@ def _decode(options: argparse.Namespace) -> None:
     from nsc.coding.whole import decoded_blocks
 
     decoder = Decoder(model, options.layers)
-    blocks = _with_progress(decoded_blocks(data, decoder), header.num_samples or 0)
+    blocks = _Progress(decoded_blocks(data, decoder), header.num_samples or 0)
     with output(target, seeks=True) as file:
         count = write_speech(file, blocks, Path(target).suffix.lower())
     log.info("%s: %.2f s%s", target, count / SAMPLE_RATE, "".join(f"; {each}" for each in _damage(decoder.damage)))
@@ -284,18 +284,26 @@ def _target(options: argparse.Namespace, suffixes: Sequence[str], content: str) 
     return str(target)
 
 
-def _with_progress(blocks: Iterable[Block], total: int) -> Iterator[Block]:
-    """The blocks; a terminal shows what share of the samples they have made up so far, and how long the rest takes."""
-    shows = sys.stderr.isatty() and total > SHOWS_PROGRESS * SAMPLE_RATE
-    done, start = 0, time.monotonic()
-    for block in blocks:
-        yield block
-        done += len(block)
+class _Progress(Iterable[Block]):
+    """Blocks; a terminal shows what share of the samples they have made up so far, and how long the rest takes."""
+
+    def __init__(self, blocks: Iterable[Block], total: int) -> None:
+        self._blocks, self._total, self._passes = blocks, total, 0
+
+    def __iter__(self) -> Iterator[Block]:
+        shows = sys.stderr.isatty() and self._total > SHOWS_PROGRESS * SAMPLE_RATE
+        done, start = 0, time.monotonic()
+        self._passes += 1
+        named = f"pass {self._passes}: " if self._passes > 1 else ""
+        for block in self._blocks:
+            yield block
+            done += len(block)
+            if shows:
+                left = (time.monotonic() - start) * (self._total / max(done, 1) - 1)
+                line = f"\r{named}{100 * done / self._total:3.0f} %, {_clock(left)} left "
+                print(line, end="", file=sys.stderr, flush=True)
         if shows:
-            left = (time.monotonic() - start) * (total / max(done, 1) - 1)
-            print(f"\r{100 * done / total:3.0f} %, {_clock(left)} left ", end="", file=sys.stderr, flush=True)
-    if shows:
-        print(f"\r{'':30}\r", end="", file=sys.stderr, flush=True)
+            print(f"\r{'':40}\r", end="", file=sys.stderr, flush=True)
 
 
 def _clock(seconds: float) -> str:

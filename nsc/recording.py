@@ -30,6 +30,7 @@ MOST_AT_ONCE = 1 << 24  # samples of all channels together in a block
 MOST_CHUNKS = 1000  # of a WAV file before its samples
 STREAMED_SIZE = 0x7FFF0000  # a WAV header that says this size or more was written before the end was known
 CANCELLED_DB = -20.0  # power of the mean of all channels re the loudest: below it they cancel each other
+HEARD_DB = -30.0  # power of a second re the loudest: below it, hum may cancel
 TRUSTED_CONTAINERS = ("WAV", "WAVEX", "NIST")
 TRUSTED = ("PCM_", "FLOAT", "DOUBLE", "ULAW", "ALAW")  # whose length libsndfile works out from the file's size
 
@@ -171,21 +172,22 @@ def _checked(recording: Recording, *, surveys: bool) -> Recording:
 
 
 def _survey(recording: Recording) -> None:
-    """Reads a recording once to find its true length, and whether its channels cancel each other."""
+    """Reads a recording once to find its true length, and whether its channels cancel each other in a second of it."""
     declared, found = recording.num_frames, 0
-    power = np.zeros(recording.channels)
-    mean_power = 0.0
+    powers, means = [np.zeros(recording.channels)], [0.0]
     for block in _read_blocks(recording._source, recording.name):
         found += len(block)
-        if recording.channels > 1:
-            power += np.einsum("ij,ij->j", block, block, dtype=np.float64)
-            mixed = block.mean(axis=1)
-            mean_power += float(np.einsum("i,i", mixed, mixed, dtype=np.float64))
+        for start in range(0, len(block) if recording.channels > 1 else 0, recording.rate):
+            second = block[start : start + recording.rate]
+            powers.append(np.einsum("ij,ij->j", second, second, dtype=np.float64))
+            mixed = second.mean(axis=1)
+            means.append(float(np.einsum("i,i", mixed, mixed, dtype=np.float64)))
     if found < declared < 1 << 40:
         recording.notes.append(f"the header promises {declared} samples, {found} are there: it is cut off")
     recording.num_frames = found
-    loudest = int(np.argmax(power))
-    if mean_power < power[loudest] * 10 ** (CANCELLED_DB / 10):
+    power, loudest = np.max(powers, axis=1), int(np.argmax(np.sum(powers, axis=0)))
+    heard = power > power.max() * 10 ** (HEARD_DB / 10)
+    if (np.array(means) < power * 10 ** (CANCELLED_DB / 10))[heard].any():
         recording._channel = loudest
         recording.notes.append(f"the channels cancel each other: channel {loudest + 1}, the loudest, is used alone")
 

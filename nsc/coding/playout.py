@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 
 from nsc.coding.interface import Model, Signal, Synthesis, check_layers
-from nsc.format import Group, Header, WrongModelError
+from nsc.format import Group, Header, WrongModelError, check_model
 
 NO_SAMPLES: Final = np.zeros(0, np.float32)
 LOUDEST: Final = 64.0  # times full scale that samples may reach
@@ -100,10 +100,7 @@ def playout_of(model: Model, header: Header, layers: int | None, damage: Damage,
         WrongModelError: the stream is not of this model.
         UserError: it does not have so many layers.
     """
-    if header.model != model.digest:
-        raise WrongModelError(
-            f"expected a file of model {model.digest}, found one of model {header.model}; give that model"
-        )
+    check_model(header, model.digest)
     if header.layers > model.depth:
         raise WrongModelError(f"expected the parts of model {header.model}, found others; encode the speech again")
     layers = check_layers(layers, header.layers, "file")

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from contextlib import ExitStack
+from tempfile import SpooledTemporaryFile
+from typing import IO, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -24,6 +27,7 @@ SAMPLE_BLOCK = 60 * SAMPLE_RATE  # samples given to the encoder at once: an hour
 BYTE_BLOCK = 1 << 14
 PIECE, PIECES = 5 * SAMPLE_RATE, 12  # samples of a piece of a long signal, on which its rate is searched, and how many
 MOST_PASSES = 3  # over a long signal
+MOST_BYTES_HELD = 1 << 22  # in memory, of a file that may have to be coded once more
 MISSED = 0.014  # relative error of its rate at which it is coded once more: half a step of the offset
 
 
@@ -45,7 +49,7 @@ def encode(
 ) -> bytes:
     """An .nsc file of a signal [n] of 16 kHz, see `nsc.encode`."""
     samples = checked_samples(signal)
-    blocks = (samples[start : start + SAMPLE_BLOCK] for start in range(0, max(1, len(samples)), SAMPLE_BLOCK))
+    blocks = [samples[start : start + SAMPLE_BLOCK] for start in range(0, max(1, len(samples)), SAMPLE_BLOCK)]
     return b"".join(encoded_blocks(blocks, len(samples), model, layers, spans=spans, refresh=refresh, rate=rate))
 
 
@@ -61,20 +65,19 @@ def encoded_blocks(
 ) -> Iterator[bytes]:
     """The bytes of an .nsc file of `num_samples` samples that arrive in blocks.
 
-    A model may need them all at once, and so does the search for a rate in kbps.
+    A rate in kbps is searched by going through the blocks three to five times; those of an iterator, which come once,
+    are all held in memory, as they are for models that look at the whole signal.
 
     Raises:
         UserError: the model does not code at this rate; or no step size keeps every group of it within a bound.
     """
     check_rate(*rate)
-    blocks = map(checked_samples, blocks)
-    whole, seeks = None, rate.kbps is not None and not rate.bounded
-    if model.needs_whole_signal or seeks:
-        whole = np.concatenate([NO_SAMPLES, *blocks])
-        blocks = iter([whole[start : start + SAMPLE_BLOCK] for start in range(0, max(1, len(whole)), SAMPLE_BLOCK)])
-    if seeks and model.offsets:
-        assert whole is not None
-        yield _at_rate(rate.kbps or 0.0, whole, model, layers, spans, refresh)
+    whole, seeks = None, rate.kbps is not None and not rate.bounded and model.offsets > 0
+    if model.needs_whole_signal or (seeks and iter(blocks) is blocks):
+        whole = np.concatenate([NO_SAMPLES, *map(checked_samples, blocks)])
+        blocks = [whole[start : start + SAMPLE_BLOCK] for start in range(0, max(1, len(whole)), SAMPLE_BLOCK)]
+    if seeks:
+        yield from _at_rate(rate.kbps or 0.0, blocks, num_samples, _Coder(model, layers, spans, refresh))
         return
     pace = None if rate == OWN_RATE else pace_of(rate, model.own_offset, model.offsets)
     encoder = Encoder(model, layers, spans=spans, refresh=refresh, num_samples=num_samples, whole=whole, pace=pace)
@@ -88,44 +91,73 @@ def encoded_blocks(
         )
 
 
-def _at_rate(
-    kbps: float, signal: Signal, model: Model, layers: int | None, spans: int | None, refresh: int | None
-) -> bytes:
+class _Coder(NamedTuple):
+    """How a signal is coded, but for its rate."""
+
+    model: Model
+    layers: int | None
+    spans: int | None
+    refresh: int | None
+
+    def coded(self, blocks: Iterable[ArrayLike], num_samples: int, offset: int) -> Iterator[bytes]:
+        """The bytes of a file at one step offset."""
+        pace = EvenPace(offset, self.model.offsets)
+        spans, refresh = self.spans, self.refresh
+        encoder = Encoder(self.model, self.layers, spans=spans, refresh=refresh, num_samples=num_samples, pace=pace)
+        for block in blocks:
+            yield encoder.write(block)
+        yield encoder.finish()
+
+
+def _at_rate(kbps: float, blocks: Iterable[ArrayLike], num_samples: int, coder: _Coder) -> Iterator[bytes]:
     """The file of the step offset at which a whole signal is nearest to a rate.
 
     The offset is searched on the signal, or where that is long on pieces from all over it; then the whole is coded, and
     once or twice more where it takes another rate than its pieces.
     """
+    shown = _pieces(blocks, num_samples)
 
     @functools.cache
-    def coded(offset: int, pieces: bool) -> bytes:
-        samples = shown if pieces else signal
-        pace = EvenPace(offset, model.offsets)
-        encoder = Encoder(model, layers, spans=spans, refresh=refresh, num_samples=len(samples), pace=pace)
-        return encoder.write(samples) + encoder.finish()
+    def coded(offset: int) -> bytes:
+        return b"".join(coder.coded([shown], len(shown), offset))
 
     def rate_at(offset: int) -> float:
-        return 8 * sent_bytes(coded(offset, True)) * SAMPLE_RATE / 1000 / max(1, len(shown))
+        return 8 * sent_bytes(coded(offset)) * SAMPLE_RATE / 1000 / max(1, len(shown))
 
-    shown = _pieces(signal)
+    model = coder.model
     offset = offset_for_rate(kbps, model.offsets, model.own_offset, rate_at)
-    if len(shown) == len(signal):
-        return coded(offset, True)
-    found: dict[int, float] = {}
-    while offset not in found and len(found) < MOST_PASSES:
-        found[offset] = 8 * sent_bytes(coded(offset, False)) * SAMPLE_RATE / 1000 / len(signal)
-        if abs(found[offset] / kbps - 1) < MISSED:
-            break
-        offset = offset_for_rate(kbps * rate_at(offset) / found[offset], model.offsets, offset, rate_at)
-    return coded(min(found, key=lambda tried: abs(math.log(found[tried] / kbps))), False)
+    if len(shown) == num_samples:
+        yield coded(offset)
+        return
+    with ExitStack() as files:
+        found: dict[int, float] = {}
+        written: dict[int, IO[bytes]] = {}
+        while offset not in found and len(found) < MOST_PASSES:
+            file = written[offset] = files.enter_context(SpooledTemporaryFile(MOST_BYTES_HELD))
+            size = sum(map(file.write, coder.coded(blocks, num_samples, offset)))
+            if coder.refresh:
+                file.seek(0)
+                size = sent_bytes(file.read())
+            found[offset] = 8 * size * SAMPLE_RATE / 1000 / num_samples
+            if abs(found[offset] / kbps - 1) < MISSED:
+                break
+            offset = offset_for_rate(kbps * rate_at(offset) / found[offset], model.offsets, offset, rate_at)
+        nearest = written[min(found, key=lambda tried: abs(math.log(found[tried] / kbps)))]
+        nearest.seek(0)
+        while data := nearest.read(BYTE_BLOCK):
+            yield data
 
 
-def _pieces(signal: Signal) -> Signal:
+def _pieces(blocks: Iterable[ArrayLike], num_samples: int) -> Signal:
     """A signal, or where it is long as many pieces of it, evenly spread."""
-    if len(signal) <= PIECES * PIECE:
-        return signal
-    starts = np.linspace(0, len(signal) - PIECE, PIECES).astype(int)
-    return np.concatenate([signal[start : start + PIECE] for start in starts])
+    starts = [0] if num_samples <= PIECES * PIECE else np.linspace(0, num_samples - PIECE, PIECES).astype(int).tolist()
+    length = num_samples if len(starts) == 1 else PIECE
+    pieces, begin = [list[Signal]() for _ in starts], 0
+    for block in map(checked_samples, blocks):
+        for piece, start in zip(pieces, starts, strict=True):
+            piece.append(block[max(0, start - begin) : max(0, start + length - begin)].copy())  # alone, not the block
+        begin += len(block)
+    return np.concatenate([NO_SAMPLES, *itertools.chain(*pieces)])
 
 
 def decode(data: bytes, model: Model, layers: int | None = None) -> Decoded:

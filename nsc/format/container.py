@@ -8,7 +8,7 @@ from typing import NamedTuple
 from nsc.arguments import file_bytes, layers_of
 from nsc.constants import SAMPLE_RATE
 from nsc.errors import UserError
-from nsc.format.errors import BitstreamError, DamagedError
+from nsc.format.errors import BitstreamError, DamagedError, WrongModelError
 from nsc.format.group import INDEX_RANGE, Group, pack_group, plausible_places, unpack_group
 from nsc.format.header import HEADER_BYTES, MAGIC, Header, pack_header, total_groups, unpack_header
 
@@ -214,13 +214,21 @@ class Contents(NamedTuple):
         return next((length for length in lengths if length is not None), None)
 
 
-def whole_file(data: bytes) -> Contents:
-    """An undamaged file, whose length is known, in its parts.
+def check_model(header: Header, model: str) -> None:
+    """Raises WrongModelError where a file is not of the model with this hash."""
+    if header.model != model:
+        raise WrongModelError(f"expected a file of model {model}, found one of model {header.model}; give that model")
+
+
+def whole_file(data: bytes, model: str | None = None) -> Contents:
+    """An undamaged file, whose length is known and whose model is this one where one is given, in its parts.
 
     Raises:
-        BitstreamError: the header cannot be read, or groups are missing or damaged.
+        BitstreamError: the header cannot be read or names another model, or groups are missing or damaged.
     """
     contents = read_contents(data)
+    if model is not None:
+        check_model(contents.header, model)
     if contents.missing or contents.damaged_bytes or contents.num_samples is None or not contents.groups:
         raise DamagedError(
             f"expected a whole file of known length, found {len(contents.groups)} groups, {contents.missing} missing"

@@ -11,6 +11,7 @@ from scipy import signal as scipy_signal
 
 import nsc
 from nsc.coding.filters import HighPass, high_pass_coefficients
+from nsc.format import HEADER_BYTES, pack_header, unpack_header
 from tests.helpers.places import CORPUS, ROOT
 from utilities import high_pass_sections
 
@@ -85,6 +86,19 @@ def test_a_file_of_an_unknown_model_is_a_clear_error(model: nsc.Model, real_spee
     data = nsc.encode(real_speech[:8000], model)
     with pytest.raises(nsc.BitstreamError, match="give that model"):
         nsc.decode(data, "cq-16k")
+
+
+@pytest.mark.parametrize(("own", "other"), [("cq", "cq-9k"), ("cq-9k", "cq"), ("cq", "cq-scalable")])
+def test_symbols_and_code_lengths_of_another_models_file_are_refused(own: str, other: str, real_speech: Signal) -> None:
+    model, data = nsc.load(own), nsc.encode(real_speech[:8000], other)
+    for call in (model.symbols, model.code_lengths):
+        with pytest.raises(nsc.BitstreamError, match=f"expected a file of model {model.digest}, found one of model"):
+            call(data)
+    relabelled = pack_header(unpack_header(data)._replace(model=model.digest)) + data[HEADER_BYTES:]
+    for call in (model.symbols, model.code_lengths):
+        if other != "cq-scalable":
+            with pytest.raises(nsc.BitstreamError, match="expected the parts of model"):
+                call(relabelled)
 
 
 def test_coding_needs_neither_tensorflow_nor_scipy() -> None:

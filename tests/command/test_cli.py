@@ -120,11 +120,13 @@ def test_info_tells_where_every_byte_goes_and_what_the_model_costs(
 
 
 @pytest.mark.parametrize(("kbps", "reached"), [("12", True), ("2", False), ("60", False)])
-def test_a_rate_that_no_step_size_gives_is_named(
+def test_a_rate_is_that_of_the_api_and_named_where_no_step_size_gives_it(
     run: RunCommand, kbps: str, reached: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run("speech.wav", "--model", "cq", "--kbps", kbps) == 0
     assert (f"asked for {kbps} kbps; no step size" in capsys.readouterr().err) is not reached
+    speech, _ = soundfile.read("speech.wav", dtype="float32")
+    assert Path("speech.nsc").read_bytes() == nsc.encode(speech, "cq", kbps=float(kbps))
 
 
 def test_models_are_listed(run: RunCommand, capsys: pytest.CaptureFixture[str], coding_model: SavedModel) -> None:

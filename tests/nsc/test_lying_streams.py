@@ -1,5 +1,6 @@
 """Streams whose checksums are right and whose fields lie: output, memory and time stay bounded by what arrived."""
 
+import dataclasses
 import zlib
 from unittest import mock
 
@@ -151,3 +152,15 @@ def test_a_header_without_a_group_is_told_in_words_that_mean_something(model: Ca
 def test_a_channel_of_no_numbers_is_refused(loss: float, burst: float, seed: int) -> None:
     with pytest.raises(UserError, match="expected a "):
         lose_groups(file_of(KNOWN, [0]), loss, burst, seed)
+
+
+@pytest.mark.parametrize("value", [7e19, -7e19, np.inf, np.nan])
+def test_samples_are_bounded_whatever_a_network_makes_of_symbols(model: CascadeModel, value: float) -> None:
+    class Loud:
+        def frames(self, symbols: object, lost: NDArray[np.float32]) -> NDArray[np.float32]:
+            return np.full((len(lost), 512), value, np.float32)
+
+    data = bitstream.pack_header(Header(model.digest, 7000, 1, True, 1))
+    data += bitstream.pack_group(Group(0, (63,), (b"", b"")))
+    signal, damage = decode(data, dataclasses.replace(model, network=Loud()))
+    assert not damage and np.abs(signal).max() <= 64

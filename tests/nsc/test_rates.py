@@ -1,12 +1,15 @@
 """Rates of whole files, of bounded ones and of streams, by a model that ships."""
 
+import weakref
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 import nsc
 from nsc.coding.interface import Model
-from nsc.coding.rate import Rate, offset_for_rate
+from nsc.coding.rate import BoundedPace, Rate, offset_for_rate
 from nsc.coding.whole import PIECE, PIECES, encoded_blocks
 from nsc.errors import UserError
 from nsc.format import pack_group, read_contents
@@ -52,6 +55,47 @@ def test_a_long_recording_is_searched_on_pieces_from_all_over_it(
     signal = np.concatenate([0.001 * speech[:100_000], speech[:100_000]])
     assert len(signal) > PIECES * PIECE // 20
     assert nsc.info(nsc.encode(signal, model, kbps=12)).kbps() == pytest.approx(12, rel=0.02)
+
+
+class Recorded:
+    """A long recording that is read again whenever it is gone through; counts its blocks in memory."""
+
+    def __init__(self, speech: Signal, seconds: int) -> None:
+        self.speech, self.seconds, self.passes = speech, seconds, 0
+        self.blocks = list[weakref.ref[Signal]]()
+
+    def __iter__(self) -> Iterator[Signal]:
+        self.passes += 1
+        for second in range(self.seconds):
+            block = self.speech[16_000 * (second % 9) :][:16_000].copy()
+            self.blocks.append(weakref.ref(block))
+            assert sum(each() is not None for each in self.blocks) <= 3
+            yield block
+
+
+def test_a_long_recording_at_a_rate_is_read_again_and_never_held(
+    model: Model, speech: Signal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nsc.coding.whole.PIECE", PIECE // 20)
+    recorded = Recorded(speech, 20)
+    data = b"".join(encoded_blocks(recorded, 20 * 16_000, model, rate=Rate(kbps=12)))
+    assert 2 <= recorded.passes <= 4
+    signal = np.concatenate([speech[16_000 * (second % 9) :][:16_000] for second in range(20)])
+    assert data == nsc.encode(signal, model, kbps=12)
+
+
+def test_a_bound_costs_three_to_five_encodings_a_group() -> None:
+    """Levels that speech takes from group to group, on the usual slope of a group's bytes."""
+    pace, trials = BoundedPace(12, 40, 97), []
+    for loudness in np.random.default_rng(0).normal(0, 0.5, 200):
+        sizes: dict[int, float] = {}
+        index: int | None = pace.first(0.64, quiet=False)
+        while index is not None:
+            sizes[index] = round(2000 * np.exp(loudness - 0.027 * index))
+            index = pace.following(sizes)
+        trials.append(len(sizes))
+        assert sizes[pace.chosen(sizes)] <= 960
+    assert np.mean(trials) < 4 and max(trials) <= 8
 
 
 @pytest.mark.parametrize("steep", [0.01, 0.027, 0.2])

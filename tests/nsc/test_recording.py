@@ -108,6 +108,22 @@ def test_channels_that_cancel_each_other_are_noted_and_the_louder_one_is_used() 
     assert np.concatenate(list(found.blocks())) == pytest.approx(-VOICE, abs=1e-4)
 
 
+def test_channels_that_cancel_in_a_part_alone_leave_no_silence() -> None:
+    tone = np.tile(VOICE, 8)
+    half = np.repeat([1.0, -1.0], len(tone) // 2)
+    found = open_recording(encoded(np.stack([tone, half * tone], 1), "WAV"), "x")
+    assert found.notes == ["the channels cancel each other: channel 1, the loudest, is used alone"]
+    assert np.concatenate(list(found.blocks())) == pytest.approx(tone, abs=1e-4)
+
+
+def test_hum_that_cancels_in_a_pause_changes_nothing() -> None:
+    speech = np.concatenate([np.tile(VOICE, 4), np.zeros(2 * 16_000)])
+    hum = 0.002 * np.sin(2 * np.pi * 50 / 16_000 * np.arange(len(speech)))
+    found = open_recording(encoded(np.stack([speech + hum, speech - hum], 1), "WAV"), "x")
+    assert not found.notes
+    assert np.concatenate(list(found.blocks())) == pytest.approx(speech, abs=1e-4)
+
+
 def test_channels_that_do_not_cancel_are_averaged() -> None:
     silent = np.zeros_like(VOICE)
     found = open_recording(encoded(np.stack([VOICE, silent], 1), "WAV"), "x")

@@ -95,8 +95,7 @@ class CascadeModel:
 
     def synthesis(self, header: Header, layers: int) -> CascadeSynthesis:
         """See `interface.Model`."""
-        if not isinstance(header, version_1.Header) or header.has_lpc != self.settings.has_lpc:
-            raise WrongModelError(f"expected the parts of model {header.model}, found others; encode the speech again")
+        self._check_parts(header)
         return CascadeSynthesis(self.settings, self.network, self.symbol_coder(layers))
 
     def symbol_coder(self, layers: int) -> SymbolCoder:
@@ -111,8 +110,9 @@ class CascadeModel:
 
     def symbols(self, data: bytes) -> dict[str, Symbols]:
         """See `interface.Model`."""
-        contents = whole_file(data)
+        contents = whole_file(data, self.digest)
         header, found = contents.header, []
+        self._check_parts(header)
         coder, left = self.symbol_coder(header.layers), header.frames_of(contents.num_samples or 0)
         for number, group in enumerate(contents.groups):
             try:
@@ -123,6 +123,10 @@ class CascadeModel:
                 ) from None
             left -= header.group_frames
         return {name: np.concatenate([each[name] for each in found]) for name in found[0]}
+
+    def _check_parts(self, header: Header) -> None:
+        if not isinstance(header, version_1.Header) or header.has_lpc != self.settings.has_lpc:
+            raise WrongModelError(f"expected the parts of model {header.model}, found others; encode the speech again")
 
     def _checked_spans(self, spans: int | None) -> int:
         spans = 1 if spans is None else spans

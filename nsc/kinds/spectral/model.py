@@ -110,7 +110,7 @@ class SpectralModel:
         """See `interface.Model`."""
         pieces: dict[str, list[NDArray[np.float64]]] = {}
         is_packet = isinstance(unpack_header(data), version_4.Header)
-        for coded in file_groups(data, self.coder):
+        for coded in file_groups(data, self.coder, self.digest):
             symbols = coded.symbols
             one = SpectralSymbols(symbols.lsf[None], symbols.gains[None], tuple(each[None] for each in symbols.indices))
             lengths = self.coder.code_lengths(one, np.array([coded.steps.offset]), coded.context)
@@ -124,7 +124,7 @@ class SpectralModel:
     def symbols(self, data: bytes) -> dict[str, NDArray[np.int32]]:
         """See `interface.Model`; indices are counted from the lowest, -63."""
         pieces: dict[str, list[NDArray[np.int32]]] = {}
-        for symbols, *_ in file_groups(data, self.coder):
+        for symbols, *_ in file_groups(data, self.coder, self.digest):
             frames, spectra = len(symbols.lsf), symbols.spectra_per_frame
             shifted = (each.reshape(frames, spectra, -1) + LARGEST_INDEX for each in symbols.indices)
             values = (symbols.lsf[:, None], symbols.gains.reshape(frames, spectra, 1), *shifted)
@@ -146,15 +146,17 @@ class SpectralModel:
         return kind(self.digest, num_samples, layers, frames, settings.hop, look_ahead, spectra)
 
 
-def file_groups(data: bytes, coder: SpectralCoder) -> Iterator[CodedSymbols]:
-    """The groups of an undamaged file of known length.
+def file_groups(data: bytes, coder: SpectralCoder, model: str | None = None) -> Iterator[CodedSymbols]:
+    """The groups of an undamaged file of known length, of this model where one is given.
 
     Raises:
-        BitstreamError: the header cannot be read, or groups are missing or damaged.
+        BitstreamError: the header cannot be read or names another model, or groups are missing or damaged.
     """
-    contents = whole_file(data)
-    header, reader = contents.header, SymbolReader(contents.header, coder)
-    left = header.frames_of(contents.num_samples or 0)
+    contents = whole_file(data, model)
+    header = contents.header
+    if not isinstance(header, version_2.Header):
+        raise WrongModelError(f"expected the parts of model {header.model}, found others; encode the speech again")
+    reader, left = SymbolReader(header, coder), header.frames_of(contents.num_samples or 0)
     for number, group in enumerate(contents.groups):
         frames = min(left, header.group_frames)
         try:
