@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -30,18 +31,20 @@ class Ports(NamedTuple):
 class Graphs:
     """The graphs of a model by name, each loaded when it is first needed.
 
-    Threads may share them: LiteRT's interpreters hold one call at a time, so that calls take turns. Another process
-    gets what reads them, and loads its own.
+    Threads may share them: LiteRT's interpreters hold one call at a time, so that calls take turns. Another process,
+    spawned or forked, loads its own: what it inherits may be in the midst of a call that never ends there.
     """
 
     def __init__(self, read: Callable[[str], bytes], threads: int = 1) -> None:
         """Takes what reads a graph by its name, and how many threads of LiteRT's own run it."""
         self._read, self._threads = read, threads
         self._runners: dict[str, Runner] = {}
-        self._turn = threading.Lock()
+        self._turn, self._process = threading.Lock(), os.getpid()
 
     def __call__(self, name: str, **inputs: NDArray[Any]) -> Arrays:
         """The outputs of a graph by name."""
+        if self._process != os.getpid():
+            self.__init__(self._read, self._threads)  # type: ignore[misc]
         with self._turn:
             if name not in self._runners:
                 self._runners[name] = load_runner(self._read(name), self._threads)
