@@ -146,6 +146,24 @@ def test_a_stream_at_a_quality_has_even_steps(model: Model, speech: Signal) -> N
     assert {group.side[1] for group in read_contents(data).groups} == {58}
 
 
+@pytest.mark.parametrize("name", ["cq", "cq-scalable"])
+@pytest.mark.parametrize("frames", [1, 16])
+def test_silence_takes_no_more_than_framing_and_speech_after_it_sounds_alike(
+    name: str, frames: int, speech: Signal
+) -> None:
+    model, silence = nsc.load(name), np.zeros(32_000, np.float32)
+    contents = read_contents(nsc.encode(silence, model, spans=frames))
+    assert {part for group in contents.groups for part in group.parts} == {b""}
+    data = nsc.encode(np.concatenate([silence, speech[:16_000]]), model, spans=frames)
+    decoded = nsc.decode(data, model).signal
+    assert not decoded[:30_000].any()
+    heard = nsc.decode(
+        nsc.encode(np.concatenate([1e-4 * speech[:32_000], speech[:16_000]]), model, spans=frames)
+    ).signal
+    errors = [np.sum(np.square(each[32_000:] - speech[:16_000])) for each in (decoded, heard)]
+    assert errors[0] < 1.3 * errors[1]
+
+
 def test_nothing_is_written_after_the_end(model: Model) -> None:
     encoder = nsc.Encoder(model)
     data = encoder.write(np.zeros(1000, np.float32)) + encoder.finish()

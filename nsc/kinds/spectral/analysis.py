@@ -97,6 +97,8 @@ class SpectralAnalysis:
         samples = self._filtered[: (settings.history + seen) * header.frame_samples + header.hop]
         found = self._network.quantised(samples, *self._past.with_group(steps, seen), header.layers)
         own = frames_between(found.symbols, settings.history, settings.history + frames)
+        if not own.gains.any():  # the first symbol of every table takes no bytes
+            own = own._replace(lsf=np.zeros_like(own.lsf))
         overflows = np.mean(np.abs(own.indices[0]) >= LARGEST_INDEX) > MOST_OVERFLOWS
         if settings.rdo_lambda:
             first = settings.history * header.spectra_per_frame
