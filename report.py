@@ -157,7 +157,12 @@ def _add_measure(parser: argparse.ArgumentParser) -> None:
         "--spans", type=int, nargs="*", default=[], help="further group lengths, in units of the model's shortest"
     )
     parser.add_argument(
-        "--streams", type=int, nargs="*", default=[], help="group lengths of streams whose rate is found on the way"
+        "--packets",
+        type=int,
+        nargs="*",
+        default=[],
+        metavar="REFRESH",
+        help="also as in a call, in packets of the shortest length of which every REFRESH-th stands alone",
     )
     parser.add_argument("--allow_overlap", action="store_true", help="test on speech used in training, too")
     parser.add_argument("--check_dir", type=Path, default=Path("check"), help="folder of models (default check)")
@@ -179,12 +184,12 @@ def _measure(options: argparse.Namespace) -> None:
     store = Store(options.output)
     peers = _peers(options.peers, losses, options.burst, store)
     import_tensorflow()
-    from comparison.coders import model_coder, streamed_in_groups_of, with_groups_of
+    from comparison.coders import in_packets, model_coder, with_groups_of
     from comparison.speech import recordings_of, refuse_overlap, speech_to_test
 
     models = [model_coder(name, options.check_dir, losses, options.burst) for name in options.models]
     grouped = [with_groups_of(spans, model) for model in models for spans in options.spans]
-    models += [*grouped, *(streamed_in_groups_of(spans, model) for model in models for spans in options.streams)]
+    models += [*grouped, *(in_packets(refresh, model) for model in models for refresh in options.packets)]
     if not models and not peers:
         raise UserError("no codec to measure: name some that can be used here by --models or --peers")
     files = speech_to_test(options.data_dir, options.files_per_speaker)

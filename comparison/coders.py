@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import soundfile
@@ -20,13 +20,11 @@ from comparison.peers import baselines
 from comparison.results import Codec
 from constants import SAMPLE_RATE
 from nsc import format as bitstream
-from nsc.coding.interface import Signal
+from nsc.coding.interface import Model, Signal
 from nsc.errors import UserError
 from nsc.format.channel import Channel, lose_groups
+from nsc.loading.find import PRETRAINED
 from utilities import INT16_SCALE, atomic_write, to_int16
-
-if TYPE_CHECKING:
-    from runs.saved_model import SavedModel
 
 # TensorFlow is imported where a model is loaded: the processes that serve peers would wait seconds for it.
 
@@ -115,7 +113,8 @@ class ModelCoder:
         kbps: of each file, for models of any rate, or the other codec whose rate each file gets; None for the
             model's own.
         spans: length of a group in units of the model's shortest; None for the model's own.
-        streamed: coded block by block as in a conversation, its rate found on the way.
+        refresh: coded as in a call, block by block, in packets of the shortest length, of which every so many-th stands
+            alone; the rate is found on the way. None for files.
     """
 
     folder: Path
@@ -124,7 +123,7 @@ class ModelCoder:
     burst: float = 1.0
     kbps: float | str | None = None
     spans: int | None = None
-    streamed: bool = False
+    refresh: int | None = None
 
     def code(self, samples: Samples, cache_dir: Path) -> list[Version]:
         """See Coder."""
@@ -137,11 +136,12 @@ class ModelCoder:
         for layer in range(1, header.layers + 1):
             cut = folder / f"{content}-{layer}.nsc"
             atomic_write(cut, bitstream.truncate(whole, layer))
+            bits = 8 * bitstream.sent_bytes(cut.read_bytes())
             for loss in self.losses:
                 decoded = cut.with_suffix(f".{loss:g}.{self.burst:g}.flac" if loss else ".flac")
                 if not _is_intact(decoded, len(samples)):
                     baselines.write_flac(decoded, self._decoded(cut.read_bytes(), loss, _seed(samples)))
-                versions.append(Version(layer, loss, 8 * cut.stat().st_size, 0, decoded, delay_ms))
+                versions.append(Version(layer, loss, bits, 0, decoded, delay_ms))
         return versions
 
     def _whole_file(self, path: Path, samples: Samples, cache_dir: Path) -> bytes:
@@ -152,17 +152,17 @@ class ModelCoder:
         return path.read_bytes()
 
     def _coded(self, signal: Signal, kbps: float | None) -> bytes:
-        model = load_alone(self.folder).coding
-        if not self.streamed:
+        model = load_alone(self.folder)
+        if self.refresh is None:
             return nsc.encode(signal, model, kbps=kbps, spans=self.spans)
-        encoder = nsc.Encoder(model, kbps=kbps, spans=self.spans)
+        encoder = nsc.Encoder(model, kbps=kbps, spans=1, refresh=self.refresh)
         blocks = [encoder.write(signal[start : start + BLOCK]) for start in range(0, len(signal), BLOCK)]
         return b"".join([*blocks, encoder.finish()])
 
     def _decoded(self, data: bytes, loss: float, seed: int) -> Samples:
         if loss:
             data = lose_groups(data, loss, self.burst, seed)
-        return to_int16(nsc.decode(data, load_alone(self.folder).coding).signal)
+        return to_int16(nsc.decode(data, load_alone(self.folder)).signal)
 
 
 def _kbps_of(peer: str, samples: Samples, cache_dir: Path) -> float:
@@ -189,8 +189,14 @@ def _is_intact(path: Path, length: int) -> bool:
 
 
 @functools.cache
-def load_alone(folder: Path) -> SavedModel:
-    """A model in a process that uses one thread, since each processor core has a process of its own."""
+def load_alone(folder: Path) -> Model:
+    """A model in a process that uses one thread, since each processor core has a process of its own.
+
+    One that ships codes as it is installed, by its LiteRT graphs, which take a third of the time of the saved model.
+    """
+    run = folder.resolve().parent.parent
+    if run.parent == PRETRAINED:
+        return nsc.load(run)
     from runs.machine import import_tensorflow
 
     import_tensorflow()
@@ -203,7 +209,7 @@ def load_alone(folder: Path) -> SavedModel:
         tf.config.threading.set_inter_op_parallelism_threads(1)
     except RuntimeError:
         pass  # this process has computed before and keeps its threads
-    return load_model(folder)
+    return load_model(folder).coding
 
 
 def model_coder(name: str, check_dir: Path, losses: tuple[float, ...] = (0.0,), burst: float = 1.0) -> ModelCoder:
@@ -253,12 +259,11 @@ def with_groups_of(spans: int, model: ModelCoder) -> ModelCoder:
     return replace(model, codec=replace(model.codec, name=name, label=label, family=family), spans=spans)
 
 
-def streamed_in_groups_of(spans: int, model: ModelCoder) -> ModelCoder:
-    """The same model in a conversation: groups of this length, coded as they come, the rate found on the way."""
-    grouped = with_groups_of(spans, model)
-    codec = grouped.codec
-    name, label, family = f"{codec.name}-streamed", f"{codec.label}, streamed", f"{codec.family}, streamed"
-    return replace(grouped, codec=replace(codec, name=name, label=label, family=family), streamed=True)
+def in_packets(refresh: int, model: ModelCoder) -> ModelCoder:
+    """The same model in a call, in packets of which every so many-th stands alone, as a codec of its own."""
+    codec, text = model.codec, "in packets"
+    name, label, family = f"{codec.name}-packets-{refresh}", f"{codec.label} {text}", f"{codec.family} {text}"
+    return replace(model, codec=replace(codec, name=name, label=label, family=family), refresh=refresh)
 
 
 def _model_and_rate(name: str) -> tuple[str, float | str | None]:

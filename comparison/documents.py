@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from comparison.kept import ROOT, TABLE, Kept, digest, read_kept
 from comparison.numbers import tables
-from comparison.numbers.curves import MEASURES, curves_of, points_of
+from comparison.numbers.curves import MEASURES, TALK_MS, curves_of, points_of
 from comparison.numbers.rows import Row
 from comparison.numbers.summary import Summary, rows_of_parts, summary_of
 from nsc.errors import UserError
@@ -19,7 +19,6 @@ from utilities import atomic_write
 
 START, END = "<!-- results: written by report.py tables -->\n", "<!-- end of results -->"
 FIGURE_KEY = "results"  # of a figure's metadata, the hash of the results that it shows
-TALK_MS = 60.0  # of delay, the most for a conversation
 SHOWN = (
     *("codec2-3.2", "lyra-*", "evs-7.2", "evs-9.6", "evs-16.4", "evs-24.4"),
     *(f"amr-wb-{kbps}" for kbps in ("6.6", "8.85", "12.65", "15.85", "23.85")),

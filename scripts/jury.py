@@ -18,7 +18,7 @@ from pathlib import Path
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 
 from comparison.cluster import Place
-from comparison.coders import Coder, PeerCoder, model_coder, streamed_in_groups_of, with_groups_of
+from comparison.coders import Coder, PeerCoder, in_packets, model_coder, with_groups_of
 from comparison.compare import compare, limit_threads
 from comparison.decoded import decoded_folder
 from comparison.numbers.curves import Point, paired_differences, points_of
@@ -45,7 +45,9 @@ def _parser() -> argparse.ArgumentParser:
         "--models", nargs="*", default=[], help="run id, id/stage, hash or folder; LABEL= before it, @KBPS after it"
     )
     parser.add_argument("--spans", type=int, help="length of a group, in units of the model's shortest")
-    parser.add_argument("--streamed", action="store_true", help="with --spans: find the rate as in talking")
+    parser.add_argument(
+        "--packets", type=int, metavar="REFRESH", help="as in a call, in packets of which every REFRESH-th stands alone"
+    )
     parser.add_argument("--peers", nargs="*", default=[], help="names or patterns of other codecs")
     parser.add_argument("--decoded", nargs="*", default=[], help="folders of decoded files; LABEL= before them")
     parser.add_argument("--measures", nargs="+", default=list(CHOOSERS), choices=list(ALL_MEASURES), metavar="MEASURE")
@@ -66,8 +68,9 @@ def _score(options: argparse.Namespace) -> None:
         for model in models:
             refuse_overlap(model, files, options.data_dir, allowed=True)
     if options.spans:
-        grouped = streamed_in_groups_of if options.streamed else with_groups_of
-        models = [grouped(options.spans, model) for model in models]
+        models = [with_groups_of(options.spans, model) for model in models]
+    if options.packets:
+        models = [in_packets(options.packets, model) for model in models]
     peers = [PeerCoder(peer.name) for peer in baselines.find_peers(options.peers)]
     folders = [decoded_folder(name, files, options.data_dir) for name in options.decoded]
     coders: list[Coder] = [*models, *folders, *peers]

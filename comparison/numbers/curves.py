@@ -46,6 +46,7 @@ BY_BAND = {
     "32 ms error dB, 4 bands": [f"rms_32ms_{low}" for low, _ in BANDS],
     "level dB, 125 Hz to 8 kHz": list(OCTAVE_COLUMNS),
 }  # values of bands that share a cell, from low to high
+TALK_MS = 60.0  # of delay, the most for a conversation
 FEWEST_FOR_BD = 2  # points of a curve
 
 

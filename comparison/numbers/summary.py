@@ -6,13 +6,14 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 from comparison.kept import Kept
 from comparison.numbers.curves import Curves, Point, bd_rate, curves_of, points_of, shown_measures
 from comparison.numbers.rows import Row, Versus, differences_of, row_of
-from comparison.results import Codec, faults
+from comparison.results import Codec, Result, faults
 
 
 class BdRate(NamedTuple):
@@ -116,8 +117,12 @@ def rows_of_parts(kept: Kept) -> list[tuple[str, Row]]:
         (name, row_of(part))
         for name in sorted({*kinds, *(name for name in names if name.partition(", ")[0] in several)})
         for point in points
-        if (part := point.part(lambda result, name=name: result.part == name or result.part.startswith(f"{name}, ")))
+        if (part := point.part(partial(_is_in, name)))
     ]
+
+
+def _is_in(part: str, result: Result) -> bool:
+    return result.part == part or result.part.startswith(f"{part}, ")
 
 
 def _versions(codecs: Sequence[Codec]) -> dict[str, str]:

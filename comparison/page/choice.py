@@ -6,14 +6,13 @@ from collections.abc import Sequence
 from fnmatch import fnmatch
 from typing import NamedTuple
 
-from comparison.numbers.curves import Point
+from comparison.numbers.curves import TALK_MS, Point
 from nsc.errors import UserError
 
 MOST_COLUMNS = 12  # unless the user names more
 DEFAULT_COLUMNS = (
-    *(f"opus-{application}-cbr-{kbps}" for kbps in (12, 16, 24) for application in ("audio", "voip")),
-    "amr-wb-12.65",
-    "amr-wb-23.85",
+    *(f"opus-av-audio-vbr-{kbps}" for kbps in (6, 9, 16, 24)),
+    *("amr-wb-12.65", "amr-wb-23.85", "lc3-24", "lyra-6"),
 )
 
 
@@ -26,7 +25,7 @@ class Column(NamedTuple):
 
 
 def choose_columns(points: Sequence[Point], patterns: Sequence[str]) -> list[Column]:
-    """The reference, then the codecs that match; without patterns ours, and others at rates near ours.
+    """The reference, then the codecs that match; without patterns ours for talking, and others at rates near ours.
 
     Raises:
         UserError: a pattern matches none.
@@ -35,7 +34,8 @@ def choose_columns(points: Sequence[Point], patterns: Sequence[str]) -> list[Col
         if not any(_matches(point, [pattern]) for point in points):
             labels = ", ".join(point.label for point in points)
             raise UserError(f"expected a measured codec, found '{pattern}'; there are {labels}")
-    ours = [point for point in points if point.codec.kind == "model"]
+    models = [point for point in points if point.codec.kind == "model"]
+    ours = [point for point in models if point.delay_ms <= TALK_MS] or models
     peers = [point for point in points if point.codec.kind == "peer"]
     wanted = [point for point in points if _matches(point, patterns)]
     chosen = wanted or (ours + [point for point in peers if point.codec.name in DEFAULT_COLUMNS])[:MOST_COLUMNS]

@@ -23,7 +23,7 @@ import nsc
 import report
 from comparison import coders
 from comparison.cluster import Place
-from comparison.coders import ModelCoder, PeerCoder, Version, model_coder, streamed_in_groups_of, with_groups_of
+from comparison.coders import ModelCoder, PeerCoder, Version, in_packets, model_coder, with_groups_of
 from comparison.compare import compare
 from comparison.peers import ffmpeg
 from comparison.results import Recording, Result, Store, faults
@@ -85,21 +85,25 @@ def test_a_model_takes_the_rate_that_another_codec_takes_for_each_file(tmp_path:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(coders.nsc, "encode", encoded)
-        patch.setattr(coders, "load_alone", lambda _: SimpleNamespace(coding=None))
+        patch.setattr(coders, "load_alone", lambda _: None)
         patch.setattr(coders.baselines, "code_cached", lambda *_: (SimpleNamespace(bits=12_000), None))
         coder._whole_file(tmp_path / "a.nsc", np.zeros(16_000, np.int16), tmp_path)
     assert asked == [12.0]
 
 
-def test_a_stream_is_what_an_encoder_gives_that_hears_block_by_block(tmp_path: Path) -> None:
-    signal = load_speech(CLIPS[0].path)[:48_000]
-    coder = streamed_in_groups_of(1, model_coder("cq@16", tmp_path))
-    assert coder.codec.label == "cq 16, groups of 1, streamed"
-    [version] = coder.code(to_int16(signal), tmp_path)
-    encoder = nsc.Encoder(coders.load_alone(coder.folder).coding, kbps=16, spans=1)
-    data = encoder.write(np.divide(to_int16(signal), INT16_SCALE, dtype=np.float32)) + encoder.finish()
-    assert version.bits == 8 * len(bitstream.truncate(data, 1))
-    assert version.delay_ms == 60
+def test_a_call_costs_the_bytes_of_the_packets_that_an_encoder_gives_block_by_block(tmp_path: Path) -> None:
+    signal = to_int16(load_speech(CLIPS[0].path)[:48_000])
+    coder = in_packets(5, model_coder("cq@16", tmp_path))
+    assert coder.codec.label == "cq 16 in packets" and coder.codec.family == "cq in packets"
+    [version] = coder.code(signal, tmp_path)
+    encoder = nsc.PacketEncoder("cq", kbps=16)
+    heard = np.divide(signal, INT16_SCALE, dtype=np.float32)
+    packets = [*encoder.write(heard), *encoder.finish()]
+    assert version.bits == 8 * sum(map(len, packets)) and version.delay_ms == 60
+    decoder = nsc.PacketDecoder("cq", encoder.header)
+    played = to_int16(np.concatenate([decoder.write(packet) for packet in packets])[: len(signal)])
+    assert len(played) > len(signal) - 640  # but for the last packet, which no other completes
+    assert np.array_equal(soundfile.read(version.decoded, dtype="int16")[0][: len(played)], played)
 
 
 def test_lost_groups_cost_quality_and_no_bits(model_folder: Path, check_dir: Path, tmp_path: Path) -> None:

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 
 import report
 from comparison.figures.spectrograms import energy_picture, spectrogram
+from comparison.numbers.curves import Point
+from comparison.page.choice import choose_columns
 from comparison.peers.baselines import write_flac
 from comparison.results import Codec, Result, Store
 from tests.helpers.browser import PATIENCE, chromium
@@ -108,6 +110,17 @@ def test_a_picture_of_energies_is_red_where_and_when_decoded_speech_is_louder() 
 @pytest.mark.parametrize(
     ("flags", "message"), [(["--codecs", "mp3"], "found 'mp3'; there are"), (["--files", "0"], "at least 1, found 0")]
 )
+def test_the_page_begins_with_what_serves_for_talking_beside_codecs_of_like_rates() -> None:
+    def point(name: str, kind: str, delay_ms: float) -> Point:
+        return Point(Codec(name, name, name, kind), 0, 9, (Result(name, 0, 0, "c", "f", "s", delay_ms=delay_ms),), {})
+
+    files, talk = point("m", "model", 660), point("m-talk", "model", 60)
+    others = [point(name, "peer", 26.5) for name in ("opus-av-audio-vbr-9", "speex-3")]
+    chosen = [column.label for column in choose_columns([files, talk, *others], [])]
+    assert chosen == ["reference", "m-talk", "opus-av-audio-vbr-9"]
+    assert [column.label for column in choose_columns([files, *others], [])][1] == "m"
+
+
 def test_bad_flags_end_in_one_line(
     folder: Path, flags: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
