@@ -164,17 +164,22 @@ def equal_rate(summary: Summary, ours: Sequence[Row]) -> str:
 
 
 def _savings(summary: Summary, families: Container[str]) -> str:
-    """Lines with the rate that ours need for equal quality, by the judges of the figure."""
-    lines = []
-    for measure in PLOTTED:
-        texts = [
-            f"{each.other} {tables.saving_text(each)}"
-            for each in summary.bd_rates
-            if each.ours in families and each.measure == measure
-        ]
-        lines += [f"- {MEASURES[measure].title}: {', '.join(texts)}"] if texts else []
-    title = "Rate that ours needs for equal quality, and the part of our curve where both have it:"
-    return f"\n{title}\n\n" + "\n".join(lines) + "\n" if lines else ""
+    """The rate that ours need for equal quality, by the judges of the figure."""
+    found = {
+        (each.measure, each.other): tables.saving_text(each)
+        for each in summary.bd_rates
+        if each.ours in families and each.measure in PLOTTED
+    }
+    if not found:
+        return ""
+    others = list(dict.fromkeys(other for _, other in found))
+    rows = [
+        [MEASURES[name].title, *(found.get((name, other), tables.NOTHING) for other in others)]
+        for name in PLOTTED
+        if any(measure == name for measure, _ in found)
+    ]
+    title = "Rate that ours needs for equal quality (BD-rate), in brackets the part of our curve where both have it:"
+    return f"\n{title}\n\n{tables.markdown(['judge', *others], rows)}\n"
 
 
 def with_content(path: Path, content: str) -> str:
