@@ -14,7 +14,8 @@ from cmrl import Part, residual_layers
 from constants import LPC_ORDER, SAMPLE_RATE
 from kinds.spectral.enhancer import Enhancer
 from kinds.spectral.front_end import Envelope, SpectralEnvelope
-from kinds.spectral.networks import QuantisedSpectrum, SpectralCodec, StepSizes, Synthesised
+from kinds.spectral.grid import Memory
+from kinds.spectral.networks import Memories, QuantisedSpectrum, SpectralCodec, StepSizes, Synthesised
 from kinds.spectral.rate import CoefficientRate, GainRate, Known, LsfRate
 from kinds.spectral.transform import inverse_mdct, mdct
 from nsc.entropy.coefficient_model import LARGEST_INDEX as LARGEST
@@ -111,19 +112,24 @@ class SpectralCascade(keras.Model):
             signals=enhanced, noiseless=enhanced if batch.noise is None else self._enhanced(noiseless, batch)
         )
 
-    def _coded(self, batch: SpectralBatch, decisions: Sequence[str], lsf_decision: str) -> SpectralOutput:
-        """As `call`, without the enhancer."""
+    def _coded(
+        self, batch: SpectralBatch, decisions: Sequence[str], lsf_decision: str, memory: Memory | None = None
+    ) -> SpectralOutput:
+        """As `call`, without the enhancer. What decoded signals depend on alone is not remembered."""
         spectra = mdct(batch.signals, self.window, self.hop) / tf.expand_dims(batch.levels, -1)
         envelope = self.front_end(batch.signals, spectra, decision=lsf_decision)
-        log_step, condition, audible = self._conditions(envelope.log, envelope.gains, batch.offsets)
+        log_step, condition, audible = self._conditions(envelope.log, envelope.gains, batch.offsets, memory)
         target = self._grid(spectra) * tf.exp(-log_step)
+
+        last = self.codecs[len(decisions) - 1]
 
         def coder(
             codec: SpectralCodec, decision: str
         ) -> Callable[[tf.Tensor, _Layer | None], tuple[tf.Tensor, _Layer]]:
             def code(left: tf.Tensor, before: _Layer | None) -> tuple[tf.Tensor, _Layer]:
                 below = None if before is None else before.quantised.decoded
-                layer = _Layer(*codec(left, condition, below, audible, decision=decision))
+                memories = Memories(memory, None if codec is last else memory)
+                layer = _Layer(*codec(left, condition, below, audible, decision=decision, memories=memories))
                 return layer.decoded.spectrum, layer
 
             return code
@@ -145,9 +151,14 @@ class SpectralCascade(keras.Model):
         """The hard symbols of a batch up to `depth` codecs."""
         return self.quantised_of(batch, depth)[0]
 
-    def quantised_of(self, batch: SpectralBatch, depth: int) -> tuple[SpectralSymbols, list[tf.Tensor]]:
-        """The hard symbols of a batch up to `depth` codecs, and what each codec quantised [batch, spectra, bins]."""
-        output = self._coded(batch, ["hard"] * depth, "hard")
+    def quantised_of(
+        self, batch: SpectralBatch, depth: int, memory: Memory | None = None
+    ) -> tuple[SpectralSymbols, list[tf.Tensor]]:
+        """The hard symbols of a batch up to `depth` codecs, and what each codec quantised [batch, spectra, bins].
+
+        With a memory, of `encoder_state` numbers, the batch goes on from what came before it.
+        """
+        output = self._coded(batch, ["hard"] * depth, "hard", memory)
         frames = tf.shape(batch.levels)[1] // self.spectra_per_frame
         lsf = tf.reshape(output.envelope.lsf.symbols, [-1, frames, LPC_ORDER])
         indices = [self._flat(_whole(code.indices)) for code in output.codes]
@@ -161,6 +172,7 @@ class SpectralCascade(keras.Model):
         offsets: tf.Tensor,
         noise: tf.Tensor | None = None,
         used: Sequence[tf.Tensor] | None = None,
+        memory: Memory | None = None,
     ) -> list[tf.Tensor]:
         """Signals at every depth, float32 [batch, (spectra + 1) hop], of symbols and nothing else, not enhanced.
 
@@ -170,14 +182,16 @@ class SpectralCascade(keras.Model):
             offsets: as in `SpectralBatch`.
             noise: as in `SpectralBatch`.
             used: 1 for each codec that takes part, 0 for those that do not; None for all.
+            memory: of `decoder_state` numbers; with one, the symbols go on from those before, and so does the last of
+                the signals, whose first hop then has its overlap.
         """
         log_envelope = self.front_end.decode(symbols.lsf, symbols.gains)
-        log_step, condition, audible = self._conditions(log_envelope, symbols.gains, offsets)
+        log_step, condition, audible = self._conditions(log_envelope, symbols.gains, offsets, memory)
         total = added = tf.zeros_like(log_step)
         below, signals = None, []
         for number, (codec, indices) in enumerate(zip(self.codecs, symbols.codes, strict=False)):
             values = codec.quantizer.decode(self._grid(indices))
-            decoded = codec.synthesise(values, condition, below, audible)
+            decoded = codec.synthesise(values, condition, below, audible, memory)
             share = 1.0 if used is None else used[number]
             total += share * decoded.spectrum
             below = values
@@ -185,6 +199,8 @@ class SpectralCascade(keras.Model):
             # noise belongs to the last codec that takes part: each knows what it leaves
             added = added if made is None else share * made + (1.0 - share) * added
             signals.append(self._signals((total + added) * tf.exp(log_step), levels))
+        if memory:
+            signals[-1] = self._overlapped(signals[-1], memory)
         return signals
 
     def parts(self, depth: int | None = None) -> list[Part]:
@@ -211,6 +227,21 @@ class SpectralCascade(keras.Model):
     def past(self) -> int:
         """Spectra before the present one that a decoded spectrum depends on."""
         return self.steps.first.reach + max(codec.past for codec in self.codecs)
+
+    def encoder_state(self, depth: int) -> int:
+        """Numbers that `quantised_of` remembers of what came before; 0 where it looks ahead, and cannot."""
+        if self.config.look_ahead:
+            return 0
+        encoders = sum(codec.encoder.state_size for codec in self.codecs[:depth])
+        decoders = sum(codec.decoder.state_size for codec in self.codecs[: depth - 1])
+        return int(self.steps.first.state_size + encoders + decoders)
+
+    def decoder_state(self, depth: int) -> int:
+        """Numbers that `signals_of` remembers of what came before; 0 where encoders look ahead."""
+        if self.config.look_ahead:
+            return 0
+        networks = sum(codec.decoder.state_size for codec in self.codecs[:depth])
+        return int(self.steps.first.state_size + networks + self.hop)
 
     def variables_of(self, modules: Sequence[int], *, front_end: bool) -> list[keras.Variable]:
         """The trainable variables of the named modules (from 0) with their rates; the first brings the step sizes."""
@@ -265,12 +296,18 @@ class SpectralCascade(keras.Model):
         found = [enhancer.enhance(each, levels, offsets, layers) for layers, each in enumerate(heard, start=1)]
         return [lpc.pre_emphasise(each) if emphasised else each for each in found]
 
+    def _overlapped(self, signal: tf.Tensor, memory: Memory) -> tf.Tensor:
+        """A signal [batch, (spectra + 1) hop] whose first hop is overlapped with the last of what came before it."""
+        first, rest = signal[:, : self.hop] + memory.taken(self.hop), signal[:, self.hop :]
+        memory.leave(tf.reshape(signal[:, -self.hop :], [-1, self.hop]))
+        return tf.concat([first, rest], 1)
+
     def _conditions(
-        self, log_envelope: tf.Tensor, gains: tf.Tensor, offsets: tf.Tensor
+        self, log_envelope: tf.Tensor, gains: tf.Tensor, offsets: tf.Tensor, memory: Memory | None
     ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """Log step and log of envelope over step, grids both, and which spectra are more than silence."""
         envelope = self._grid(log_envelope)
-        log_step = self.steps(envelope) + _per_spectrum(offsets)
+        log_step = self.steps(envelope, memory=memory) + _per_spectrum(offsets)
         return log_step, envelope - log_step, _per_spectrum(tf.cast(gains > 0, tf.float32))
 
     def _bits(self, envelope: Envelope, codes: list[QuantisedSpectrum], batch: SpectralBatch) -> list[tf.Tensor]:

@@ -13,6 +13,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from kinds.spectral.grid import Memory
 from kinds.spectral.pitch import lagged, pitch_of
 from nn_core_operator import PRECISION
 from nsc.kinds.spectral.enhancer import CONDITIONS, PLACE
@@ -78,31 +79,8 @@ class GatedBlock(keras.layers.Layer):
 
     def call(self, values: tf.Tensor, memory: Memory) -> tf.Tensor:
         """[batch, time, wide] -> the same shape."""
-        linear, gate = tf.split(self.branches(memory.extend(tf.nn.elu(self.neck(values)))), 2, -1)
+        linear, gate = tf.split(self.branches(memory.joined(tf.nn.elu(self.neck(values)), self.branches.past)), 2, -1)
         return values + self.back(linear * tf.sigmoid(gate))
-
-
-class Memory:
-    """Reads, in turn, what layers remember from a state, and collects what they have to remember."""
-
-    def __init__(self, state: tf.Tensor, shapes: list[tuple[int, int]]) -> None:
-        sizes = [length * channels for length, channels in shapes]
-        pieces = tf.split(state, sizes, 1)
-        self._before = [tf.reshape(each, [-1, *shape]) for each, shape in zip(pieces, shapes, strict=True)]
-        self._after: list[tf.Tensor] = []
-
-    def extend(self, values: tf.Tensor) -> tf.Tensor:
-        """Values [batch, time, channels] after those that were remembered."""
-        before = self._before[len(self._after)]
-        length, channels = before.shape[1:]
-        extended = tf.concat([tf.cast(before, values.dtype), values], 1)
-        self._after.append(tf.reshape(tf.cast(extended[:, -length:], tf.float32), [-1, length * channels]))
-        return extended
-
-    @property
-    def state(self) -> tf.Tensor:
-        """What all layers remember now, float32 [batch, size]."""
-        return tf.concat(self._after, 1)
 
 
 class Enhancer(keras.layers.Layer):
@@ -137,17 +115,18 @@ class Enhancer(keras.layers.Layer):
             conditions: float32 [batch, samples / 16, 5], see `nsc.kinds.spectral.enhancer.CONDITIONS`.
             state: of the samples before these, float32 [batch, state_size], zeros at the start.
         """
-        memory = Memory(state, self.memories)
+        memory = Memory(state)
         now, one, two = (signals[..., number] for number in range(3))
-        hidden = tf.nn.elu(self.first(memory.extend(tf.cast(self._inputs(signals, conditions), self.compute_dtype))))
+        inputs = tf.cast(self._inputs(signals, conditions), self.compute_dtype)
+        hidden = tf.nn.elu(self.first(memory.joined(inputs, self.first.past)))
         for block in self.blocks:
             hidden = block(hidden, memory=memory)
         voiced = tf.nn.relu(conditions[..., 3:4] - LEAST_CORRELATION)
         gains = tf.tanh(GAIN_SCALE * tf.cast(self.gains(hidden), tf.float32)) * voiced
         power = tf.reduce_mean(tf.square(_folded(now)), -1, keepdims=True)
-        ramps = _ramps(memory.extend(tf.concat([gains, tf.sqrt(power + AMPLITUDE_FLOOR)], -1)))
+        ramps = _ramps(memory.joined(tf.concat([gains, tf.sqrt(power + AMPLITUDE_FLOOR)], -1), 1))
         added = ADDED_SCALE * ramps[..., -1] * tf.cast(self.added(hidden), tf.float32)
-        comb = self._combs(memory.extend(tf.stack([one - now, two - now], -1)))
+        comb = self._combs(memory.joined(tf.stack([one - now, two - now], -1), COMB_TAPS - 1))
         combed = tf.reduce_sum(ramps[..., :-1] * tf.reshape(comb, [tf.shape(now)[0], -1, PLACE, COMBS]), -1)
         return Enhanced(now + tf.reshape(added + combed, [tf.shape(now)[0], -1]), memory.state)
 

@@ -9,6 +9,7 @@ from kinds.graph import Graph, Port, Tensors
 from kinds.kind import DeviceGraphs
 from kinds.spectral.cascade import SpectralBatch, SpectralCascade, SpectralSymbols
 from kinds.spectral.enhancer import Enhancer
+from kinds.spectral.grid import Memory
 from kinds.spectral.serving import settings_of
 from nsc.kinds.spectral.enhancer import CONDITION, CONDITIONS, ENHANCED, LAGGED, PLACE, STATE
 from nsc.kinds.spectral.network import GAINS, LEVELS, LSF, NOISE, OFFSETS, SAMPLES, USED, code_port, codec_port
@@ -20,17 +21,20 @@ ANY = None  # length of an axis that a caller chooses
 def encoder_graph(cascade: SpectralCascade, layers: int) -> Graph:
     """Samples of consecutive frames to the symbols of the first `layers` codecs."""
     samples = Port(SAMPLES, (ANY,), "float32", "emphasised, (spectra + 1) hop")
-    inputs = [samples, *_steps()]
+    kept = _state(cascade.encoder_state(layers))
+    inputs = [samples, *_steps(), *kept]
     symbols = _symbols(cascade, layers)
     # only an encoder that does not always take the nearest bin needs to know what was quantised
     codes = _codes(cascade, layers) if cascade.config.rdo_lambda else []
-    outputs = [*symbols, *codes]
+    outputs = [*symbols, *codes, *kept]
 
-    def run(samples: tf.Tensor, levels: tf.Tensor, offsets: tf.Tensor) -> Tensors:
+    def run(samples: tf.Tensor, levels: tf.Tensor, offsets: tf.Tensor, *state: tf.Tensor) -> Tensors:
+        memory = Memory(tf.expand_dims(state[0], 0)) if state else None
         warm = tf.zeros([1, tf.shape(levels)[0], 2])  # matters to the rate only
         batch = SpectralBatch(tf.expand_dims(samples, 0), tf.expand_dims(levels, 0), tf.expand_dims(offsets, 0), warm)
-        found, unquantised = cascade.quantised_of(batch, layers)
-        values = (found.lsf, found.gains, *found.codes, *unquantised[: len(codes)])
+        found, unquantised = cascade.quantised_of(batch, layers, memory)
+        left = [memory.state] if memory else []
+        values = (found.lsf, found.gains, *found.codes, *unquantised[: len(codes)], *left)
         return {port.name: tf.squeeze(each, 0) for port, each in zip(outputs, values, strict=True)}
 
     return Graph("encoder", inputs, outputs, run)
@@ -39,7 +43,9 @@ def encoder_graph(cascade: SpectralCascade, layers: int) -> Graph:
 def decoder_graph(cascade: SpectralCascade, layers: int) -> Graph:
     """Symbols of consecutive frames to samples, of those of the first `layers` codecs that are used."""
     used = Port(USED, (layers,), "float32", "1 for each codec that takes part, 0 for the last ones")
-    samples = Port(SAMPLES, (ANY,), "float32", "emphasised, (spectra + 1) hop; both ends lack their overlap")
+    kept = _state(cascade.decoder_state(layers))
+    ends = "the end lacks its overlap" if kept else "both ends lack their overlap"
+    samples = Port(SAMPLES, (ANY,), "float32", f"emphasised, (spectra + 1) hop; {ends}")
     unit = Port(NOISE, (ANY, cascade.hop), "float32", "white, of unit variance, by spectrum and bin")
     added = [unit] if cascade.config.noise_fill else []
 
@@ -48,12 +54,14 @@ def decoder_graph(cascade: SpectralCascade, layers: int) -> Graph:
         codes = [given[codec_port(number)] for number in range(1, layers + 1)]
         found = SpectralSymbols(given[LSF], given[GAINS], codes)
         part = tf.unstack(tf.squeeze(given[USED], 0))
-        signals = cascade.signals_of(found, given[LEVELS], given[OFFSETS], given.get(NOISE), used=part)
-        return {SAMPLES: tf.squeeze(signals[-1], 0)}
+        memory = Memory(given[STATE]) if kept else None
+        signals = cascade.signals_of(found, given[LEVELS], given[OFFSETS], given.get(NOISE), part, memory)
+        left = {STATE: tf.squeeze(memory.state, 0)} if memory else {}
+        return {SAMPLES: tf.squeeze(signals[-1], 0)} | left
 
-    inputs = [*_symbols(cascade, layers), *_steps(), *added, used]
+    inputs = [*_symbols(cascade, layers), *_steps(), *added, used, *kept]
     names = [port.name for port in inputs]
-    return Graph("decoder", inputs, [samples], run)
+    return Graph("decoder", inputs, [samples, *kept], run)
 
 
 def enhancer_graph(enhancer: Enhancer) -> Graph:
@@ -79,6 +87,12 @@ def _steps() -> list[Port]:
         Port(LEVELS, (ANY,), "float32", "amplitude that counts as 1, of each spectrum"),
         Port(OFFSETS, (ANY,), "float32", "of the logarithm of the step, of each spectrum"),
     ]
+
+
+def _state(size: int) -> list[Port]:
+    """What a graph remembers, as input and as output; nothing where it is given past frames instead."""
+    meaning = "what the call before gave as an output"
+    return [Port(STATE, (size,), "float32", meaning, start=0.0)] if size else []
 
 
 def _codes(cascade: SpectralCascade, layers: int) -> list[Port]:

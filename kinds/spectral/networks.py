@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from kinds.spectral.grid import GridConvolution, GridNetwork
+from kinds.spectral.grid import GridConvolution, GridNetwork, Memory
 from nn_core_operator import PRECISION
 from nsc.entropy.coefficient_model import LARGEST_INDEX as LARGEST
 from options.config import Config
@@ -46,6 +46,16 @@ class Synthesised(NamedTuple):
 
     spectrum: tf.Tensor
     noise: tf.Tensor | None
+
+
+class Memories(NamedTuple):
+    """What a codec's encoder and decoder remember; None for those that see a signal as a whole."""
+
+    encoder: Memory | None = None
+    decoder: Memory | None = None
+
+
+NO_MEMORIES = Memories()
 
 
 class UniformQuantizer(keras.layers.Layer):
@@ -123,9 +133,9 @@ class StepSizes(keras.layers.Layer):
         self.first.build(input_shape)
         self.last.build(self.first.compute_output_shape(input_shape))
 
-    def call(self, envelope: tf.Tensor) -> tf.Tensor:
+    def call(self, envelope: tf.Tensor, memory: Memory | None = None) -> tf.Tensor:
         """Grid of log envelopes [batch, spectra, bands, fold] -> of log steps."""
-        correction = self.last(tf.tanh(self.first(envelope)))
+        correction = self.last(tf.tanh(self.first(envelope, memory=memory)))
         return self.power * envelope + tf.cast(self.offsets, tf.float32) + tf.cast(correction, tf.float32)
 
 
@@ -153,7 +163,13 @@ class SpectralCodec(keras.layers.Layer):
         self.built = True
 
     def call(
-        self, left: tf.Tensor, condition: tf.Tensor, below: tf.Tensor | None, audible: tf.Tensor, decision: str = "hard"
+        self,
+        left: tf.Tensor,
+        condition: tf.Tensor,
+        below: tf.Tensor | None,
+        audible: tf.Tensor,
+        decision: str = "hard",
+        memories: Memories = NO_MEMORIES,
     ) -> tuple[Synthesised, QuantisedSpectrum]:
         """Codes and decodes a batch of grids, all float32 [batch, spectra, bands, fold].
 
@@ -163,20 +179,26 @@ class SpectralCodec(keras.layers.Layer):
             below: quantised values of the codec before, for a follower.
             audible: [batch, spectra, 1, 1], 0 where a spectrum is silent and has no code, else 1.
             decision: how the quantiser decides.
+            memories: of encoder and decoder.
 
         Returns:
             What a decoder gives back of `left`, and the quantiser's result.
         """
         target = left * tf.exp(-self.log_scale)
-        correction = tf.cast(self.encoder(self._inputs(target, condition, below)), tf.float32)
+        correction = tf.cast(self.encoder(self._inputs(target, condition, below), memory=memories.encoder), tf.float32)
         quantised = self.quantizer((target + correction) * audible, decision=decision)
-        return self.synthesise(quantised.decoded, condition, below, audible), quantised
+        return self.synthesise(quantised.decoded, condition, below, audible, memories.decoder), quantised
 
     def synthesise(
-        self, values: tf.Tensor, condition: tf.Tensor, below: tf.Tensor | None, audible: tf.Tensor
+        self,
+        values: tf.Tensor,
+        condition: tf.Tensor,
+        below: tf.Tensor | None,
+        audible: tf.Tensor,
+        memory: Memory | None = None,
     ) -> Synthesised:
         """Quantised values to a spectrum and to the noise beside it, in units of the first codec's step."""
-        found = tf.cast(self.decoder(self._inputs(values, condition, below)), tf.float32)
+        found = tf.cast(self.decoder(self._inputs(values, condition, below), memory=memory), tf.float32)
         scale = tf.exp(self.log_scale) * audible
         if not self.makes_noise:
             return Synthesised((values + found) * scale, None)

@@ -9,10 +9,11 @@ from numpy.typing import NDArray
 from kinds.spectral.cascade import SpectralBatch, SpectralCascade
 from kinds.spectral.cascade import SpectralSymbols as Tensors
 from kinds.spectral.enhancer import Enhanced, Enhancer
+from kinds.spectral.grid import memory_of
 from nsc.entropy.spectral_coder import SpectralCoder, SpectralSymbols
 from nsc.kinds.spectral.level import offset_index
 from nsc.kinds.spectral.model import SpectralModel
-from nsc.kinds.spectral.network import Quantised, SpectralSettings
+from nsc.kinds.spectral.network import Quantised, SpectralSettings, in_all_codecs
 
 Floats = NDArray[np.float32]
 
@@ -20,34 +21,52 @@ Floats = NDArray[np.float32]
 class KerasSpectralNetwork:
     """Implements `nsc.kinds.spectral.network.SpectralNetwork`."""
 
-    def __init__(self, cascade: SpectralCascade) -> None:
-        self._cascade = cascade
+    def __init__(self, cascade: SpectralCascade, depth: int) -> None:
+        """Takes a cascade, of which the first `depth` codecs make the model."""
+        self._cascade, self._depth = cascade, depth
 
-    def quantised(self, samples: Floats, levels: Floats, offsets: Floats, layers: int) -> Quantised:
+    def quantised(self, samples: Floats, levels: Floats, offsets: Floats, layers: int, state: Floats) -> Quantised:
         """See `SpectralNetwork`."""
         warm = np.zeros((1, len(levels), 2), np.float32)  # matters to the rate only
         batch = SpectralBatch(*map(tf.constant, (samples[None], levels[None], offsets[None], warm)))
-        found, codes = self._quantised_of(batch, layers)
-        indices = tuple(code[0].numpy() for code in found.codes)
+        found, codes, left = self._quantised_of(batch, self._depth, tf.constant(state[None]))
+        indices = tuple(code[0].numpy() for code in found.codes[:layers])
         symbols = SpectralSymbols(found.lsf[0].numpy(), found.gains[0].numpy(), indices)
-        return Quantised(symbols, tuple(code[0].numpy() for code in codes))
+        return Quantised(symbols, tuple(code[0].numpy() for code in codes[:layers]), left[0].numpy())
 
-    def samples(self, symbols: SpectralSymbols, levels: Floats, offsets: Floats, noise: Floats | None) -> Floats:
+    def samples(
+        self, symbols: SpectralSymbols, levels: Floats, offsets: Floats, noise: Floats | None, state: Floats
+    ) -> tuple[Floats, Floats]:
         """See `SpectralNetwork`."""
-        codes = [tf.constant(code[None]) for code in symbols.indices]
-        found = Tensors(tf.constant(symbols.lsf[None]), tf.constant(symbols.gains[None]), codes)
+        whole, used = in_all_codecs(symbols, self._depth, self._cascade.hop)
+        codes = [tf.constant(code[None]) for code in whole.indices]
+        found = Tensors(tf.constant(whole.lsf[None]), tf.constant(whole.gains[None]), codes)
         added = None if noise is None else tf.constant(noise[None])
-        steps = tf.constant(levels[None]), tf.constant(offsets[None])
-        signal: Floats = self._signal_of(found, *steps, added)[0].numpy()
-        return signal
+        given = map(tf.constant, (levels[None], offsets[None], used, state[None]))
+        signal, left = self._signal_of(found, *given, added)
+        return signal[0].numpy(), left[0].numpy()
 
     @tf.function(reduce_retracing=True, autograph=False)
-    def _quantised_of(self, batch: SpectralBatch, layers: int) -> tuple[Tensors, list[tf.Tensor]]:
-        return self._cascade.quantised_of(batch, layers)
+    def _quantised_of(
+        self, batch: SpectralBatch, depth: int, state: tf.Tensor
+    ) -> tuple[Tensors, list[tf.Tensor], tf.Tensor]:
+        memory = memory_of(state)
+        found, codes = self._cascade.quantised_of(batch, depth, memory)
+        return found, codes, memory.state if memory else state
 
     @tf.function(reduce_retracing=True, autograph=False)
-    def _signal_of(self, symbols: Tensors, levels: tf.Tensor, offsets: tf.Tensor, noise: tf.Tensor | None) -> tf.Tensor:
-        return self._cascade.signals_of(symbols, levels, offsets, noise)[-1]
+    def _signal_of(
+        self,
+        symbols: Tensors,
+        levels: tf.Tensor,
+        offsets: tf.Tensor,
+        used: tf.Tensor,
+        state: tf.Tensor,
+        noise: tf.Tensor | None,
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        memory = memory_of(state)
+        signals = self._cascade.signals_of(symbols, levels, offsets, noise, tf.unstack(used), memory)
+        return signals[-1], memory.state if memory else state
 
 
 class KerasEnhancerNetwork:
@@ -80,6 +99,8 @@ def settings_of(cascade: SpectralCascade, depth: int) -> SpectralSettings:
         rdo_lambda=config.rdo_lambda,
         noise_fill=config.noise_fill,
         enhancer_state=cascade.enhancer.state_size if cascade.enhancer else 0,
+        encoder_state=cascade.encoder_state(depth),
+        decoder_state=cascade.decoder_state(depth),
     )
 
 
@@ -87,4 +108,4 @@ def coding_model(cascade: SpectralCascade, coder: SpectralCoder, digest: str) ->
     """The codecs of a cascade for which there is a coder as a model that encodes and decodes files."""
     enhancer = KerasEnhancerNetwork(cascade.enhancer) if cascade.enhancer else None
     settings = settings_of(cascade, len(coder.codecs))
-    return SpectralModel(digest, settings, coder, KerasSpectralNetwork(cascade), enhancer)
+    return SpectralModel(digest, settings, coder, KerasSpectralNetwork(cascade, settings.depth), enhancer)

@@ -28,11 +28,13 @@ class SilentSpectra:
     def __init__(self, hop: int) -> None:
         self._hop = hop
 
-    def quantised(self, samples: Floats, levels: Floats, offsets: Floats, layers: int) -> Quantised:
+    def quantised(self, samples: Floats, levels: Floats, offsets: Floats, layers: int, state: Floats) -> Quantised:
         """See `SpectralNetwork`."""
         raise NotImplementedError
 
-    def samples(self, symbols: SpectralSymbols, levels: Floats, offsets: Floats, noise: Floats | None) -> Floats:
+    def samples(
+        self, symbols: SpectralSymbols, levels: Floats, offsets: Floats, noise: Floats | None, state: Floats
+    ) -> tuple[Floats, Floats]:
         """See `SpectralNetwork`.
 
         Raises:
@@ -45,7 +47,7 @@ class SilentSpectra:
         steps = len(levels) == len(offsets) == spectra and np.isfinite([levels, offsets]).all()
         if not (codes and gains and lsf and steps):
             raise BrokenPromiseError("symbols of a group are not those of its spectra")
-        return np.zeros((spectra + 1) * self._hop, np.float32)
+        return np.zeros((spectra + 1) * self._hop, np.float32), state
 
 
 class RememberingSpectralCoder(SpectralCoder):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 
@@ -16,12 +17,21 @@ from nsc.entropy.spectral_coder import SpectralCoder
 from nsc.format import Group, sent_size
 from nsc.format.version_2 import Header
 from nsc.kinds.spectral.level import LevelMeter, StepTrack, decibels, level_index
-from nsc.kinds.spectral.network import SpectralNetwork, SpectralSettings, frames_between
+from nsc.kinds.spectral.network import Floats, SpectralNetwork, SpectralSettings, frames_between
 from nsc.kinds.spectral.symbol_stream import CodedSymbols, SymbolWriter
 
 # The share of a group's codes that may reach the last bin: beyond, what is cut off outweighs what finer steps bring.
 MOST_OVERFLOWS = 2e-4
 QUIET_DB = 20.0  # below the level: such a group is a pause
+
+
+class _Trial(NamedTuple):
+    """A group coded at one step offset: what it carries, its bytes, and the network's state after it."""
+
+    coded: CodedSymbols
+    content: Content
+    size: float
+    state: Floats
 
 
 class SpectralAnalysis:
@@ -52,8 +62,10 @@ class SpectralAnalysis:
         self._filter = InputFilter(high_pass=False, pre_emphasis=settings.pre_emphasis)
         self._meter = LevelMeter(header.frame_samples)
         self._writer = SymbolWriter(coder, refresh)
-        self._past = StepTrack(settings.history, header.spectra_per_frame)
+        self._history = settings.history  # frames of the past that the network is given with the next group
+        self._past = StepTrack(self._history, header.spectra_per_frame)
         self._samples = np.zeros(0, np.float32)  # from the start of the next group
+        self._state = np.zeros(settings.encoder_state, np.float32)
         # from the first frame of the history on, whose first spectrum begins a hop before it
         self._filtered = np.zeros(settings.history * header.frame_samples + header.hop, np.float32)
 
@@ -71,43 +83,48 @@ class SpectralAnalysis:
         """Codes the next group, as often as the pace asks for."""
         level, quiet = self._next_level(frames)
         seconds = frames * self.header.frame_samples / SAMPLE_RATE
-        tried: dict[int, tuple[CodedSymbols, Content]] = {}
+        tried: dict[int, _Trial] = {}
         sizes: dict[int, float] = {}
         offset: int | None = self._pace.first(seconds, quiet=quiet)
         while offset is not None:
-            coded, overflows = self._coded(frames, GroupSteps(level, offset))
-            tried[offset] = coded, self._writer.content(coded)
-            sizes[offset] = math.inf if overflows else sent_size(self.header, Group(0, *tried[offset][1]))
+            tried[offset] = self._tried(frames, GroupSteps(level, offset))
+            sizes[offset] = tried[offset].size
             offset = self._pace.following(sizes)
-        coded, content = tried[self._pace.chosen(sizes)]
-        self._writer.sent(coded)
-        self._past.append(coded.steps, self.header.frames)
+        chosen = tried[self._pace.chosen(sizes)]
+        self._writer.sent(chosen.coded)
+        self._past.append(chosen.coded.steps, self.header.frames)
         self._samples = self._samples[self.header.group_samples :]
         self._filtered = self._filtered[self.header.group_samples :]
-        return content
+        self._state = chosen.state
+        if self._history and self._state.size:
+            self._filtered = self._filtered[self._history * self.header.frame_samples :]
+            self._history = 0
+            self._past = StepTrack(0, self.header.spectra_per_frame)
+        return chosen.content
 
-    def _coded(self, frames: int, steps: GroupSteps) -> tuple[CodedSymbols, bool]:
-        """Symbols of a group, and whether its codes overflow, so that its steps have to grow.
+    def _tried(self, frames: int, steps: GroupSteps) -> _Trial:
+        """A group at these steps; of infinite size where its codes overflow, so that its steps have to grow.
 
         Only the first codec's codes count, so that all depths have the same steps. The network is given whole groups,
         and so computes the same in all.
         """
         settings, header = self._settings, self.header
         seen = header.frames + settings.look_ahead
-        samples = self._filtered[: (settings.history + seen) * header.frame_samples + header.hop]
-        found = self._network.quantised(samples, *self._past.with_group(steps, seen), header.layers)
-        own = frames_between(found.symbols, settings.history, settings.history + frames)
+        samples = self._filtered[: (self._history + seen) * header.frame_samples + header.hop]
+        found = self._network.quantised(samples, *self._past.with_group(steps, seen), header.layers, self._state)
+        own = frames_between(found.symbols, self._history, self._history + frames)
         if not own.gains.any():  # the first symbol of every table takes no bytes
             own = own._replace(lsf=np.zeros_like(own.lsf))
         overflows = np.mean(np.abs(own.indices[0]) >= LARGEST_INDEX) > MOST_OVERFLOWS
         if settings.rdo_lambda:
-            first = settings.history * header.spectra_per_frame
+            first = self._history * header.spectra_per_frame
             codes = found.codes[-1][first : first + len(own.gains)]
             nearest = CodedSymbols(own, steps, self._writer.before)
             own = self._coder.nearer_to_zero(own, codes, steps.offset, settings.rdo_lambda, nearest.context)
-        return CodedSymbols(own, steps, self._writer.before), bool(
-            overflows and steps.offset < len(self._coder.offsets) - 1
-        )
+        coded = CodedSymbols(own, steps, self._writer.before)
+        content = self._writer.content(coded)
+        too_large = overflows and steps.offset < len(self._coder.offsets) - 1
+        return _Trial(coded, content, math.inf if too_large else sent_size(header, Group(0, *content)), found.state)
 
     def _next_level(self, frames: int) -> tuple[int, bool]:
         """The group's level, and whether all of it is far below that."""

@@ -20,7 +20,7 @@ from nsc.format.version_2 import (
     SPECTRA_PER_FRAME,
     number_of_frames,
 )
-from nsc.kinds.spectral.enhancer import enhancer_ports
+from nsc.kinds.spectral.enhancer import STATE, enhancer_ports
 from nsc.kinds.spectral.level import ZERO_OFFSET
 from nsc.kinds.spectral.pitch import BLOCK
 from nsc.loading.litert import Graphs, Ports, naming_misfits
@@ -31,7 +31,7 @@ SAMPLES, LEVELS, OFFSETS, LSF, GAINS = "samples", "levels", "offsets", "lsf", "g
 NOISE, USED = "noise", "used"
 MOST_HISTORY = 64  # frames
 MOST_LAMBDA = 10
-MOST_ENHANCER_STATE = 1 << 16  # numbers
+MOST_STATE = 1 << 18  # numbers
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,8 @@ class SpectralSettings:
     rdo_lambda: squared error, in units of the step, that a bit is worth to the encoder; 0: always the nearest bins.
     noise_fill: whether the decoder adds noise.
     enhancer_state: numbers that the enhancer of decoded speech remembers; 0 where there is none.
+    encoder_state, decoder_state: numbers that networks remember of the past, so that they see its frames at the start
+        of a stream alone; 0 for those that are given frames of the past in every call.
     """
 
     depth: int
@@ -62,6 +64,8 @@ class SpectralSettings:
     rdo_lambda: float = 0.0
     noise_fill: bool = False
     enhancer_state: int = 0
+    encoder_state: int = 0
+    decoder_state: int = 0
 
     @property
     def frame_seconds(self) -> float:
@@ -83,7 +87,9 @@ def check_settings(settings: SpectralSettings) -> None:
         "group_frames": (1, MOST_FRAMES),
         "offset": (0, version_2.OFFSETS - 1),
         "pre_emphasis": (0, 1),
-        "enhancer_state": (0, MOST_ENHANCER_STATE),
+        "enhancer_state": (0, MOST_STATE),
+        "encoder_state": (0, MOST_STATE),
+        "decoder_state": (0, MOST_STATE),
     }
     for name, (lowest, highest) in bounds.items():
         value = getattr(settings, name)
@@ -125,16 +131,22 @@ class Quantised(NamedTuple):
 
     symbols: with the index of the nearest bin of every code.
     codes: what each codec quantised, float32 [spectra, bins]; none for models that always take the nearest bin.
+    state: after these frames.
     """
 
     symbols: SpectralSymbols
-    codes: tuple[Floats, ...] = ()
+    codes: tuple[Floats, ...]
+    state: Floats
 
 
 class SpectralNetwork(Protocol):
-    """Transform, quantisers and networks of a spectral cascade. It remembers nothing from call to call."""
+    """Transform, quantisers and networks of a spectral cascade.
 
-    def quantised(self, samples: Floats, levels: Floats, offsets: Floats, layers: int) -> Quantised:
+    It remembers nothing from call to call: either the caller hands over its state, or that has no numbers, and frames
+    of the past come before those of interest in every call.
+    """
+
+    def quantised(self, samples: Floats, levels: Floats, offsets: Floats, layers: int, state: Floats) -> Quantised:
         """The symbols of frames, and what they were before.
 
         Args:
@@ -142,17 +154,23 @@ class SpectralNetwork(Protocol):
             levels: float32 [spectra], amplitude that counts as 1.
             offsets: float32 [spectra], of the logarithm of the step.
             layers: how many codecs.
+            state: float32 [encoder_state], after the frames before these; zeros at the start.
         """
         ...
 
-    def samples(self, symbols: SpectralSymbols, levels: Floats, offsets: Floats, noise: Floats | None) -> Floats:
-        """Emphasised samples [(spectra + 1) hop] of frames; the first and last hop lack their overlap.
+    def samples(
+        self, symbols: SpectralSymbols, levels: Floats, offsets: Floats, noise: Floats | None, state: Floats
+    ) -> tuple[Floats, Floats]:
+        """Emphasised samples [(spectra + 1) hop] of frames, and the state after them.
+
+        The last hop lacks its overlap, and so does the first where the state has no numbers.
 
         Args:
             symbols: of the frames, of as many codecs as are there.
             levels: as for `quantised`.
             offsets: as for `quantised`.
             noise: float32 [spectra, hop] of unit variance, for models whose decoder adds noise.
+            state: float32 [decoder_state], after the frames before these; zeros at the start.
         """
         ...
 
@@ -167,28 +185,41 @@ class GraphNetwork:
     def __init__(self, graphs: Graphs, settings: SpectralSettings) -> None:
         self._graphs, self._settings = graphs, settings
 
-    def quantised(self, samples: Floats, levels: Floats, offsets: Floats, layers: int) -> Quantised:
+    def quantised(self, samples: Floats, levels: Floats, offsets: Floats, layers: int, state: Floats) -> Quantised:
         """See `SpectralNetwork`."""
-        inputs = {SAMPLES: samples, LEVELS: levels, OFFSETS: offsets}
+        inputs = {SAMPLES: samples, LEVELS: levels, OFFSETS: offsets} | _given(state)
         numbers = range(1, layers + 1)
         with naming_misfits():
             found = self._graphs("encoder", **{name: values.astype(np.float32) for name, values in inputs.items()})
             indices = tuple(found[codec_port(number)] for number in numbers)
             codes = tuple(found[code_port(number)] for number in numbers) if self._settings.rdo_lambda else ()
-            return Quantised(SpectralSymbols(found[LSF], found[GAINS], indices), codes)
+            symbols = SpectralSymbols(found[LSF], found[GAINS], indices)
+            return Quantised(symbols, codes, found[STATE] if state.size else state)
 
-    def samples(self, symbols: SpectralSymbols, levels: Floats, offsets: Floats, noise: Floats | None) -> Floats:
+    def samples(
+        self, symbols: SpectralSymbols, levels: Floats, offsets: Floats, noise: Floats | None, state: Floats
+    ) -> tuple[Floats, Floats]:
         """See `SpectralNetwork`."""
-        depth, present = self._settings.depth, len(symbols.indices)
-        missing = silence(len(symbols.lsf), depth - present, self._settings.hop, symbols.spectra_per_frame).indices
-        codes = {codec_port(n): values for n, values in enumerate((*symbols.indices, *missing), start=1)}
-        used = np.array([1.0] * present + [0.0] * len(missing), np.float32)
+        whole, used = in_all_codecs(symbols, self._settings.depth, self._settings.hop)
+        codes = {codec_port(n): values for n, values in enumerate(whole.indices, start=1)}
         steps = {LEVELS: levels.astype(np.float32), OFFSETS: offsets.astype(np.float32)}
-        sent = {LSF: symbols.lsf, GAINS: symbols.gains, USED: used} | codes
+        sent = {LSF: whole.lsf, GAINS: whole.gains, USED: used} | codes
         added = {} if noise is None else {NOISE: noise}
         with naming_misfits():
-            found = self._graphs("decoder", **sent, **steps, **added)
-            return found[SAMPLES]
+            found = self._graphs("decoder", **sent, **steps, **added, **_given(state))
+            return found[SAMPLES], found[STATE] if state.size else state
+
+
+def _given(state: Floats) -> dict[str, Floats]:
+    return {STATE: state} if state.size else {}
+
+
+def in_all_codecs(symbols: SpectralSymbols, depth: int, hop: int) -> tuple[SpectralSymbols, Floats]:
+    """Symbols with zeros for codecs that are not there, up to `depth`; and 1 for each that is, else 0."""
+    present = len(symbols.indices)
+    missing = silence(len(symbols.lsf), depth - present, hop, symbols.spectra_per_frame).indices
+    used = np.array([1.0] * present + [0.0] * len(missing), np.float32)
+    return symbols._replace(indices=(*symbols.indices, *missing)), used
 
 
 def graph_ports(settings: SpectralSettings) -> dict[str, Ports]:
@@ -196,11 +227,13 @@ def graph_ports(settings: SpectralSettings) -> dict[str, Ports]:
     spectra, numbers = (None, settings.hop), range(1, settings.depth + 1)
     symbols = {LSF: (None, LSF_ORDER), GAINS: (None,)} | {codec_port(number): spectra for number in numbers}
     codes = {code_port(number): spectra for number in numbers} if settings.rdo_lambda else {}
+    sizes = settings.encoder_state, settings.decoder_state
+    kept: list[dict[str, tuple[int | None, ...]]] = [{STATE: (size,)} if size else {} for size in sizes]
     steps, noise = {LEVELS: (None,), OFFSETS: (None,)}, {NOISE: spectra} if settings.noise_fill else {}
     enhancer = {"enhancer": enhancer_ports(settings.enhancer_state)} if settings.enhancer_state else {}
     return {
-        "encoder": Ports({SAMPLES: (None,)} | steps, symbols | codes),
-        "decoder": Ports(symbols | steps | noise | {USED: (settings.depth,)}, {SAMPLES: (None,)}),
+        "encoder": Ports({SAMPLES: (None,)} | steps | kept[0], symbols | codes | kept[0]),
+        "decoder": Ports(symbols | steps | noise | {USED: (settings.depth,)} | kept[1], {SAMPLES: (None,)} | kept[1]),
     } | enhancer
 
 

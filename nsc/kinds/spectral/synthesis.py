@@ -36,9 +36,12 @@ class SpectralSynthesis:
         self.lead = header.hop  # the first spectrum begins before the signal
         self._header, self._settings, self._network = header, settings, network
         self._reader, self._layers = SymbolReader(header, coder), layers
-        self._steps = StepTrack(settings.history, header.spectra_per_frame)
+        self._history = settings.history  # frames of the past that the network is given with the next group
+        self._steps = StepTrack(self._history, header.spectra_per_frame)
         self._last = GroupSteps(0, settings.offset)
-        self._past = silence(settings.history, layers, header.hop, header.spectra_per_frame)
+        # of which the last frame is what concealment repeats
+        self._past = silence(self._history, layers, header.hop, header.spectra_per_frame)
+        self._state = np.zeros(settings.decoder_state, np.float32)
         self._passed = 0  # frames
         self._de_emphasis = DeEmphasis() if settings.pre_emphasis else None
         self._enhancer = Enhancer(enhancer, settings.enhancer_state, layers) if enhancer else None
@@ -63,8 +66,8 @@ class SpectralSynthesis:
 
     def _repeated(self, frames: int) -> SpectralSymbols:
         """The last spectrum over and over, each time softer."""
-        history, spectra = self._settings.history, self._header.spectra_per_frame * frames
-        last = frames_between(self._past, history - 1, history)
+        kept, spectra = len(self._past.lsf), self._header.spectra_per_frame * frames
+        last = frames_between(self._past, kept - 1, kept)
         fall = np.rint(FADE_DB / GAIN_STEP_DB * np.arange(1, spectra + 1)).astype(np.int32)
         gains = np.maximum(last.gains[-1] - fall, 0)
         codes = tuple(np.repeat(code[-1:], spectra, 0) for code in last.indices)
@@ -72,20 +75,24 @@ class SpectralSynthesis:
 
     def _noise(self, spectra: int) -> Floats:
         """For so many spectra, from the first of the history on."""
-        first = self._header.spectra_per_frame * (self._passed - self._settings.history)
+        first = self._header.spectra_per_frame * (self._passed - self._history)
         return noise(first, spectra, self._header.hop)
 
     def _synthesised(self, symbols: SpectralSymbols, steps: GroupSteps) -> Signal:
-        frames, history = len(symbols.lsf), self._settings.history
+        frames, kept, history = len(symbols.lsf), len(self._past.lsf), self._history
         whole = joined(self._past, symbols)
         header = self._header
         missing = silence(header.frames - frames, self._layers, header.hop, header.spectra_per_frame)
-        padded = joined(whole, missing)
+        padded = joined(frames_between(whole, kept - history, kept + frames), missing)
         made = self._noise(len(padded.gains)) if self._settings.noise_fill else None
-        samples = self._network.samples(padded, *self._steps.with_group(steps, header.frames), made)
+        given = self._steps.with_group(steps, header.frames)
+        samples, self._state = self._network.samples(padded, *given, made, self._state)
         self._passed += frames
-        self._past, self._last = frames_between(whole, frames, frames + history), steps
+        self._past, self._last = frames_between(whole, frames, frames + kept), steps
         self._steps.append(steps, frames)
+        if history and self._state.size:
+            self._history, self._steps = 0, StepTrack(0, header.spectra_per_frame)
+            self._past = frames_between(self._past, history - 1, history)
         size = self._header.frame_samples
         signal = samples[history * size : (history + frames) * size]
         signal = self._de_emphasis(signal) if self._de_emphasis else signal
