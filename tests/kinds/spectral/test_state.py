@@ -37,7 +37,7 @@ def batch_between(signal: Signal, first: int, end: int) -> SpectralBatch:
     steps = 0.1 + 0.01 * spectra, 0.02 * spectra - 0.1
     values = signal[first * HOP : (end + 1) * HOP], *steps, np.zeros((end - first, 2), np.float32)
     noise = np.random.default_rng(3).standard_normal((SPECTRA, HOP)).astype(np.float32)[first:end]
-    return SpectralBatch(*(tf.constant(np.float32(each)[None]) for each in (*values, noise)))
+    return SpectralBatch(*(tf.constant(each[None].astype(np.float32)) for each in (*values, noise)))
 
 
 @pytest.mark.parametrize("size", [2, 4, 6])
@@ -61,15 +61,15 @@ def test_a_signal_in_pieces_gives_what_it_gives_whole(cascade: SpectralCascade, 
 
 
 @pytest.mark.parametrize("layers", [1, 2])
-@pytest.mark.parametrize("options", [{"spans": 3}, {"refresh": 4}])
+@pytest.mark.parametrize(("spans", "refresh"), [(3, None), (1, 4)])
 def test_a_state_gives_the_bytes_and_samples_that_frames_of_the_past_give(
-    model: SpectralModel, real_speech: Signal, layers: int, options: dict[str, int]
+    model: SpectralModel, real_speech: Signal, layers: int, spans: int, refresh: int | None
 ) -> None:
     seeing = replace(model, settings=replace(model.settings, encoder_state=0, decoder_state=0))
     signal = real_speech[:9_000]
-    data = nsc.encode(signal, model, **options)
+    data = nsc.encode(signal, model, spans=spans, refresh=refresh)
     assert model.settings.encoder_state > 0
-    sent, other = model.symbols(data), seeing.symbols(nsc.encode(signal, seeing, **options))
+    sent, other = model.symbols(data), seeing.symbols(nsc.encode(signal, seeing, spans=spans, refresh=refresh))
     assert all(np.mean(sent[name] != other[name]) < 1e-3 for name in sent)
     found, expected = nsc.decode(data, model, layers), nsc.decode(data, seeing, layers)
     assert not found.damage
