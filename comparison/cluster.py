@@ -33,6 +33,8 @@ SLURM: Final[Mapping[str, tuple[str | None, Any]]] = {
     "memory": (None, "12GB"),
     "walltime": ("00:30:00", "24:00:00"),
 }
+# Ctrl-C in a terminal reaches worker processes too, which then say so at length: whoever began them ends them.
+NO_INTERRUPTS: Final = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"
 JOIN_SECONDS = 600.0  # that a worker has to start in, on nodes that are slow to load Python
 SCHEDULER_SECONDS = 30.0  # until a scheduler has to answer
 
@@ -137,7 +139,8 @@ def _cluster(place: Place, environment: Mapping[str, str]) -> Any:
         memory_limit=None,
         dashboard_address="127.0.0.1:0",
         env=dict(environment),
-        silence_logs=logging.ERROR,  # or else a sweep that is stopped ends in Dask's lines instead of its own
+        preload=NO_INTERRUPTS,
+        silence_logs=logging.CRITICAL,  # or else a sweep that is stopped ends in Dask's lines instead of its own
     )
 
 

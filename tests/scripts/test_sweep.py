@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from dataclasses import replace
@@ -187,6 +189,46 @@ def test_a_killed_worker_s_training_is_run_again_and_a_finished_sweep_does_nothi
     assert run(tmp_path) == 0
     assert capsys.readouterr().out == printed.out
     assert len(calls(sweep_of(tmp_path, grid_of(tmp_path)))) == 5 + 4
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "status", "group"), [("SIGTERM", 143, False), ("SIGHUP", 129, False), ("SIGINT", 130, True)]
+)
+def test_a_signal_ends_a_sweep_and_all_its_trainings_with_one_line(
+    name: str, status: int, group: bool, tmp_path: Path
+) -> None:
+    """Ctrl-C reaches workers and trainings as well."""
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "wait").touch()
+    grid_of(tmp_path)
+    program = tmp_path / "sweep.py"
+    run_it = f"sys.exit(main(sys.argv[1:], Path({str(STAND_IN)!r})))"
+    program.write_text(
+        f"import sys\nfrom pathlib import Path\nfrom scripts.sweep.__main__ import main\n"
+        f"if __name__ == '__main__':\n    {run_it}\n"
+    )
+    words = [str(tmp_path / "small.toml"), "--data_dir", str(CORPUS), "--output", str(out), "--processes", "2"]
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # or else the sweep would ignore it as the tests may
+    sweep = subprocess.Popen(
+        [sys.executable, str(program), *words],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    while len(trainings := list(out.glob("check/*/pid"))) < 2 or not all(each.read_text() for each in trainings):
+        assert sweep.poll() is None
+        time.sleep(0.02)
+    (os.killpg if group else os.kill)(sweep.pid, signal.Signals[name])
+    told = sweep.communicate()[1]
+    assert sweep.returncode == status, told
+    lines = [line for line in told.splitlines() if not line.startswith("dashboard: ")]
+    assert lines == ["scripts.sweep: stopped; the same command continues"], told
+    for training in trainings:
+        while Path(f"/proc/{training.read_text()}/cmdline").exists():  # ends with its worker
+            time.sleep(0.02)
 
 
 @pytest.mark.slow
