@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -119,7 +120,7 @@ class LsfModel:
         """Predictions [16] of a frame of which nothing is known yet, and its state."""
         return (self.bias[0].copy(), 0) if before is None else (self.bias[1] + self.before @ self.angles[before], 1)
 
-    @property
+    @cached_property
     def _starts(self) -> Integers:
         """First table of each LSF, [2, 16]."""
         return (np.cumsum(self.counts.reshape(-1)) - self.counts.reshape(-1)).reshape(self.counts.shape)

@@ -266,7 +266,7 @@ class SpectralCoder:
             magnitudes = padded_magnitudes(indices[-MOST_BEFORE:])
             start = context.magnitudes[number] if context else np.zeros((MOST_BEFORE, magnitudes.shape[-1]), np.int64)
             found.append(np.concatenate([start, magnitudes])[-MOST_BEFORE:])
-        mean = int(self.envelope.shapes(symbols.lsf[-1]).sum()) // len(self.codecs[0].offsets)
+        mean = int(self.envelope.shapes(symbols.lsf)[-1].sum()) // len(self.codecs[0].offsets)
         spectra = min(len(symbols.gains) + (context.spectra if context else 0), MOST_BEFORE)
         return Context(symbols.lsf[-1], int(symbols.gains[-1]), mean, spectra, tuple(found))
 

@@ -38,9 +38,17 @@ class EnvelopeLogs:
         two = 2 << COSINE_BITS
         self._ends = np.stack([integer_log2(two + at_bins), integer_log2(two - at_bins)]) - unit
         self._order = -cosines  # rises with the frequency of a level
+        self._last: tuple[object, Integers] = None, self._ends
 
     def shapes(self, symbols: NDArray[np.int32]) -> Integers:
-        """LOG_ONE x log2 |1 / A| at every bin, [..., bins], of LSF symbols [..., 16]."""
+        """LOG_ONE x log2 |1 / A| at every bin, [..., bins], of LSF symbols [..., 16]; not to be written to."""
+        key = symbols.shape, symbols.tobytes()
+        last = self._last  # threads share the tables
+        if last[0] != key:  # the same again at other step sizes, and as what precedes the next packet
+            self._last = last = key, self._shapes(symbols)
+        return last[1]
+
+    def _shapes(self, symbols: NDArray[np.int32]) -> Integers:
         ordered = np.take_along_axis(symbols, np.argsort(self._order[symbols], -1, kind="stable"), -1)
         symmetric = self._ends[0] + self._logs[ordered[..., 0::2]].sum(-2)
         antisymmetric = self._ends[1] + self._logs[ordered[..., 1::2]].sum(-2)
