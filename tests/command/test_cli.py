@@ -419,6 +419,31 @@ def test_more_layers_than_the_model_has_are_told_by_info(run: RunCommand, capsys
     assert "3 layers, of which the model has 1: it cannot be decoded" in capsys.readouterr().out
 
 
+class Screen(io.StringIO):
+    """A terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_terminal_shows_how_far_coding_is_and_how_long_the_rest_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    minutes = [np.zeros(60 * 16_000, np.float32)] * 4
+    times = iter(range(0, 10_000, 1800))
+    monkeypatch.setattr(cli.time, "monotonic", lambda: float(next(times)))
+    monkeypatch.setattr(cli.sys, "stderr", screen := Screen())
+    progress = cli._Progress(minutes, 4 * 60 * 16_000)
+    assert len(list(progress)) == 4
+    shown = [line.strip() for line in screen.getvalue().split("\r")]
+    assert [line for line in shown if line] == [
+        *("25 %, 1:30:00 left", "50 %, 1:00:00 left", "75 %, 30:00 left", "100 %, 0:00 left")
+    ]
+    times, before = iter(range(100_000)), len(screen.getvalue())
+    list(progress)
+    assert "pass 2:  25 %, 0:03 left" in screen.getvalue()[before:]
+    monkeypatch.setattr(cli.sys, "stderr", pipe := io.StringIO())
+    assert len(list(progress)) == 4 and not pipe.getvalue()
+
+
 @pytest.mark.parametrize(("name", "status"), [("SIGTERM", 143), ("SIGHUP", 129), ("SIGINT", 130)])
 def test_a_signal_while_encoding_leaves_nothing_half_written(
     run: RunCommand, place: Path, name: str, status: int, monkeypatch: pytest.MonkeyPatch
@@ -428,6 +453,6 @@ def test_a_signal_while_encoding_leaves_nothing_half_written(
         assert list(place.glob(".speech.nsc.*.part"))
         signal.raise_signal(signal.Signals[name])
 
-    monkeypatch.setattr(cli, "_with_progress", stopped)
+    monkeypatch.setattr(cli, "_Progress", stopped)
     assert run("speech.wav", "speech.nsc") == status
     assert [path.name for path in place.iterdir()] == ["speech.wav"]
