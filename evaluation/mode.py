@@ -8,7 +8,8 @@ from typing import Any
 
 from corpus.find import find_test_speech
 from corpus.speech_file import SpeechFile
-from evaluation.evaluate import FileResult, evaluate, honesty, table
+from evaluation.evaluate import evaluate
+from evaluation.results import FileResult, rate_check, table
 from measures.measures import MEASURES
 from nsc.console import log
 from nsc.errors import UserError
@@ -35,7 +36,7 @@ def evaluate_saved(config: Config, named: dict[str, Any]) -> list[FileResult]:
     log.info("evaluating %s, stage %s, model %s, on %d files", run.id, stage.name, model.digest, len(files))
     results = evaluate(model, files, folder, config.rates, SCORED)
     print(table(results))
-    print(honesty(results, colour=sys.stdout.isatty()))
+    print(rate_check(results, colour=sys.stdout.isatty()))
     print(f"written and decoded files, scores: {folder}")
     return results
 

@@ -34,7 +34,8 @@ from comparison.speech import groups_of
 from constants import SAMPLE_RATE
 from corpus.find import find_test_speech
 from corpus.speech_file import SpeechFile
-from evaluation.evaluate import evaluate, summary
+from evaluation.evaluate import evaluate
+from evaluation.results import summary
 from measures.measures import columns_of, mean_with_interval, missing, score_files
 from nsc.console import exit_status
 from nsc.errors import UserError

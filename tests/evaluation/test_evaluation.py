@@ -13,8 +13,9 @@ import soundfile
 
 import nsc
 from corpus.speech_file import SpeechFile
-from evaluation.evaluate import FileResult, evaluate, honesty, output_names, summary, table
+from evaluation.evaluate import evaluate, output_names
 from evaluation.mode import _test_files
+from evaluation.results import FileResult, rate_check, summary, table
 from kinds.samples import batch as feed_forward
 from loss_terms_and_measures import assignment_entropy
 from measures import measures
@@ -174,19 +175,19 @@ def test_the_estimate_of_training_is_the_entropy_of_all_soft_assignments(
 def test_a_gap_between_ideal_code_length_and_payload_is_shown_in_red() -> None:
     sound, faulty = result("anna", payload_kbps=8.85), result("anna", payload_kbps=9.0)
 
-    assert "+0.57 %" in honesty([sound], colour=True)
-    assert "\033[31m" not in honesty([sound], colour=True)
-    assert "\033[31m+2.27 %" in honesty([faulty], colour=True)
-    assert "\033[31m" not in honesty([faulty], colour=False)
-    assert "more than the 1 %" in honesty([faulty], colour=False)
-    assert honesty([sound]).startswith("rate honesty, depth 1: training's estimate 8.70 (information), ideal code")
+    assert "+0.57 %" in rate_check([sound], colour=True)
+    assert "\033[31m" not in rate_check([sound], colour=True)
+    assert "\033[31m+2.27 %" in rate_check([faulty], colour=True)
+    assert "\033[31m" not in rate_check([faulty], colour=False)
+    assert "more than the 1 %" in rate_check([faulty], colour=False)
+    assert rate_check([sound]).startswith("rate check, depth 1: training's estimate 8.70 (information), ideal code")
 
 
 def test_an_estimate_far_above_the_ideal_code_length_is_flagged() -> None:
     far = result("anna", payload_kbps=8.85)
     far.training_kbps = 1.4 * far.ideal_kbps
-    assert "(40 % above the ideal: what tau steered by is not what these symbols cost)" in honesty([far])
-    assert "\033[31m40 % above the ideal" in honesty([far], colour=True)
+    assert "(40 % above the ideal: what tau steered by is not what these symbols cost)" in rate_check([far])
+    assert "\033[31m40 % above the ideal" in rate_check([far], colour=True)
 
 
 def test_the_csv_has_a_row_for_every_file_and_depth(evaluated: tuple[list[FileResult], Path]) -> None:

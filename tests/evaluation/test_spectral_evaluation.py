@@ -6,7 +6,8 @@ import pytest
 
 import nsc
 from corpus.speech_file import SpeechFile
-from evaluation.evaluate import evaluate, honesty, summary, table
+from evaluation.evaluate import evaluate
+from evaluation.results import rate_check, summary, table
 from nsc.errors import UserError
 from runs.saved_model import SavedModel
 from tests.helpers.places import CORPUS
@@ -37,7 +38,7 @@ def test_a_model_for_any_rate_is_scored_at_each_rate_and_depth_through_written_f
             assert each.kbps == pytest.approx(each.asked_kbps, rel=0.05)
     for row in summary(results):
         assert abs(row["payload_kbps"] / row["ideal_kbps"] - 1) < 0.01
-    assert "PESQ-WB" in table(results) and "rate honesty" in honesty(results)
+    assert "PESQ-WB" in table(results) and "rate check" in rate_check(results)
     depths = json.loads((tmp_path / "summary.json").read_text())["depths"]
     assert [row["asked_kbps"] for row in depths] == [32, 32, 45, 45]
 

@@ -192,7 +192,7 @@ def test_mode_zero_evaluates_the_newest_run_and_prints_a_table(
 
     printed = capsys.readouterr().out
     assert re.search(r"depth +kbps +paper-style +PESQ-WB +STOI +SNR dB +SI-SDR dB +kbps by part", printed)
-    assert "rate honesty, depth 2: training's estimate" in printed
+    assert "rate check, depth 2: training's estimate" in printed
     finetuned = runs.find_run(trained.folders()[1].name, trained.check)
     assert str(trained.output / finetuned.id / "finetune") in printed
 
