@@ -10,11 +10,11 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
-import float_pairs
 from constants import (
     ENVELOPE_POINTS,
     LPC_CONTEXT,
@@ -42,6 +42,8 @@ REPAIR_FACTOR = 0.97  # bandwidth expansion that parts two roots too close for t
 CLUSTER_WIDTHS = {4: 0.28, 8: 0.9}
 ENVELOPE_FLOOR = 1e-4  # keeps the logarithm of |A|^2 finite on the unit circle
 SILENT_ENERGY = 1e-30  # added to the prediction error: a silent frame divides 0 by this; float32 holds it
+SPLITTER = 4097.0  # 2^12 + 1 parts a float32 into halves whose products are exact
+STEPS_PER_RADIAN = 256  # of the cosine table, so that what is left of an angle is below 0.002
 
 _wide_type: ContextVar[tf.DType] = ContextVar("wide_type", default=tf.float64)
 
@@ -51,7 +53,7 @@ def without_float64() -> Iterator[None]:
     """Operations traced inside this block compute in float32 alone, as small devices must.
 
     On speech, analysis then finds the same quantised LSFs but for about one in ten thousand, A of given LSFs stays the
-    same to 2.4e-7 (`float_pairs`), and synthesis to -115 dB.
+    same to 2.4e-7 (`FloatPair`), and synthesis to -115 dB.
     """
     token = _wide_type.set(tf.float32)
     try:
@@ -231,7 +233,7 @@ def lsf_to_polynomial(lsf: tf.Tensor) -> tf.Tensor:
         A [batch, 17], a[0] = 1, all roots inside the unit circle if the LSFs differ.
     """
     if _wide_type.get() != tf.float64:
-        return float_pairs.lsf_to_polynomial(lsf)
+        return _lsf_to_polynomial_in_pairs(lsf)
     roots = tf.transpose(tf.reshape(tf.cast(lsf, tf.float64), [-1, LPC_ORDER // 2, 2]), [0, 2, 1])
     linear = tf.constant([[1.0, 1.0], [1.0, -1.0]], tf.float64)
     pair = tf.broadcast_to(linear, [tf.shape(lsf)[0], 2, 2])
@@ -482,3 +484,77 @@ def _subframe_windows(count: int) -> tf.Tensor:
     middle = tf.concat([fade_in, 1 - fade_in], 0)
     last = tf.concat([fade_in, flat], 0)
     return tf.stack([first, *[middle] * (count - 2), last])
+
+
+class FloatPair(NamedTuple):
+    """The number high + low, about 48 bits, of which high is the nearest float32 (Dekker, 1971).
+
+    For graphs on machines without float64: A near the unit circle from float32 alone moves samples by up to a
+    thousandth of full scale.
+    """
+
+    high: tf.Tensor
+    low: tf.Tensor
+
+
+def _lsf_to_polynomial_in_pairs(lsf: tf.Tensor) -> tf.Tensor:
+    """As `lsf_to_polynomial`, mostly to the last bit."""
+    roots = tf.transpose(tf.reshape(lsf, [-1, LPC_ORDER // 2, 2]), [0, 2, 1])
+    linear = tf.constant([[[1.0, 1.0], [1.0, -1.0]]]) + 0.0 * roots[:, :, :1]
+    polynomials = FloatPair(linear, tf.zeros_like(linear))
+    for root in tf.unstack(roots[..., None], axis=2):
+        ends = _pair_sum(_shifted_pair(polynomials, 0, 2), _shifted_pair(polynomials, 2, 0))
+        middle = _pair_product(_shifted_pair(polynomials, 1, 1), _pair_cosine(root))
+        polynomials = _pair_sum(ends, FloatPair(-2.0 * middle.high, -2.0 * middle.low))
+    symmetric, antisymmetric = (FloatPair(polynomials.high[:, row], polynomials.low[:, row]) for row in range(2))
+    return 0.5 * _pair_sum(symmetric, antisymmetric).high[:, : LPC_ORDER + 1]
+
+
+def _shifted_pair(polynomials: FloatPair, before: int, behind: int) -> FloatPair:
+    paddings = [[0, 0], [0, 0], [before, behind]]
+    return FloatPair(tf.pad(polynomials.high, paddings), tf.pad(polynomials.low, paddings))
+
+
+def _pair_cosine(angle: tf.Tensor) -> FloatPair:
+    """The cosine of float32 angles from 0 to pi, to 1e-10: from a table and the angle sums."""
+    table = np.arange(int(np.pi * STEPS_PER_RADIAN) + 2) / STEPS_PER_RADIAN
+    cosines, sines = np.cos(table), np.sin(table).astype(np.float32)
+    high = cosines.astype(np.float32)
+    place = tf.cast(tf.round(angle * STEPS_PER_RADIAN), tf.int32)
+    rest = angle - tf.cast(place, tf.float32) / STEPS_PER_RADIAN
+    square = rest * rest
+    fall = 0.5 * square * (1.0 - square / 12.0)  # 1 - cos(rest)
+    rise = rest * (1.0 - square / 6.0)  # sin(rest)
+    base = tf.gather(high, place)
+    low = tf.gather((cosines - high).astype(np.float32), place)
+    return _two_sum(base, low - (base * fall + tf.gather(sines, place) * rise))
+
+
+def _two_sum(first: tf.Tensor, second: tf.Tensor) -> FloatPair:
+    """The exact sum of two float32 (Knuth)."""
+    high = first + second
+    share = high - first
+    return FloatPair(high, (first - (high - share)) + (second - share))
+
+
+def _two_product(first: tf.Tensor, second: tf.Tensor) -> FloatPair:
+    """The exact product of two float32 (Dekker)."""
+    high = first * second
+    (a, b), (c, d) = _halves(first), _halves(second)
+    return FloatPair(high, ((a * c - high) + a * d + b * c) + b * d)
+
+
+def _halves(number: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    scaled = SPLITTER * number
+    upper = scaled - (scaled - number)
+    return upper, number - upper
+
+
+def _pair_sum(first: FloatPair, second: FloatPair) -> FloatPair:
+    total = _two_sum(first.high, second.high)
+    return _two_sum(total.high, total.low + (first.low + second.low))
+
+
+def _pair_product(first: FloatPair, second: FloatPair) -> FloatPair:
+    exact = _two_product(first.high, second.high)
+    return _two_sum(exact.high, exact.low + (first.high * second.low + first.low * second.high))

@@ -15,7 +15,7 @@ from tests.helpers.places import ROOT
 FLOORS = [
     {"nsc"},
     {"constants", "utilities"},
-    {"float_pairs", "lpc_utilities", "loss_terms_and_measures", "measures", "training.losses"},
+    {"lpc_utilities", "loss_terms_and_measures", "measures", "training.losses"},
     {"nn_core_operator", "neural_speech_coding_module", "cmrl", "kinds", "options"},
     {"corpus", "runs"},
     {"training", "evaluation", "export"},
