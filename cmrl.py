@@ -16,7 +16,8 @@ from neural_speech_coding_module import NeuralSpeechCodec
 from nn_core_operator import Film, Quantised
 from nsc.format.version_1 import CODEC_PART, LPC_PART
 from nsc.kinds.samples.network import Part
-from options.config import ENHANCER, Config
+from options.common import ENHANCER
+from options.config import Config
 
 
 def residual_layers(

@@ -7,7 +7,10 @@ import functools
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
-from options.config import ENHANCER, IGNORED, SAMPLES, Config, flag_of
+from kinds import NETWORKS
+from options.common import ENHANCER
+from options.config import IGNORED, Config
+from options.option import flag_of
 
 
 class _Idle(NamedTuple):
@@ -133,7 +136,7 @@ RULES = (
     ),
     _Idle(
         ("consecutive_frames",),
-        lambda config: config.block in SAMPLES and not config.loudness_weight,
+        lambda config: config.block in NETWORKS["samples"] and not config.loudness_weight,
         "--loudness_weight is 0",
     ),
     _Idle(

@@ -7,7 +7,8 @@ import argparse
 import dataclasses
 from pathlib import Path
 
-from options.config import IGNORED, Config, flag_of, shown
+from options.config import IGNORED, Config
+from options.option import flag_of, shown
 from utilities import atomic_write
 
 DOCUMENT = Path(__file__).resolve().parent.parent / "docs" / "flags.md"

@@ -22,8 +22,9 @@ from tabulate import tabulate
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 from nsc.console import exit_status
 from nsc.loading.folder import read_description
-from options.config import Config, from_dict, shown
+from options.config import Config, from_dict
 from options.notes import idle_flags
+from options.option import shown
 from runs.heard import CONFIG, ENVIRONMENT, SPLITS
 from runs.runs import SHIPPED, Journal, Run, find_run
 from runs.stages import stage_folders

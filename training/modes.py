@@ -14,7 +14,9 @@ from corpus.shards import open_corpus
 from corpus.speech_file import SpeechFile
 from nsc.console import log
 from nsc.errors import UserError
-from options.config import ENHANCER, Config, check_known, from_dict, shown
+from options.common import ENHANCER
+from options.config import Config, check_known, from_dict
+from options.option import shown
 from runs.choice import FINETUNE, FINETUNED, GREEDY, saved_stage
 from runs.heard import BASE, CONFIG, ENVIRONMENT, SPLITS, heard
 from runs.runs import Journal, Run, changed_environment, environment, find_or_create_run

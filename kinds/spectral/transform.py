@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from options.config import WINDOWS
+from kinds.spectral.options import WINDOWS
 
 KAISER_ALPHA = 3.0  # of the Kaiser-Bessel-derived window: between the sine window and AAC's alpha of 4
 LOW_OVERLAP_SHARE = 0.5  # of the hop that a low-overlap window fades over

@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 from kinds.spectral.batch import file_batch
 from kinds.spectral.cascade import SpectralBatch, SpectralCascade
 from kinds.spectral.fitting.training_symbols import coder_of, training_symbols
-from options.config import SPECTRAL, Config
+from options.config import Config
 from runs.saved_model import SavedModel, load_model, save_model
 from tests.helpers.tiny import config
 
 NETWORK: dict[str, Any] = {
-    "block": SPECTRAL,
+    "block": "spectral",
     "fold": 32,
     "spectral_width": (16,),
     "spectral_narrow": (8,),

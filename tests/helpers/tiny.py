@@ -18,7 +18,8 @@ import pytest
 import tensorflow as tf
 
 import main
-from options.config import Config, flag_of
+from options.config import Config
+from options.option import flag_of
 from runs.runs import Journal, Run
 from tests.helpers.places import CORPUS, ROOT
 from training import loop, modes

@@ -8,7 +8,8 @@ import pytest
 
 from nsc.errors import UserError
 from options import config, notes
-from options.config import Config, flag_of, from_dict, parse_flags, read_experiment
+from options.config import Config, from_dict, parse_flags, read_experiment
+from options.option import flag_of
 from tests.helpers.readme import README_COMMAND
 
 CONFIGS = sorted(config.QUICKSTART.parent.glob("*.toml"))

@@ -9,8 +9,9 @@ from kinds.spectral.fitting.training_symbols import trained_offsets
 from nsc.errors import UserError
 from nsc.format.version_2 import OFFSETS
 from nsc.kinds.spectral.level import offset_of
-from options.config import Config, check_known, flag_of, parse_flags
+from options.config import Config, check_known, parse_flags
 from options.notes import flags_without_effect
+from options.option import flag_of
 from training import modes
 
 

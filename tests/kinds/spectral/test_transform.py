@@ -5,8 +5,8 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from kinds.spectral import transform
+from kinds.spectral.options import WINDOWS
 from kinds.spectral.transform import inverse_mdct, mdct, mdct_basis, mdct_window
-from options.config import WINDOWS
 
 Array = NDArray[np.float32]
 
