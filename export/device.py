@@ -1,6 +1,6 @@
 """Encoder and decoder of a saved model as graphs for other machines: LiteRT, or TensorFlow's SavedModel.
 
-What a call of a graph takes and gives is of the model's kind (`kinds.samples.spans`, `kinds.spectral.graphs`) and
+What a call of a graph takes and gives is of the model's kind (`graphs.py`) and
 written into export.json. Bytes and concealment stay outside of the graphs.
 
 LiteRT has no inverse FFT, no complex addition and hardly any float64, so that its graphs filter by the same real

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from constants import FRAMES_PER_GROUP, OVERLAP
 from export.device import DESCRIPTION
 from kinds.samples.batch import Coded, Signal
-from kinds.samples.spans import INPUT_LENGTH, PAST
+from kinds.samples.graphs import INPUT_LENGTH, PAST
 from nsc.errors import UserError
 from nsc.loading.litert import load_runner
 from utilities import GROUP_LENGTH, group_levels, number_of_frames

@@ -11,6 +11,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from cmrl import Stage
+from kinds.control import RateController
 from kinds.graph import Graph
 from nsc.coding.interface import Model, Signal
 from options.config import Config
@@ -88,51 +89,6 @@ class DeviceGraphs(NamedTuple):
     span: dict[str, int]
 
 
-class Controller(Protocol):
-    """Steers the weights of the bits in the loss; a tf.Module whose variables belong to checkpoints."""
-
-    tau: tf.Variable
-    integral: tf.Variable
-    parts: Sequence[Any]
-
-    @property
-    def variables(self) -> Sequence[tf.Variable]:
-        """All that it remembers."""
-        ...
-
-    def begin_from(self, taus: Sequence[float]) -> None:
-        """Starts at the taus of an earlier stage."""
-        ...
-
-    def observe(self, observed: Any) -> None:
-        """Takes in what `Kind.observed` gives of a batch, in the replica's step."""
-        ...
-
-    def steer(self) -> None:
-        """Moves tau, every few steps."""
-        ...
-
-    def end_epoch(self) -> None:
-        """Moves tau where that happens once an epoch."""
-        ...
-
-    def validated(self, bits: Sequence[float]) -> None:
-        """Learns bits per frame of every part from validation files."""
-        ...
-
-    def correct(self, bits: Sequence[float], overhead: float) -> bool:
-        """Brings a finished model to its target, of what its files cost, bits per frame; whether it changed."""
-        ...
-
-    def dead_modules(self) -> list[int]:
-        """Trained modules that send next to nothing."""
-        ...
-
-    def readings(self) -> dict[str, float]:
-        """What bar and journal show of the rate."""
-        ...
-
-
 class Kind(Protocol):
     """A kind of network, from its cascade to the models that code with it.
 
@@ -147,7 +103,7 @@ class Kind(Protocol):
         """A cascade with fresh weights."""
         ...
 
-    def controller(self, cascade: Any, stage: Stage) -> Controller:
+    def controller(self, cascade: Any, stage: Stage) -> RateController:
         """What steers the rate in a stage."""
         ...
 

@@ -9,8 +9,8 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from cmrl import Cascade
 from constants import LPC_CONTEXT
+from kinds.samples.cascade import SampleCascade
 from kinds.samples.serving import symbols_by_part, symbols_of_parts
 from nsc.coding.interface import Signal
 from options.config import Config
@@ -58,7 +58,7 @@ def prepare(signal: Signal, config: Config) -> Prepared:
     return Prepared(contexts / frame_gains(indices, len(contexts))[:, None], indices, len(signal))
 
 
-def encode(cascade: Cascade, signal: Signal, depth: int) -> Coded:
+def encode(cascade: SampleCascade, signal: Signal, depth: int) -> Coded:
     """The hard symbols of a signal [n] of 16 kHz, up to `depth` codecs."""
     prepared = prepare(signal, cascade.config)
     parts = cascade.parts(depth)
@@ -71,7 +71,7 @@ def encode(cascade: Cascade, signal: Signal, depth: int) -> Coded:
     return Coded(symbols, prepared.gain_indices, prepared.num_samples)
 
 
-def decode(cascade: Cascade, coded: Coded) -> list[Signal]:
+def decode(cascade: SampleCascade, coded: Coded) -> list[Signal]:
     """The decoded signal [num_samples] at every depth, from what is sent and nothing else."""
     padded = [_padded_batches(values) for values in coded.symbols.values()]
     time_domain = cascade.config.time_domain

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from cmrl import Cascade, CascadeOutput, Stage, count_parameters, multiply_adds
+from cmrl import Stage
 from kinds.kind import DeviceGraphs, Form, Losses, Moment, Tables, TrainingSpeech
 from kinds.samples import batch as whole_files
-from kinds.samples import rate, spans
-from kinds.samples.control import RateController
-from kinds.samples.estimate import HistogramEstimate
-from kinds.samples.graphs import decoder_graph, encoder_graph
+from kinds.samples import graphs, rate
+from kinds.samples.cascade import CascadeOutput, SampleCascade
+from kinds.samples.control import SymbolRateController
 from kinds.samples.objective import objective
 from kinds.samples.serving import KerasNetwork, settings_of, symbols_by_part
 from kinds.samples.tables import fit_models, training_symbols
@@ -24,6 +22,7 @@ from nsc.coding.interface import Signal
 from nsc.entropy.check import check_tables
 from nsc.kinds.samples.model import CascadeModel
 from options.config import Config
+from utilities import number_of_frames
 
 
 class SamplesKind:
@@ -32,13 +31,13 @@ class SamplesKind:
     second_moment = 0.999
     step_share = 1.0
 
-    def cascade(self, config: Config) -> Cascade:
+    def cascade(self, config: Config) -> SampleCascade:
         """See `Kind`."""
-        return Cascade(config)
+        return SampleCascade(config)
 
-    def controller(self, cascade: Cascade, stage: Stage) -> RateController:
+    def controller(self, cascade: SampleCascade, stage: Stage) -> SymbolRateController:
         """See `Kind`."""
-        return RateController(cascade.config, stage, cascade.parts())
+        return SymbolRateController(cascade.config, stage, cascade.parts())
 
     def batch_form(self, config: Config, *, augmented: bool) -> dict[str, Any]:
         """See `Kind`; frames of a random level."""
@@ -53,7 +52,14 @@ class SamplesKind:
         return speech
 
     def losses(
-        self, output: CascadeOutput, batch: tf.Tensor, cascade: Cascade, stage: Stage, tau: tf.Tensor, *, warm_up: bool
+        self,
+        output: CascadeOutput,
+        batch: tf.Tensor,
+        cascade: SampleCascade,
+        stage: Stage,
+        tau: tf.Tensor,
+        *,
+        warm_up: bool,
     ) -> Losses:
         """See `Kind`."""
         return objective(output, cascade, stage, tau, warm_up=warm_up)
@@ -63,7 +69,7 @@ class SamplesKind:
         lsf = output.analysis.lsf
         return ([] if lsf is None else [lsf.symbols]) + [code.symbols for code in output.codes]
 
-    def tables(self, cascade: Cascade, stage: Stage, speech: TrainingSpeech) -> Tables:
+    def tables(self, cascade: SampleCascade, stage: Stage, speech: TrainingSpeech) -> Tables:
         """See `Kind`; a table for each channel and, of files, context models, none from 0 minutes."""
         parts = cascade.parts(stage.depth)
         counts = {part.name: np.zeros((part.shape[1], part.alphabet), np.int64) for part in parts}
@@ -78,16 +84,16 @@ class SamplesKind:
         models = fit_models(cascade, stage.depth, of_files)
         return tables | {key: array for name, model in models.items() for key, array in model.arrays(name).items()}
 
-    def check_tables(self, cascade: Cascade, tables: Tables) -> None:
+    def check_tables(self, cascade: SampleCascade, tables: Tables) -> None:
         """See `Kind`."""
         parts = cascade.parts()
         check_tables(tables, {part.name: part.shape for part in parts}, {part.name: part.alphabet for part in parts})
 
-    def coding_model(self, cascade: Cascade, tables: Tables, digest: str, depth: int) -> CascadeModel:
+    def coding_model(self, cascade: SampleCascade, tables: Tables, digest: str, depth: int) -> CascadeModel:
         """See `Kind`."""
         return CascadeModel(digest, settings_of(cascade, depth), tables, KerasNetwork(cascade))
 
-    def diagnostics(self, cascade: Cascade, signal: Signal, depth: int) -> dict[str, float]:
+    def diagnostics(self, cascade: SampleCascade, signal: Signal, depth: int) -> dict[str, float]:
         """See `Kind`; RMS of soft mixture less hard decision of each part's values."""
         contexts = whole_files.prepare(signal, cascade.config).contexts
         gaps = cascade.soft_hard_gaps(tf.constant(contexts), depth)
@@ -101,13 +107,13 @@ class SamplesKind:
         """See `Kind`."""
         return rate.paper_style_kbps(codes)
 
-    def codebooks(self, cascade: Cascade) -> dict[str, NDArray[np.float32]]:
+    def codebooks(self, cascade: SampleCascade) -> dict[str, NDArray[np.float32]]:
         """See `Kind`."""
         layers = [*([] if cascade.config.time_domain else [cascade.front_end]), *cascade.codecs]
         pairs = zip(cascade.parts(), layers, strict=True)
         return {part.name: np.asarray(layer.quantizer.codebook) for part, layer in pairs}
 
-    def form(self, cascade: Cascade) -> Form:
+    def form(self, cascade: SampleCascade) -> Form:
         """See `Kind`."""
         depths = range(1, len(cascade.codecs) + 1)
         settings = settings_of(cascade)
@@ -117,21 +123,51 @@ class SamplesKind:
             "pre_emphasis": settings.pre_emphasis,
             "high_pass": settings.high_pass,
         }
-        costs = [round(multiply_adds(cascade, depth) * rate.FRAMES_PER_SECOND) for depth in depths]
-        parameters = list(map(partial(count_parameters, cascade), depths))
         return Form(
             "cascade",
-            encoder_graph(cascade),
-            decoder_graph(cascade),
+            graphs.encoder_graph(cascade),
+            graphs.decoder_graph(cascade),
             described,
-            parameters,
-            costs,
+            [cascade.count_parameters(depth) for depth in depths],
+            [cascade.multiply_adds(depth) for depth in depths],
             1 / rate.FRAMES_PER_SECOND,
         )
 
-    def device_graphs(self, cascade: Cascade, layers: int) -> DeviceGraphs:
+    def device_graphs(self, cascade: SampleCascade, layers: int) -> DeviceGraphs:
         """See `Kind`."""
-        return spans.device_graphs(cascade, layers)
+        return graphs.device_graphs(cascade, layers)
+
+
+class HistogramEstimate:
+    """Implements `kinds.kind.Estimate`: the entropy of soft histograms, with all speech in one batch."""
+
+    def __init__(self, cascade: SampleCascade) -> None:
+        self._cascade = cascade
+        self._parts = cascade.parts()
+        self._counts = [np.zeros((part.shape[1], part.alphabet)) for part in self._parts]
+        self._counted: Signal | None = None
+
+    def add(self, signal: Signal, data: bytes, depth: int) -> Callable[[], float]:
+        """Counts the soft assignments of a signal [n] of 16 kHz; its depths come one after the other and count once."""
+        if signal is not self._counted:
+            self._count(signal)
+        self._counted = signal
+        side = len(self._parts) - len(self._cascade.codecs)
+        frames = number_of_frames(len(signal))
+        return lambda: frames * sum(list(self.bits().values())[: side + depth])
+
+    def bits(self) -> dict[str, float]:
+        """Bits per frame of each part."""
+        pairs = zip(self._parts, self._counts, strict=True)
+        return {part.name: part.shape[0] * rate.channels_entropy(counts) for part, counts in pairs}
+
+    def _count(self, signal: Signal) -> None:
+        contexts = whole_files.prepare(signal, self._cascade.config).contexts
+        depth = len(self._cascade.codecs)
+        for start in range(0, len(contexts), whole_files.SIGNAL_BATCH):
+            batch = tf.constant(contexts[start : start + whole_files.SIGNAL_BATCH])
+            for counts, found in zip(self._counts, self._cascade.soft_counts(batch, depth), strict=True):
+                counts += found.numpy()
 
 
 KIND = SamplesKind()

@@ -8,16 +8,17 @@ from typing import NamedTuple
 import tensorflow as tf
 
 import lpc_utilities as lpc
-from cmrl import Cascade, CascadeOutput, Stage
+from cmrl import Stage
 from constants import FRAME_LENGTH, HOP, OVERLAP
 from kinds.kind import Losses
+from kinds.samples.cascade import CascadeOutput, SampleCascade
 from loss_terms_and_measures import assignment_entropy, mel_loss, quantisation_penalty, time_loss
 from nn_core_operator import Quantised
 from options.config import Config
 from training.losses.loudness import loudness_loss
 
 
-def objective(output: CascadeOutput, cascade: Cascade, stage: Stage, tau: tf.Tensor, *, warm_up: bool) -> Losses:
+def objective(output: CascadeOutput, cascade: SampleCascade, stage: Stage, tau: tf.Tensor, *, warm_up: bool) -> Losses:
     """The losses of a batch in one stage.
 
     Args:
@@ -43,7 +44,7 @@ def objective(output: CascadeOutput, cascade: Cascade, stage: Stage, tau: tf.Ten
     return Losses(total, time, mel, loudness, tf.zeros([]), penalty, entropy)
 
 
-def _distortion(output: CascadeOutput, cascade: Cascade, *, layer_loss: float) -> list[tf.Tensor]:
+def _distortion(output: CascadeOutput, cascade: SampleCascade, *, layer_loss: float) -> list[tf.Tensor]:
     """Time, mel and loudness loss at full depth, plus `layer_loss` times the mean over the shallower depths."""
     target, *decoded = _compared_signals(output, cascade, deepest_only=layer_loss == 0.0)
     losses = [
@@ -56,7 +57,7 @@ def _distortion(output: CascadeOutput, cascade: Cascade, *, layer_loss: float) -
     return tf.unstack(combined)
 
 
-def _loudness_losses(target: tf.Tensor, decoded: Sequence[tf.Tensor], cascade: Cascade) -> list[tf.Tensor]:
+def _loudness_losses(target: tf.Tensor, decoded: Sequence[tf.Tensor], cascade: SampleCascade) -> list[tf.Tensor]:
     """The loss on loudness at each depth, 0 where it has no weight."""
     if not cascade.config.loudness_weight:
         return [tf.zeros([])] * len(decoded)
@@ -64,7 +65,7 @@ def _loudness_losses(target: tf.Tensor, decoded: Sequence[tf.Tensor], cascade: C
     return [loudness_loss(heard, _as_heard(signal, cascade)) for signal in decoded]
 
 
-def _compared_signals(output: CascadeOutput, cascade: Cascade, *, deepest_only: bool) -> list[tf.Tensor]:
+def _compared_signals(output: CascadeOutput, cascade: SampleCascade, *, deepest_only: bool) -> list[tf.Tensor]:
     """The target and what is compared with it, float32 [batch, 512] each, in the loss's domain."""
     config, analysis = cascade.config, output.analysis
     sums = output.sums[-1:] if deepest_only else output.sums
@@ -77,7 +78,7 @@ def _compared_signals(output: CascadeOutput, cascade: Cascade, *, deepest_only: 
     return signals
 
 
-def _as_heard(frames: tf.Tensor, cascade: Cascade) -> tf.Tensor:
+def _as_heard(frames: tf.Tensor, cascade: SampleCascade) -> tf.Tensor:
     """Runs of consecutive frames [batch, 512] overlap-added, pre-emphasis undone: [batch / run, 480 run + 32]."""
     config = cascade.config
     runs = tf.reshape(cascade.front_end.window * frames, [-1, config.consecutive_frames, FRAME_LENGTH])

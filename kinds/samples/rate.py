@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 
 from kinds.kind import Tables
 from nsc.constants import SAMPLE_RATE, TABLE_PRECISION_BITS
+from nsc.entropy.model_arrays import TABLE_TOTAL
 from nsc.format.version_1 import FRAMES_PER_GROUP, GAIN_LEVELS, HOP
 from nsc.kinds.samples.network import Part
 
-TABLE_TOTAL = 1 << TABLE_PRECISION_BITS
 GAIN_BITS_PER_FRAME = np.log2(GAIN_LEVELS) / FRAMES_PER_GROUP  # one gain index of fixed length a group
 FRAMES_PER_SECOND = SAMPLE_RATE / HOP
 
@@ -51,6 +51,13 @@ def _code_length(symbols: NDArray[np.int32], table: NDArray[np.int32]) -> NDArra
     return bits[channels, symbols].sum(axis=(1, 2))
 
 
+def channels_entropy(counts: NDArray[np.floating]) -> float:
+    """Bits of one symbol of every channel, from counts [channels, alphabet]: the sum of the channels' entropies."""
+    counts = counts.astype(np.float64)
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1e-30)
+    return float(-np.sum(shares * np.log2(np.maximum(shares, 1e-30))))
+
+
 def kilobits_per_second(bits_per_frame: float) -> float:
     """Bits per frame of 480 new samples as 1000 bits per second."""
     return bits_per_frame * FRAMES_PER_SECOND / 1000
@@ -69,11 +76,9 @@ def paper_style_kbps(codes: Sequence[NDArray[np.int32]]) -> float:
     Args:
         codes: symbols of every codec, int32 [frames, positions, channels].
     """
-    bits = sum(np.mean([_own_entropy(frame) * frame.size for frame in symbols]) for symbols in codes)
+    bits = sum(np.mean([channels_entropy(_counts(frame)) * frame.size for frame in symbols]) for symbols in codes)
     return float(bits) * FRAMES_PER_SECOND / 1024
 
 
-def _own_entropy(frame: NDArray[np.int32]) -> float:
-    _, counts = np.unique(frame, return_counts=True)
-    shares = counts / counts.sum()
-    return float(-np.sum(shares * np.log2(shares)))
+def _counts(frame: NDArray[np.int32]) -> NDArray[np.float64]:
+    return np.unique(frame, return_counts=True)[1][None].astype(np.float64)

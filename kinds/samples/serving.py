@@ -8,8 +8,8 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from cmrl import Cascade, Symbols
 from constants import LPC_ORDER
+from kinds.samples.cascade import SampleCascade, Symbols
 from nsc.kinds.samples.network import CascadeSettings, Part
 from nsc.kinds.samples.network import Symbols as PartSymbols
 
@@ -20,7 +20,7 @@ WIDENING = 0.98  # radius of all poles from frame to frame: resonances broaden a
 class KerasNetwork:
     """Implements `nsc.kinds.samples.network.Network`."""
 
-    def __init__(self, cascade: Cascade) -> None:
+    def __init__(self, cascade: SampleCascade) -> None:
         self._cascade = cascade
         self._frames = tf.function(
             lambda symbols, lost: concealed_frames(cascade, symbols, lost), reduce_retracing=True, autograph=False
@@ -38,14 +38,14 @@ class KerasNetwork:
         return np.asarray(self._frames(named, tf.constant(lost)))
 
 
-def settings_of(cascade: Cascade, depth: int | None = None) -> CascadeSettings:
+def settings_of(cascade: SampleCascade, depth: int | None = None) -> CascadeSettings:
     """The settings of the first `depth` codecs, None for all, that encoder and decoder need."""
     config = cascade.config
     return CascadeSettings(tuple(cascade.parts(depth)), config.gain, config.pre_emphasis, config.high_pass)
 
 
 def concealed_frames(
-    cascade: Cascade, symbols: Symbols, lost: tf.Tensor, used: Sequence[tf.Tensor] | None = None
+    cascade: SampleCascade, symbols: Symbols, lost: tf.Tensor, used: Sequence[tf.Tensor] | None = None
 ) -> tf.Tensor:
     """Windowed frames, float32 [batch, 512]; those that were lost repeat the symbols of the last one that arrived.
 

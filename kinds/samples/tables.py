@@ -9,12 +9,14 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from cmrl import Cascade, Part
-from constants import FRAMES_PER_GROUP, HOP, SAMPLE_RATE, TABLE_PRECISION_BITS
+from constants import FRAMES_PER_GROUP, HOP, SAMPLE_RATE
 from kinds.samples import batch as feed_forward
+from kinds.samples.cascade import SampleCascade
+from kinds.tables import speech_at_random, whole_tables
 from nsc.entropy.context_model import ContextModel, Integers, Levels, Phase, Symbols, whole_groups
 from nsc.errors import UserError
-from utilities import GROUP_LENGTH, load_speech
+from nsc.kinds.samples.network import Part
+from utilities import GROUP_LENGTH
 
 LEVEL_RANGE = 1000  # of levels: fine enough for LSFs of 256 entries
 WEIGHT_ONE = 4096  # whole number that stands for a weight of 1
@@ -22,7 +24,6 @@ LARGEST_WEIGHT = 64.0  # keeps all sums far below 2^53, where floats stop holdin
 LARGEST_NUMBER = 2**31 - 1  # that a saved model's arrays hold
 RIDGE = 0.01  # squared levels, per 1000 x 1000: keeps weights of what is never there at 0
 PRIOR_WEIGHT = 16.0  # observations that the next coarser table counts for
-TABLE_TOTAL = 1 << TABLE_PRECISION_BITS
 REGRESSION_ROWS = 40_000  # symbols that are enough to find a phase's weights
 
 SINGLE_CHANNEL_COLUMNS = 8  # a code of one channel is laid out as if every 8 positions were channels
@@ -54,7 +55,7 @@ def layout_of(part: Part, number: int, *, time_domain: bool) -> Layout:
     return Layout(columns, phases, 4, 16, 4, uses_part_before=number > (0 if time_domain else 1))
 
 
-def symbol_values(cascade: Cascade) -> list[NDArray[np.float64]]:
+def symbol_values(cascade: SampleCascade) -> list[NDArray[np.float64]]:
     """What each part's symbols stand for, float64 [alphabet] within +-1000; the length of a vector."""
     quantizers = [] if cascade.config.time_domain else [cascade.front_end.quantizer]
     quantizers += [codec.quantizer for codec in cascade.codecs]
@@ -64,7 +65,7 @@ def symbol_values(cascade: Cascade) -> list[NDArray[np.float64]]:
 
 
 def training_symbols(
-    cascade: Cascade, depth: int, paths: Sequence[Path], minutes: float, seed: int = 0
+    cascade: SampleCascade, depth: int, paths: Sequence[Path], minutes: float, seed: int = 0
 ) -> dict[str, Symbols]:
     """Symbols of whole groups of speech files taken at random, until there is enough of them.
 
@@ -84,21 +85,18 @@ def training_symbols(
     wanted = minutes * 60 * SAMPLE_RATE / (HOP * FRAMES_PER_GROUP)
     found: list[dict[str, Symbols]] = []
     groups = 0
-    for number in np.random.default_rng(seed).permutation(len(paths)):
-        if groups >= wanted:
-            break
-        try:
-            coded = feed_forward.encode(cascade, load_speech(paths[number]), depth)
-        except UserError:
-            continue
+    for signal in speech_at_random(paths, np.random.default_rng(seed)):
+        coded = feed_forward.encode(cascade, signal, depth)
         found.append({name: whole_groups(symbols) for name, symbols in coded.symbols.items()})
         groups += coded.num_samples // GROUP_LENGTH
+        if groups >= wanted:
+            break
     if not groups:
         raise UserError("expected training speech of half a second and more for the probability tables, found none")
     return {name: np.concatenate([each[name] for each in found]) for name in found[0]}
 
 
-def fit_models(cascade: Cascade, depth: int, symbols: Mapping[str, Symbols]) -> dict[str, ContextModel]:
+def fit_models(cascade: SampleCascade, depth: int, symbols: Mapping[str, Symbols]) -> dict[str, ContextModel]:
     """Context models of the parts up to `depth` codecs.
 
     Args:
@@ -209,7 +207,7 @@ def _fit_tables(model: ContextModel, phase: Phase, contexts: Integers, symbols: 
     of_scale = _shares(by_scale.sum(1) + PRIOR_WEIGHT * of_phase)
     expected = of_scale[:, None] * _class_given_symbol(by_scale, levels)
     of_class = _shares(by_scale + PRIOR_WEIGHT * _shares(expected + 1e-9 * of_phase))
-    model.tables[phase.number] = _whole(of_class.reshape(-1, alphabet))
+    model.tables[phase.number] = whole_tables(of_class.reshape(-1, alphabet))
 
 
 def _class_given_symbol(counts: NDArray[np.float64], levels: Integers) -> NDArray[np.float64]:
@@ -228,10 +226,3 @@ def _class_given_symbol(counts: NDArray[np.float64], levels: Integers) -> NDArra
 
 def _shares(counts: NDArray[np.float64]) -> NDArray[np.float64]:
     return counts / counts.sum(-1, keepdims=True)
-
-
-def _whole(shares: NDArray[np.float64]) -> Integers:
-    """Tables [n, alphabet] of whole numbers, at least 1 each, that sum to 2^16."""
-    tables = 1 + np.floor(shares * (TABLE_TOTAL - shares.shape[1])).astype(np.int64)
-    tables[np.arange(len(tables)), shares.argmax(1)] += TABLE_TOTAL - tables.sum(1)
-    return tables

@@ -12,7 +12,7 @@ from nsc.format.version_2 import number_of_frames
 from nsc.kinds.spectral.level import group_level_indices
 from nsc.kinds.spectral.noise import noise
 from options.config import Config
-from utilities import de_emphasise, gains_of, pre_emphasise
+from utilities import gains_of, pre_emphasise
 
 
 def group_places(spectra: int, group_spectra: int) -> NDArray[np.int64]:
@@ -39,9 +39,3 @@ def file_batch(signal: Signal, config: Config, offset: float, frames_per_group: 
     offsets = tf.fill([1, spectra], tf.constant(offset, tf.float32))
     made = tf.constant(noise(0, spectra, hop)[None]) if config.noise_fill else None
     return SpectralBatch(tf.constant(padded[None]), tf.constant(levels[None]), offsets, warm[None], made)
-
-
-def signal_of(decoded: NDArray[np.float32], num_samples: int, config: Config) -> Signal:
-    """The signal [num_samples] of what a cascade decoded of its `file_batch`, float32 [(spectra + 1) hop]."""
-    signal = decoded[config.hop : config.hop + num_samples]
-    return de_emphasise(signal) if config.pre_emphasis else signal

@@ -10,7 +10,7 @@ import keras
 import tensorflow as tf
 
 import lpc_utilities as lpc
-from cmrl import Part, residual_layers
+from cmrl import Cascade, residual_layers
 from constants import LPC_ORDER, SAMPLE_RATE
 from kinds.spectral.enhancer import Enhancer
 from kinds.spectral.front_end import Envelope, SpectralEnvelope
@@ -20,6 +20,7 @@ from kinds.spectral.rate import CoefficientRate, GainRate, Known, LsfRate
 from kinds.spectral.transform import inverse_mdct, mdct
 from nsc.entropy.coefficient_model import LARGEST_INDEX as LARGEST
 from nsc.entropy.spectral_envelope import GAIN_LEVELS
+from nsc.kinds.samples.network import Part
 from nsc.kinds.spectral.enhancer import PLACE
 from options.config import Config
 
@@ -30,14 +31,15 @@ class SpectralBatch(NamedTuple):
     signals: float32 [batch, (spectra + 1) hop], pre-emphasised.
     levels: float32 [batch, spectra], amplitude that counts as 1, the same for all spectra of a group.
     offsets: float32 [batch, spectra], added to the logarithm of the step, the same for all spectra of a group.
-    warm: float32 [batch, spectra, 2], 1 where the spectrum before, and the one before that, is in the same group.
+    warm: float32 [batch, spectra, 2], 1 where the spectrum before, and the one before that, is in the same group;
+        None where no rate is asked for.
     noise: float32 [batch, spectra, hop], white, of unit variance; None where decoded signals without it are enough.
     """
 
     signals: tf.Tensor
     levels: tf.Tensor
     offsets: tf.Tensor
-    warm: tf.Tensor
+    warm: tf.Tensor = None
     noise: tf.Tensor | None = None
 
 
@@ -79,23 +81,21 @@ class SpectralSymbols(NamedTuple):
     codes: list[tf.Tensor]
 
 
-class SpectralCascade(keras.Model):
-    """Front end and codecs. Every depth of the cascade is a codec by itself."""
+class SpectralCascade(Cascade):
+    """An envelope, step sizes and codecs on spectra, with the rate of all parts, and an enhancer if there is one."""
 
     def __init__(self, config: Config) -> None:
-        super().__init__(name="cascade")
-        self.config = config
-        self.hop, self.window, self.fold = config.hop, config.mdct_window, config.fold
+        bands = config.hop // config.fold
+        front_end = SpectralEnvelope(config)
+        steps = StepSizes(bands, config.fold, power=config.step_power, start=config.step_start)
+        steps.build((None, None, bands, config.fold))
+        super().__init__(config, front_end, [SpectralCodec(config, module) for module in range(config.num_modules)])
+        self.hop, self.window, self.fold, self.steps = config.hop, config.mdct_window, config.fold, steps
         self.spectra_per_frame = config.spectra_per_frame
-        self.front_end = SpectralEnvelope(config)
-        bands = self.hop // self.fold
-        self.steps = StepSizes(bands, self.fold, power=config.step_power, start=config.step_start)
-        self.steps.build((None, None, bands, self.fold))
-        self.codecs = [SpectralCodec(config, module) for module in range(config.num_modules)]
+        self.frames_per_second = SAMPLE_RATE / (self.spectra_per_frame * self.hop)
         self.enhancer = Enhancer(config.enhancer_width) if config.enhancer_width else None
         self.lsf_rate, self.gain_rate = LsfRate(), GainRate()
         self.rates = [CoefficientRate(self.hop, LARGEST, module) for module in range(config.num_modules)]
-        self.built = True
 
     def call(self, batch: SpectralBatch, decisions: Sequence[str], lsf_decision: str) -> SpectralOutput:
         """Codes, decodes and enhances a batch, up to the depth that `decisions` reaches.
@@ -106,6 +106,7 @@ class SpectralCascade(keras.Model):
             lsf_decision: how the LSF quantiser decides.
         """
         output = self._coded(batch, decisions, lsf_decision)
+        output = output._replace(bits=self._bits(output.envelope, output.codes, batch))
         signals, noiseless = output.plain
         enhanced = self._enhanced(signals, batch)
         return output._replace(
@@ -115,7 +116,7 @@ class SpectralCascade(keras.Model):
     def _coded(
         self, batch: SpectralBatch, decisions: Sequence[str], lsf_decision: str, memory: Memory | None = None
     ) -> SpectralOutput:
-        """As `call`, without the enhancer. What decoded signals depend on alone is not remembered."""
+        """As `call`, without enhancer and cost. What decoded signals depend on alone is not remembered."""
         spectra = mdct(batch.signals, self.window, self.hop) / tf.expand_dims(batch.levels, -1)
         envelope = self.front_end(batch.signals, spectra, decision=lsf_decision)
         log_step, condition, audible = self._conditions(envelope.log, envelope.gains, batch.offsets, memory)
@@ -143,9 +144,7 @@ class SpectralCascade(keras.Model):
             signals.append(noiseless[-1])
             if made is not None:
                 signals[-1] += self._signals(made * tf.exp(log_step), batch.levels)
-        return SpectralOutput(
-            signals, noiseless, (signals, noiseless), envelope, codes, self._bits(envelope, codes, batch)
-        )
+        return SpectralOutput(signals, noiseless, (signals, noiseless), envelope, codes, [])
 
     def symbols_of(self, batch: SpectralBatch, depth: int) -> SpectralSymbols:
         """The hard symbols of a batch up to `depth` codecs."""
@@ -204,7 +203,7 @@ class SpectralCascade(keras.Model):
         return signals
 
     def parts(self, depth: int | None = None) -> list[Part]:
-        """The parts of the rate up to `depth` codecs."""
+        """See `Cascade`."""
         levels, spectra = self.config.lsf_levels, self.spectra_per_frame
         side = [Part("lpc", (1, LPC_ORDER), levels), Part("gain", (spectra, 1), GAIN_LEVELS)]
         return side + [
@@ -217,11 +216,6 @@ class SpectralCascade(keras.Model):
         counts = [float(part.shape[0] * part.shape[1]) for part in self.parts(depth)]
         side, codes = sum(counts[:-depth]), counts[-depth:]
         return [side + codes[0], *codes[1:]]
-
-    @property
-    def frames_per_second(self) -> float:
-        """Frames of `spectra_per_frame` spectra."""
-        return SAMPLE_RATE / (self.spectra_per_frame * self.hop)
 
     @property
     def past(self) -> int:
@@ -243,21 +237,18 @@ class SpectralCascade(keras.Model):
         networks = sum(codec.decoder.state_size for codec in self.codecs[:depth])
         return int(self.steps.first.state_size + networks + self.hop)
 
-    def variables_of(self, modules: Sequence[int], *, front_end: bool) -> list[keras.Variable]:
-        """The trainable variables of the named modules (from 0) with their rates; the first brings the step sizes."""
-        layers: list[keras.layers.Layer] = [self.front_end] * front_end
-        layers += [self.steps, self.lsf_rate, self.gain_rate] if 0 in modules else []
+    def trained_layers(self, modules: Sequence[int]) -> list[keras.layers.Layer]:
+        """See `Cascade`; codecs with their rates, the first with the step sizes, and the enhancer of every depth."""
+        layers = [self.steps, self.lsf_rate, self.gain_rate] if 0 in modules else []
         layers += [layer for module in modules for layer in (self.codecs[module], self.rates[module])]
-        layers += self._enhancers  # of every depth
-        return [variable for layer in layers for variable in layer.trainable_variables]
+        return layers + self._enhancers
 
-    def count_parameters(self, depth: int) -> int:
-        """Weights by which the first `depth` codecs code; those of the rate become the coder's tables."""
-        layers: list[keras.layers.Layer] = [self.front_end, self.steps, *self.codecs[:depth], *self._enhancers]
-        return sum(layer.count_params() for layer in layers)
+    def coding_layers(self, depth: int | None) -> list[keras.layers.Layer]:
+        """See `Cascade`; those of the rate become the coder's tables."""
+        return [self.front_end, self.steps, *self.codecs[:depth], *self._enhancers]
 
-    def multiply_adds(self, depth: int) -> int:
-        """Multiply-adds of transform and networks per second of speech, encoder and decoder, by shapes."""
+    def multiply_adds(self, depth: int | None = None) -> int:
+        """See `Cascade`; of transform and networks."""
         spectra = SAMPLE_RATE / self.hop
         layers: list[keras.layers.Layer] = [
             self.steps,
@@ -277,7 +268,7 @@ class SpectralCascade(keras.Model):
             codec.log_scale.assign_add(float(change - changes[0]))  # in units of the first one's step
 
     def saved_layers(self, depth: int) -> list[keras.layers.Layer]:
-        """The layers whose weights make the model of the first `depth` codecs, in the order of a saved model."""
+        """See `Cascade`."""
         side = [self.front_end, self.steps, self.lsf_rate, self.gain_rate]
         return [*side, *self.codecs[:depth], *self.rates[:depth], *self._enhancers]
 

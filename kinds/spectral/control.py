@@ -9,11 +9,10 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from cmrl import Stage
-from kinds.samples.control import DEAD_BITS, LEAST_TARGET
+from kinds.control import MEMORY, RateController
 from kinds.spectral.cascade import SpectralCascade
 from training.losses.replicas import sum_over_replicas
 
-MEMORY = 0.95  # share of the measured bits that survives a step: a window of about 20 steps
 OFFSET_FALL = 0.85  # bits fall as e^(-0.85 offset), by which rates at all offsets give the one at the model's own
 STEER_RATE, LARGEST_ERROR = 0.2, 0.5  # change of log tau for each relative error of the rate, in one interval
 USUAL_STEPS, MOST_PACE = 800, 8.0  # of a stage: tau of a shorter one moves as much faster, at most so many times
@@ -24,36 +23,26 @@ FIRST_TAU = 3.0  # where `coeff_term` has none
 TAU_RANGE = 1e-3, 1e3
 
 
-class SpectralRateController(tf.Module):
-    """Steers the taus so that the cascade ends at its target in kbps, and corrects step sizes at the end.
+class SpectralRateController(RateController):
+    """Measures the context model's estimate on training batches, brought to the model's own offset.
 
-    The rate is the context model's estimate on training batches, brought to the model's own offset and corrected by
-    what validation files really cost with the averaged weights. All state is in variables, for checkpoints.
+    Corrects step sizes at the end.
     """
 
     def __init__(self, cascade: SpectralCascade, stage: Stage) -> None:
-        super().__init__()
-        self.config, self.stage = cascade.config, stage
-        self.parts = cascade.parts(stage.depth)
-        self.frames_per_second = cascade.frames_per_second
+        config = cascade.config
+        first_tau = float(config.coefficients[3]) or FIRST_TAU
+        super().__init__(config, stage, cascade.parts(), cascade.frames_per_second, first_tau)
         self._move_steps = cascade.move_steps
-        steps = stage.epochs * self.config.steps_per_epoch
+        steps = stage.epochs * config.steps_per_epoch
         # a stage without a number of steps is a pass over the corpus, which is not short
         self._pace = float(np.clip(USUAL_STEPS / steps, 1.0, MOST_PACE)) if steps else 1.0
         self._corrected: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None
-        self._symbols = np.array(cascade.symbols_per_frame(stage.depth))
-        start = float(self.config.coefficients[3]) or FIRST_TAU
-        self.tau = tf.Variable(tf.fill([self.config.num_modules], start), trainable=False)
         self.bits = tf.Variable(tf.zeros([len(self.parts)]), trainable=False)
         self.correction = tf.Variable(tf.ones([len(self.parts)]), trainable=False)
 
-    @property
-    def integral(self) -> tf.Variable:
-        """The taus at which training has arrived, for a later stage to go on from."""
-        return self.tau
-
     def begin_from(self, taus: Sequence[float]) -> None:
-        """Starts the first modules at the taus that steered them when they were last trained, new ones at the last's.
+        """See `RateController`; new modules start at the tau of the last.
 
         A bit has the same price everywhere, and what the codec before had to come to is a better start than a number
         that knows nothing of the speech: a follower of few hundred steps would not get that far.
@@ -89,28 +78,15 @@ class SpectralRateController(tf.Module):
         return self.measured_bits() * self.correction.numpy()
 
     def expected_module_bits(self) -> NDArray[np.float64]:
-        """Bits per frame of every module in use; LSFs and gains count with the first."""
-        return self._by_module(self.expected_bits())
+        """See `RateController`."""
+        return self.by_module(self.expected_bits())
 
-    def target_module_bits(self, side: float | None = None) -> NDArray[np.float64]:
-        """Bits per frame that every module in use should cost; the first's include `side` information, if not None."""
-        config = self.config
-        if not config.target_kbps:
-            per_module = config.target_entropy_per_module or (config.target_entropy,) * config.num_modules
-            return self._symbols * np.array(per_module[: self.stage.depth])
-        if side is None:
-            side = float(self.expected_bits()[: -self.stage.depth].sum())
-        codes = config.target_kbps * 1000 / self.frames_per_second - side
-        target = np.maximum(codes / config.num_modules, LEAST_TARGET * self._symbols)
-        target[0] += side
-        return target
-
-    def symbols_per_frame(self) -> NDArray[np.float64]:
-        """Symbols per frame of every module in use."""
-        return self._symbols
+    def side_bits(self) -> float:
+        """See `RateController`; of LSFs and gains, corrected by validation."""
+        return float(self.expected_bits()[: -self.stage.depth].sum())
 
     def validated(self, bits: Sequence[float]) -> None:
-        """Learns from validation files what every part really costs, in bits per frame."""
+        """See `RateController`."""
         self.correction.assign(np.clip(np.array(bits) / np.maximum(self.measured_bits(), 1e-6), 0.5, 1.5))
 
     def steer(self) -> None:
@@ -120,21 +96,11 @@ class SpectralRateController(tf.Module):
             error = expected / target - 1
         else:
             error = np.full(self.stage.depth, expected.sum() / target.sum() - 1)
-        tau, trained = self.tau.numpy(), list(self.stage.trained)
         change = np.exp(self._pace * STEER_RATE * np.clip(error, -LARGEST_ERROR, LARGEST_ERROR))
-        tau[trained] = np.clip(tau[trained] * change[trained], *TAU_RANGE)
-        self.tau.assign(tau)
+        self.move(self.tau, np.clip(self.tau.numpy()[: self.stage.depth] * change, *TAU_RANGE))
 
     def correct(self, bits: Sequence[float], overhead: float) -> bool:
-        """Moves the step sizes of a finished model to where its files meet the target.
-
-        Args:
-            bits: per frame, what every part costs in files.
-            overhead: bits per frame of everything else in them.
-
-        Returns:
-            Whether they were moved: not where the rate is right already.
-        """
+        """See `RateController`; moves the step sizes, unless the rate is right already."""
         found = np.array(bits)
         falls = self._falls(found)
         changes = self._lacking(found, overhead, falls)
@@ -170,28 +136,8 @@ class SpectralRateController(tf.Module):
         changes[trained] = np.clip(np.log(ratio) / falls, -LARGEST_STEP_CHANGE, LARGEST_STEP_CHANGE)[trained]
         return changes
 
-    def end_epoch(self) -> None:
-        """Nothing: the loop closes every few steps."""
-
     def readings(self) -> dict[str, float]:
-        """What bar and journal show: kbps of every part, target and tau."""
-        rate, bits, target = self.frames_per_second / 1000, self.expected_module_bits(), self.target_module_bits()
-        trained, symbols = self.stage.depth - 1, self.symbols_per_frame()
-        parts = zip(self.parts, self.expected_bits(), strict=True)
-        return {
-            "bits_per_symbol": bits[trained] / symbols[trained],
-            "target_bits_per_symbol": target[trained] / symbols[trained],
-            "kbps": bits.sum() * rate,
-            "target_kbps": target.sum() * rate,
-            "tau": float(self.tau[trained]),
-        } | {f"kbps_{part.name.replace(' ', '_')}": value * rate for part, value in parts}
-
-    def dead_modules(self) -> list[int]:
-        """Trained modules (from 0) that send next to nothing."""
-        per_symbol = self.measured_bits()[-self.stage.depth :] / self._symbols
-        return [module for module in self.stage.trained if per_symbol[module] < DEAD_BITS]
-
-    def _by_module(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        codes = values[-self.stage.depth :].copy()
-        codes[0] += values[: -self.stage.depth].sum()
-        return codes
+        """See `RateController`; and kbps of every part."""
+        bits = dict(zip((part.name.replace(" ", "_") for part in self.parts), self.expected_bits(), strict=True))
+        kbps = {f"kbps_{name}": value * self.frames_per_second / 1000 for name, value in bits.items()}
+        return super().readings() | kbps

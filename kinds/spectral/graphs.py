@@ -30,8 +30,7 @@ def encoder_graph(cascade: SpectralCascade, layers: int) -> Graph:
 
     def run(samples: tf.Tensor, levels: tf.Tensor, offsets: tf.Tensor, *state: tf.Tensor) -> Tensors:
         memory = Memory(tf.expand_dims(state[0], 0)) if state else None
-        warm = tf.zeros([1, tf.shape(levels)[0], 2])  # matters to the rate only
-        batch = SpectralBatch(tf.expand_dims(samples, 0), tf.expand_dims(levels, 0), tf.expand_dims(offsets, 0), warm)
+        batch = SpectralBatch(*(tf.expand_dims(each, 0) for each in (samples, levels, offsets)))
         found, unquantised = cascade.quantised_of(batch, layers, memory)
         left = [memory.state] if memory else []
         values = (found.lsf, found.gains, *found.codes, *unquantised[: len(codes)], *left)

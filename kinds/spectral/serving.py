@@ -27,8 +27,7 @@ class KerasSpectralNetwork:
 
     def quantised(self, samples: Floats, levels: Floats, offsets: Floats, layers: int, state: Floats) -> Quantised:
         """See `SpectralNetwork`."""
-        warm = np.zeros((1, len(levels), 2), np.float32)  # matters to the rate only
-        batch = SpectralBatch(*map(tf.constant, (samples[None], levels[None], offsets[None], warm)))
+        batch = SpectralBatch(*(tf.constant(each[None]) for each in (samples, levels, offsets)))
         found, codes, left = self._quantised_of(batch, self._depth, tf.constant(state[None]))
         indices = tuple(code[0].numpy() for code in found.codes[:layers])
         symbols = SpectralSymbols(found.lsf[0].numpy(), found.gains[0].numpy(), indices)

@@ -22,9 +22,9 @@ import tensorflow as tf
 from tabulate import tabulate
 
 import nsc
-from cmrl import Cascade
 from constants import FRAMES_PER_GROUP, SAMPLE_RATE
 from kinds.samples import batch as feed_forward
+from kinds.samples.cascade import SampleCascade
 from kinds.samples.rate import count_symbols, integer_tables
 from kinds.samples.tables import fit_models
 from nsc import format as bitstream
@@ -50,7 +50,7 @@ def sample_speech() -> Signal:
 
 def untrained_model(block: str, signal: Signal, folder: Path) -> SavedModel:
     """Two codecs with tables for their own symbols."""
-    cascade = Cascade(Config(block=block, num_modules=2))
+    cascade = SampleCascade(Config(block=block, num_modules=2))
     coded = feed_forward.encode(cascade, signal, 2).symbols
     tables = integer_tables({part.name: count_symbols(part, coded[part.name]) for part in cascade.parts()})
     for name, model in fit_models(cascade, 2, {name: whole_groups(values) for name, values in coded.items()}).items():

@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 
 import lpc_utilities as lpc
 import nsc
-from cmrl import Cascade, Stage, stages_of
+from cmrl import Stage, stages_of
 from constants import LPC_CONTEXT, SAMPLE_RATE
 from corpus.packed import PackedCorpus
 from corpus.speech_file import SpeechFile
 from evaluation.evaluate import evaluate
-from kinds import cascade_of, kind_of
+from kinds import cascade_of
 from kinds.samples import batch as feed_forward
 from kinds.samples.objective import objective
 from nn_core_operator import networks_compute_in
@@ -69,15 +69,10 @@ def step_flops(trainer: StageTrainer) -> int:
     """
     total = 0.0
     for module in range(trainer.stage.depth):
-        own = _multiply_adds(trainer.cascade, module + 1) - _multiply_adds(trainer.cascade, module)
-        total += own * (3 if module in trainer.stage.trained else 1)
+        cascade = trainer.cascade
+        own = cascade.multiply_adds(module + 1) - (cascade.multiply_adds(module) if module else 0)
+        total += own / cascade.frames_per_second * (3 if module in trainer.stage.trained else 1)
     return round(2 * total * trainer.config.batch_size)
-
-
-def _multiply_adds(cascade: Any, depth: int) -> float:
-    """For each frame."""
-    form = kind_of(cascade.config).form(cascade)
-    return form.multiply_adds[depth - 1] * form.frame_seconds if depth else 0.0
 
 
 def training_step(trainer: StageTrainer) -> Work:
@@ -203,7 +198,7 @@ def speech_of(files: Sequence[SpeechFile], seconds: float) -> NDArray[np.float32
     return np.resize(np.concatenate(signals), round(seconds * SAMPLE_RATE))
 
 
-def symbols_and_back(cascade: Cascade, signal: NDArray[np.float32]) -> Work:
+def symbols_and_back(cascade: Any, signal: NDArray[np.float32]) -> Work:
     """A whole signal to symbols and back in large batches, as validation does it."""
     return lambda: feed_forward.decode(cascade, feed_forward.encode(cascade, signal, depth=1))
 

@@ -13,6 +13,7 @@ from tabulate import tabulate
 
 from constants import HOP, SAMPLE_RATE
 from corpus.speech_file import SpeechFile
+from kinds import cascade_of
 from options.config import Config, parse_flags
 from scripts.sweep.grid import Point
 from scripts.sweep.points import FINETUNING, Sweep
@@ -59,23 +60,22 @@ def training_hours(config: Config, frames: int, speed: float) -> float:
         frames: of the corpus's training speech, whose pass is an epoch where no steps say otherwise.
         speed: multiply-adds a second of large matrix products on this machine.
     """
-    from cmrl import Cascade, multiply_adds, stages_of
+    from cmrl import stages_of
 
-    cascade = Cascade(config)
+    cascade = cascade_of(config)
     steps = config.steps_per_epoch or max(1, frames // config.batch_size)
     work = 0.0
     for stage in stages_of(config):
-        frozen = multiply_adds(cascade, stage.depth - len(stage.trained))
-        trained = multiply_adds(cascade, stage.depth) - frozen
-        work += stage.epochs * steps * config.batch_size * (frozen + PASSES * trained)
+        frozen = cascade.multiply_adds(stage.depth - len(stage.trained))
+        trained = cascade.multiply_adds(stage.depth) - frozen
+        seconds = stage.epochs * steps * config.batch_size / cascade.frames_per_second
+        work += seconds * (frozen + PASSES * trained)
     return work / (EFFICIENCY * speed) / 3600
 
 
 def evaluation_hours(config: Config, seconds: float, speed: float) -> float:
     """Hours that coding and scoring take, for so many seconds of test speech."""
-    from cmrl import Cascade, multiply_adds
-
-    coding = multiply_adds(Cascade(config), config.num_modules) * SAMPLE_RATE / HOP / (EFFICIENCY * speed)
+    coding = cascade_of(config).multiply_adds(config.num_modules) / (EFFICIENCY * speed)
     return seconds * (coding + SCORING) / 3600
 
 

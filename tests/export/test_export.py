@@ -9,16 +9,16 @@ import pytest
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from cmrl import Cascade
 from export import __main__ as command
 from export import device
 from export.exported import Exported
 from kinds.graph import Graph
 from kinds.samples import batch as feed_forward
 from kinds.samples.batch import Coded
+from kinds.samples.cascade import SampleCascade
+from kinds.samples.graphs import INPUT_LENGTH, PAST, device_graphs
 from kinds.samples.rate import integer_tables
 from kinds.samples.serving import KerasNetwork
-from kinds.samples.spans import INPUT_LENGTH, PAST, device_graphs
 from lpc_utilities import without_float64
 from nn_core_operator import Film
 from nsc.errors import UserError
@@ -33,10 +33,10 @@ SPAN = 7680
 TIES = 0.005  # of all symbols: where two entries of a codebook are equally near, rounding decides
 
 
-def untrained(**changes: Any) -> Cascade:
+def untrained(**changes: Any) -> SampleCascade:
     """Two codecs whose codes fill their bins and whose FiLM layers do something."""
     keras.utils.set_random_seed(1)
-    cascade = Cascade(config(**({"num_modules": 2, "bins": (9, 7)} | changes)))
+    cascade = SampleCascade(config(**({"num_modules": 2, "bins": (9, 7)} | changes)))
     for each in cascade.codecs:
         last = each.encoder.layers[-1]
         last.kernel.assign(last.kernel * CODE_GAIN)
@@ -78,7 +78,7 @@ def folder_of(model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> d
     return {name: place / name for name in flags}
 
 
-def library_symbols(cascade: Cascade, signal: Signal) -> Coded:
+def library_symbols(cascade: SampleCascade, signal: Signal) -> Coded:
     prepared = feed_forward.prepare(signal, cascade.config)
     symbols = network_symbols(KerasNetwork(cascade), prepared.contexts, cascade.parts())
     return Coded(symbols, prepared.gain_indices, len(signal))

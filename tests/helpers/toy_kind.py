@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from cmrl import Cascade
+from kinds.samples.cascade import SampleCascade
 from kinds.samples.kind import SamplesKind
 from nn_core_operator import Quantised, SoftToHardQuantizer
 from options.config import Config
@@ -50,9 +50,9 @@ class LinearCodec(keras.Model):
 class ToyKind(SamplesKind):
     """Front ends, objective, tables and file format are those of networks on samples; the codecs are its own."""
 
-    def cascade(self, config: Config) -> Cascade:
+    def cascade(self, config: Config) -> SampleCascade:
         """See `Kind`."""
-        return Cascade(config, [LinearCodec(module) for module in range(config.num_modules)])
+        return SampleCascade(config, [LinearCodec(module) for module in range(config.num_modules)])
 
 
 KIND = ToyKind()

@@ -60,3 +60,9 @@ def test_every_file_that_a_document_links_exists(document: Path) -> None:
 
 def test_the_figure_of_the_architecture_is_the_one_that_the_script_draws() -> None:
     assert draw_architecture.PATH.read_text() == draw_architecture.drawing(), "run python -m scripts.draw_architecture"
+
+
+@pytest.mark.parametrize("document", sorted(set(DOCUMENTS) - {ROOT / "CHANGELOG.md"}), ids=lambda path: path.name)
+def test_every_file_of_the_code_that_a_document_names_exists(document: Path) -> None:
+    named = set(re.findall(r"(?<![\w/.])((?:[a-z_0-9*]+/)+[a-z_0-9*]+\.(?:py|sh))\b", document.read_text()))
+    assert [path for path in sorted(named) if not list(ROOT.glob(path))] == []

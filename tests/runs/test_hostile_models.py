@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from cmrl import Cascade
+from kinds.samples.cascade import SampleCascade
 from nsc.errors import UserError
 from options.bounds import check_bounds, check_weights
 from options.config import Config
@@ -196,7 +196,7 @@ BLOCKS: dict[str, dict[str, Any]] = {
 def test_no_honest_model_is_beyond_the_bounds(block: str) -> None:
     config = tiny.config(num_modules=2, **BLOCKS[block])
     check_bounds(config)
-    check_weights(config, sizes_by_layer(weights_of(Cascade(config), 2)))
+    check_weights(config, sizes_by_layer(weights_of(SampleCascade(config), 2)))
 
 
 def test_the_largest_networks_of_the_papers_are_within_the_bounds() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cmrl import Cascade
+from kinds.samples.cascade import SampleCascade
 from kinds.samples.rate import Tables
 from nsc.errors import UserError
 from runs.saved_model import assign_weights, load_model, save_model, saved_config, saved_taus, saved_weights
@@ -18,24 +18,24 @@ FLIPS = 150  # places of a file that a test damages one after the other
 
 
 @pytest.fixture(scope="module")
-def cascade() -> Cascade:
-    return Cascade(tiny.config(num_modules=2, strides=(2, 4), bins=(32, 16)))
+def cascade() -> SampleCascade:
+    return SampleCascade(tiny.config(num_modules=2, strides=(2, 4), bins=(32, 16)))
 
 
 @pytest.fixture(scope="module")
-def tables(cascade: Cascade) -> Tables:
+def tables(cascade: SampleCascade) -> Tables:
     counts = {part.name: np.full((part.shape[1], part.alphabet), 65536 // part.alphabet) for part in cascade.parts()}
     return {name: table.astype(np.int32) for name, table in counts.items()}
 
 
 @pytest.fixture
-def saved(cascade: Cascade, tables: Tables, tmp_path: Path) -> Path:
+def saved(cascade: SampleCascade, tables: Tables, tmp_path: Path) -> Path:
     """A stage's folder."""
     save_model(tmp_path, "follower_2", cascade, tables, 2)
     return tmp_path / "stages" / "follower_2"
 
 
-def test_a_model_comes_back_as_it_was_saved(saved: Path, cascade: Cascade, tables: Tables) -> None:
+def test_a_model_comes_back_as_it_was_saved(saved: Path, cascade: SampleCascade, tables: Tables) -> None:
     loaded = load_model(saved)
 
     for before, after in zip(cascade.weights, loaded.cascade.weights, strict=True):
@@ -47,12 +47,12 @@ def test_a_model_comes_back_as_it_was_saved(saved: Path, cascade: Cascade, table
 
 
 def test_the_digest_is_the_weights_and_not_the_place(
-    saved: Path, cascade: Cascade, tables: Tables, tmp_path: Path
+    saved: Path, cascade: SampleCascade, tables: Tables, tmp_path: Path
 ) -> None:
     digest = load_model(saved).digest
     assert re.fullmatch("[0-9a-f]{8}", digest)
 
-    elsewhere = Cascade(tiny.config(num_modules=2, strides=(2, 4), bins=(32, 16), check_dir="elsewhere"))
+    elsewhere = SampleCascade(tiny.config(num_modules=2, strides=(2, 4), bins=(32, 16), check_dir="elsewhere"))
     assign_weights(elsewhere, saved_weights(saved))
     assert save_model(tmp_path / "other", "follower_2", elsewhere, tables, 2) == digest
 
@@ -62,14 +62,14 @@ def test_the_digest_is_the_weights_and_not_the_place(
 
 
 def test_a_model_remembers_the_taus_at_which_its_training_arrived(
-    saved: Path, cascade: Cascade, tables: Tables, tmp_path: Path
+    saved: Path, cascade: SampleCascade, tables: Tables, tmp_path: Path
 ) -> None:
     save_model(tmp_path / "steered", "follower_2", cascade, tables, 2, taus=[3.5, 1.25])
     assert saved_taus(tmp_path / "steered" / "stages" / "follower_2") == [3.5, 1.25]
     assert saved_taus(saved) == []
 
 
-def test_a_shallower_stage_holds_the_first_codecs_alone(cascade: Cascade, tables: Tables, tmp_path: Path) -> None:
+def test_a_shallower_stage_holds_the_first_codecs_alone(cascade: SampleCascade, tables: Tables, tmp_path: Path) -> None:
     first = {name: table for name, table in tables.items() if name != "codec 2"}
     save_model(tmp_path, "first", cascade, first, 1)
     folder = tmp_path / "stages" / "first"
@@ -132,7 +132,7 @@ def test_a_truncated_or_missing_file_is_refused(name: str, saved: Path) -> None:
 
 def test_weights_of_another_shape_name_the_weight(saved: Path) -> None:
     with pytest.raises(UserError, match=r"codec_1/\d+ has shape .* the network expects"):
-        assign_weights(Cascade(tiny.config(num_modules=1, folded_width=8)), saved_weights(saved))
+        assign_weights(SampleCascade(tiny.config(num_modules=1, folded_width=8)), saved_weights(saved))
 
 
 def test_stages_are_listed_in_the_order_of_training(saved: Path) -> None:

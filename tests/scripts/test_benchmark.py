@@ -10,8 +10,8 @@ from unittest import mock
 import numpy as np
 import pytest
 
-from cmrl import multiply_adds
 from kinds import kind_of
+from kinds.samples.cascade import SampleCascade
 from scripts.speed import command, turns
 from scripts.speed.memory import peak_of_process
 from scripts.speed.turns import Work, take_turns
@@ -125,8 +125,8 @@ def test_short_work_is_repeated_within_its_turn_and_long_work_is_not(monkeypatch
 
 
 def test_a_frozen_codec_costs_its_forward_pass_and_a_trained_one_three_times_as_much(benchmark: ModuleType) -> None:
-    cascade = benchmark.work.Cascade(benchmark.work.Config(num_modules=2, **TINY))
-    one = 2 * 4 * multiply_adds(cascade, 1)  # both codecs are alike
+    cascade = SampleCascade(benchmark.work.Config(num_modules=2, **TINY))
+    one = 2 * 4 * cascade.multiply_adds(1) / cascade.frames_per_second  # both codecs are alike
 
     def flops(depth: int, trained: tuple[int, ...]) -> int:
         trainer = benchmark.StageTrainer.__new__(benchmark.StageTrainer)
@@ -145,7 +145,7 @@ def test_rows_compare_operations_with_the_matrix_product_and_seconds_with_second
 ) -> None:
     timing = benchmark.Timing
     trainer = benchmark.StageTrainer.__new__(benchmark.StageTrainer)
-    trainer.cascade = benchmark.work.Cascade(benchmark.work.Config(num_modules=1, precision="bfloat16", **TINY))
+    trainer.cascade = SampleCascade(benchmark.work.Config(num_modules=1, precision="bfloat16", **TINY))
     trainer.kind = kind_of(trainer.cascade.config)
     trainer.config, trainer.stage = trainer.cascade.config, benchmark.work.Stage("first", 1, (0,), True, 1, 1e-3)
     flops = benchmark.work.step_flops(trainer)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from cmrl import Cascade
+from kinds.samples.cascade import SampleCascade
 from nn_core_operator import neighbour_distance
 from tests.helpers import tiny
 from training.codebook_start import codes_of, k_means
@@ -46,7 +46,7 @@ def test_fewer_vectors_than_entries_are_no_obstacle() -> None:
 @pytest.mark.parametrize("module", [0, 1])
 def test_codes_are_what_the_module_s_quantiser_is_given(module: int) -> None:
     tf.keras.utils.set_random_seed(1)
-    cascade = Cascade(
+    cascade = SampleCascade(
         tiny.config(num_modules=2, quantizer=("vector", "scalar") if module == 0 else ("scalar", "vector"))
     )
     contexts = tf.random.normal([4, 1024], seed=5)
@@ -60,7 +60,7 @@ def test_codes_are_what_the_module_s_quantiser_is_given(module: int) -> None:
 
 
 def test_a_restarted_codebook_keeps_its_neighbours_as_many_nats_apart() -> None:
-    quantizer = Cascade(tiny.config(num_modules=1, quantizer=("vector",))).codecs[0].quantizer
+    quantizer = SampleCascade(tiny.config(num_modules=1, quantizer=("vector",))).codecs[0].quantizer
     before = float(quantizer.alpha) * neighbour_distance(quantizer.codebook.numpy())
     quantizer.restart(np.random.default_rng(4).standard_normal((1024, 2)).astype(np.float32))
     after = float(quantizer.alpha) * neighbour_distance(quantizer.codebook.numpy())

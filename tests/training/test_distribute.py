@@ -18,10 +18,11 @@ from numpy.typing import NDArray
 
 import lpc_utilities
 import main
-from cmrl import Cascade, stages_of
+from cmrl import stages_of
 from corpus.batches import training_batches
 from corpus.find import find_speech
 from corpus.packed import PackedCorpus
+from kinds.samples.cascade import SampleCascade
 from nsc.errors import UserError
 from runs.saved_model import saved_weights
 from runs.stages import stage_folders
@@ -298,7 +299,7 @@ def training_graph(tmp_path_factory: pytest.TempPathFactory) -> tf.Graph:
     losses = {"loudness_weight": 1.0, "consecutive_frames": 2, "loss_after_de_emphasis": True}
     config = tiny.config(**parts, **losses)
     corpus = PackedCorpus.pack(find_speech(CORPUS), folder)
-    trainer = StageTrainer(Cascade(config), stages_of(config)[0], corpus, folder)
+    trainer = StageTrainer(SampleCascade(config), stages_of(config)[0], corpus, folder)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(lpc_utilities, "has_gpu", lambda: True)
         return trainer._on_replicas.get_concrete_function(tf.TensorSpec((4, 1024)), warm_up=False).graph
@@ -337,7 +338,7 @@ def test_losses_are_read_every_twenty_steps_only(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(Training, "_end_epoch", lambda *arguments: None)
     config = tiny.config(**(OPTIONS | {"steps_per_epoch": 45, "epochs": 1, "checkpoint_minutes": 9.0}))
     corpus = PackedCorpus.pack(find_speech(CORPUS), tmp_path)
-    trainer = StageTrainer(Cascade(config), stages_of(config)[0], corpus, tmp_path)
+    trainer = StageTrainer(SampleCascade(config), stages_of(config)[0], corpus, tmp_path)
     run: Any = None
     Training(config, run, corpus, Cluster())._run_steps(trainer, loop.ValidationSet(corpus.files("val"), config))
     assert read == [20, 40, 45]

@@ -7,8 +7,9 @@ import tensorflow as tf
 from numpy.typing import NDArray
 from scipy import signal, stats
 
-from cmrl import Cascade, CascadeOutput, Stage, stages_of
+from cmrl import Stage, stages_of
 from constants import LPC_CONTEXT, PRE_EMPHASIS
+from kinds.samples.cascade import CascadeOutput, SampleCascade
 from kinds.samples.objective import Losses, objective
 from loss_terms_and_measures import mel_loss
 from nn_core_operator import Quantised
@@ -44,7 +45,7 @@ def contexts(real_speech: Array) -> Array:
 
 def run(contexts: Array, stage: Stage, *, warm_up: bool = False, **changes: Any) -> tuple[CascadeOutput, Losses]:
     tf.keras.utils.set_random_seed(4)
-    cascade = Cascade(dataclasses.replace(TINY, **changes))
+    cascade = SampleCascade(dataclasses.replace(TINY, **changes))
     trained = "bypass" if warm_up else "straight_through"
     decisions = [trained if module in stage.trained else "hard" for module in range(stage.depth)]
     lsf = trained if stage.trains_front_end and cascade.config.train_lsf_codebook else "hard"
@@ -144,7 +145,7 @@ def test_layer_loss_weighs_the_shallower_depths_in_finetuning(layer_loss: float,
 def test_layer_loss_is_the_mean_over_the_shallower_depths(contexts: Array) -> None:
     stage = stages_of(dataclasses.replace(TINY, num_modules=3, training_mode=5))[0]
     tf.keras.utils.set_random_seed(4)
-    cascade = Cascade(dataclasses.replace(TINY, num_modules=3))
+    cascade = SampleCascade(dataclasses.replace(TINY, num_modules=3))
     output = cascade.call(tf.constant(contexts), ["hard"] * 3, "hard")
     losses = objective(output, cascade, stage, tf.zeros(3), warm_up=False)
     errors = [rms_error(output.analysis.frames, synthesised(each, output)) for each in output.sums]
@@ -199,7 +200,7 @@ def test_the_loss_may_hear_the_speech_after_de_emphasis(contexts: Array) -> None
 @pytest.mark.parametrize("name", ["first", "follower_2", "finetune"])
 def test_the_entropy_moves_the_encoders_that_a_stage_trains_and_no_other(name: str, contexts: Array) -> None:
     stage = stage_of(name)
-    cascade = Cascade(TINY)
+    cascade = SampleCascade(TINY)
     decisions = ["straight_through" if module in stage.trained else "hard" for module in range(stage.depth)]
     with tf.GradientTape() as tape:
         output = cascade.call(
@@ -214,7 +215,7 @@ def test_the_entropy_moves_the_encoders_that_a_stage_trains_and_no_other(name: s
 @pytest.mark.parametrize("decision", ["soft", "straight_through", "bypass"])
 @pytest.mark.parametrize("changes", [{}, {"time_domain": True}, {"quantizer": "vector"}], ids=str)
 def test_gradients_are_finite_for_silence(decision: str, changes: dict[str, Any]) -> None:
-    cascade = Cascade(dataclasses.replace(TINY, alpha_start=-300.0, **changes))
+    cascade = SampleCascade(dataclasses.replace(TINY, alpha_start=-300.0, **changes))
     variables = cascade.variables_of([0, 1], front_end=True)
     with tf.GradientTape() as tape:
         output = cascade.call(tf.zeros([4, 1024]), [decision] * 2, decision)
@@ -242,7 +243,7 @@ def test_the_flat_histogram_puts_all_lsfs_together(contexts: Array) -> None:
 
 def test_soft_frozen_codecs_cost_a_follower_nothing(contexts: Array) -> None:
     tf.keras.utils.set_random_seed(4)
-    cascade, stage = Cascade(TINY), stage_of("follower_2")
+    cascade, stage = SampleCascade(TINY), stage_of("follower_2")
     soft = objective(cascade.call(tf.constant(contexts), ["soft"] * 2, "soft"), cascade, stage, TAU, warm_up=False)
     assert float(soft.entropies[0]) == 0
 

@@ -9,8 +9,9 @@ import tensorflow as tf
 from numpy.typing import NDArray
 from scipy import stats
 
-from cmrl import Part, stages_of
-from kinds.samples.control import RateController
+from cmrl import stages_of
+from kinds.samples.control import SymbolRateController
+from nsc.kinds.samples.network import Part
 from options.config import Config
 from training.loop import CONTROL_INTERVAL
 
@@ -21,10 +22,10 @@ ORIGINAL: dict[str, Any] = {"tau_controller": "original", "coefficients": (60.0,
 FRAMES_A_SECOND = 16_000 / 480
 
 
-def controller(mode: int = 1, **changes: Any) -> RateController:
+def controller(mode: int = 1, **changes: Any) -> SymbolRateController:
     """A controller of the mode's last stage in a cascade of two codecs."""
     config = Config(**{"num_modules": 2, "training_mode": mode, "target_entropy": 2.0} | changes)
-    return RateController(config, stages_of(config)[-1], [LPC] * (not config.time_domain) + [FIRST, SECOND])
+    return SymbolRateController(config, stages_of(config)[-1], [LPC] * (not config.time_domain) + [FIRST, SECOND])
 
 
 def gaussian_symbols(part: Part, spread: float, seed: int = 1, frames: int = 4) -> tf.Tensor:
@@ -39,7 +40,7 @@ def uniform_symbols(part: Part, values: int, frames: int = 64) -> tf.Tensor:
     return tf.constant(np.tile(cycle.reshape(frames, part.shape[0], 1), (1, 1, part.shape[1])), tf.int32)
 
 
-def observe_uniform(control: RateController, *values: int) -> None:
+def observe_uniform(control: SymbolRateController, *values: int) -> None:
     """Lets every part in use take so many values equally often."""
     control.observe([uniform_symbols(part, count) for part, count in zip(control.parts, values, strict=True)])
 
@@ -202,7 +203,7 @@ class Plant:
         return gaussian_symbols(part, 2**self.bits / np.sqrt(2 * np.pi * math.e), seed=step)
 
 
-def late_error(control: RateController, plants: list[Plant], steps: int, trained: tuple[int, ...]) -> float:
+def late_error(control: SymbolRateController, plants: list[Plant], steps: int, trained: tuple[int, ...]) -> float:
     """Largest relative error of the rate over the last tenth of the steps."""
     errors: list[NDArray[np.float64]] = []
     observe = tf.function(control.observe)
@@ -274,7 +275,7 @@ def test_all_state_survives_a_checkpoint(tmp_path: Path) -> None:
 def test_a_cascade_with_strides_of_its_own_counts_its_own_symbols() -> None:
     config = dataclasses.replace(Config(), training_mode=5)
     parts = [LPC, FIRST._replace(shape=(128, 1)), SECOND]
-    control = RateController(config, stages_of(config)[-1], parts)
+    control = SymbolRateController(config, stages_of(config)[-1], parts)
     np.testing.assert_array_equal(control.symbols_per_frame(), [128 + 16, 256])
 
 

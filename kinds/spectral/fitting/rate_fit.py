@@ -15,8 +15,8 @@ from tqdm import tqdm
 
 from kinds.spectral.batch import group_places, warm_mask
 from kinds.spectral.cascade import SpectralCascade
-from kinds.spectral.fitting.tables import SampleGroups
 from kinds.spectral.rate import Known
+from kinds.spectral.tables import SampleGroups
 from nsc.entropy.spectral_coder import SpectralSymbols
 from nsc.entropy.whole_numbers import LOG_ONE, Integers
 

@@ -12,7 +12,8 @@ import tensorflow as tf
 from kinds.spectral.batch import file_batch
 from kinds.spectral.cascade import SpectralBatch, SpectralCascade
 from kinds.spectral.cascade import SpectralSymbols as Tensors
-from kinds.spectral.fitting.tables import SampleGroups, build_coder, cut_groups, offset_grid
+from kinds.spectral.tables import SampleGroups, build_coder, cut_groups, offset_grid
+from kinds.tables import speech_at_random
 from nsc.constants import SAMPLE_RATE
 from nsc.entropy.spectral_coder import SpectralCoder, SpectralSymbols
 from nsc.entropy.whole_numbers import Integers
@@ -20,7 +21,6 @@ from nsc.errors import UserError
 from nsc.format.version_2 import OFFSETS
 from nsc.kinds.spectral.level import OFFSET_STEP, ZERO_OFFSET, offset_of
 from options.config import Config
-from utilities import load_speech
 
 GROUP_FRAMES, GROUP_SHARES = (1, 2, 4, 8, 16), (0.1, 0.1, 0.15, 0.25, 0.4)  # lengths of groups and how usual they are
 # Offsets at which the first models for any rate came to 32 and to 6 kbps; between them kbps fall evenly by the octave.
@@ -66,19 +66,15 @@ def training_symbols(
     random = np.random.default_rng(seed)
     found: dict[int, list[tuple[SpectralSymbols, int]]] = {}
     seconds = files = 0.0
-    for number in random.permutation(len(paths)):
-        if seconds >= 60 * minutes and files >= FEWEST_FILES:
-            break
-        try:
-            signal = load_speech(paths[number])
-        except UserError:
-            continue
+    for signal in speech_at_random(paths, random):
         frames = GROUP_FRAMES[int(files) % len(GROUP_FRAMES)] if files < FEWEST_FILES else _length(random)
         offset = _offset(random, cascade.config) if cascade.config.rate_range else ZERO_OFFSET
         batch = file_batch(signal, cascade.config, offset_of(offset), frames)
         found.setdefault(frames, []).append((cut_groups(_symbols(cascade, batch, depth), frames), offset))
         seconds += len(signal) / SAMPLE_RATE
         files += 1
+        if seconds >= 60 * minutes and files >= FEWEST_FILES:
+            break
     if not found:
         raise UserError("expected training speech for the probability tables, found none; give other files")
     return [_joined(each) for each in found.values()]

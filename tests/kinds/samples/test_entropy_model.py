@@ -3,7 +3,7 @@ import pytest
 import tensorflow as tf
 from scipy import stats
 
-from cmrl import Part, Symbols
+from kinds.samples.cascade import Symbols
 from kinds.samples.rate import (
     bits_per_frame,
     code_lengths,
@@ -13,6 +13,7 @@ from kinds.samples.rate import (
     paper_style_kbps,
 )
 from kinds.samples.serving import symbols_by_part
+from nsc.kinds.samples.network import Part
 
 PART = Part("codec 1", (32, 4), 16)
 TOTAL = 65_536

@@ -7,9 +7,9 @@ import pytest
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from cmrl import Cascade
 from constants import FRAMES_PER_GROUP, HOP, LPC_CONTEXT
 from kinds.samples.batch import SIGNAL_BATCH, Coded, decode, encode, prepare
+from kinds.samples.cascade import SampleCascade
 from options.config import Config
 from utilities import cut_frames, frame_gains, gains_of, high_pass, pre_emphasise
 
@@ -19,13 +19,13 @@ TINY = Config(num_modules=2, block="folded", fold=32, folded_width=16, folded_na
 GROUP = FRAMES_PER_GROUP * HOP
 
 
-def cascade_of(**changes: Any) -> Cascade:
+def cascade_of(**changes: Any) -> SampleCascade:
     tf.keras.utils.set_random_seed(5)
-    return Cascade(dataclasses.replace(TINY, **changes))
+    return SampleCascade(dataclasses.replace(TINY, **changes))
 
 
 @pytest.fixture(scope="module")
-def cascade() -> Cascade:
+def cascade() -> SampleCascade:
     return cascade_of()
 
 
@@ -36,7 +36,7 @@ def snr(reference: Array, decoded: Array) -> float:
 
 
 @pytest.mark.parametrize("length", [0, 1, 31, 448, 449, 479, 480, 481, 512, 7648, 7649, 7680, 40_000])
-def test_any_length_is_kept_at_every_depth(length: int, cascade: Cascade, real_speech: Array) -> None:
+def test_any_length_is_kept_at_every_depth(length: int, cascade: SampleCascade, real_speech: Array) -> None:
     signal = real_speech[4000 : 4000 + length]
     coded = encode(cascade, signal, 2)
     frames = math.ceil((length + 32) / 480)
@@ -54,7 +54,7 @@ def test_any_length_is_kept_at_every_depth(length: int, cascade: Cascade, real_s
 
 
 @pytest.mark.parametrize("depth", [1, 2])
-def test_what_is_sent_is_enough_to_decode_every_depth(depth: int, cascade: Cascade, real_speech: Array) -> None:
+def test_what_is_sent_is_enough_to_decode_every_depth(depth: int, cascade: SampleCascade, real_speech: Array) -> None:
     coded = encode(cascade, real_speech, depth)
     sent = {name: np.frombuffer(symbols.tobytes(), np.int32) for name, symbols in coded.symbols.items()}
     received = Coded(
@@ -72,7 +72,7 @@ def test_what_is_sent_is_enough_to_decode_every_depth(depth: int, cascade: Casca
         np.testing.assert_array_equal(theirs, ours)
 
 
-def test_fewer_layers_decode_to_the_shallower_depths(cascade: Cascade, real_speech: Array) -> None:
+def test_fewer_layers_decode_to_the_shallower_depths(cascade: SampleCascade, real_speech: Array) -> None:
     deep, shallow = encode(cascade, real_speech, 2), encode(cascade, real_speech, 1)
     assert list(shallow.symbols) == ["lpc", "codec 1"]
     for name, symbols in shallow.symbols.items():
@@ -83,7 +83,7 @@ def test_fewer_layers_decode_to_the_shallower_depths(cascade: Cascade, real_spee
 class PerfectCodecs(tf.Module):
     """Stands for a cascade whose codecs lose nothing: its symbols are the numbers of frames it has seen."""
 
-    def __init__(self, cascade: Cascade) -> None:
+    def __init__(self, cascade: SampleCascade) -> None:
         super().__init__()
         self.config, self.parts, self.front_end = cascade.config, cascade.parts, cascade.front_end
         self.frames: list[tf.Tensor] = []
@@ -146,7 +146,7 @@ def test_the_gain_of_an_utterance_is_its_standard_deviation_throughout(real_spee
     assert level == pytest.approx(20 * np.log10(real_speech.std()), abs=0.76)
 
 
-def test_symbols_do_not_depend_on_a_frame_s_place_in_the_file(cascade: Cascade, real_speech: Array) -> None:
+def test_symbols_do_not_depend_on_a_frame_s_place_in_the_file(cascade: SampleCascade, real_speech: Array) -> None:
     alone = encode(cascade, real_speech, 2)
     for groups in (1, 3, 5):  # so that frames move within their batches and between them
         later = encode(cascade, np.concatenate([np.zeros(groups * GROUP, np.float32), real_speech]), 2)
@@ -156,7 +156,9 @@ def test_symbols_do_not_depend_on_a_frame_s_place_in_the_file(cascade: Cascade, 
             np.testing.assert_array_equal(later.symbols[name][groups * 16 :], symbols)
 
 
-def test_symbols_do_not_depend_on_the_frames_beside_them_in_the_batch(cascade: Cascade, real_speech: Array) -> None:
+def test_symbols_do_not_depend_on_the_frames_beside_them_in_the_batch(
+    cascade: SampleCascade, real_speech: Array
+) -> None:
     alone = encode(cascade, real_speech, 2)
     longer = encode(cascade, np.concatenate([real_speech, np.zeros(3 * GROUP, np.float32), real_speech]), 2)
     for name, symbols in alone.symbols.items():
@@ -165,7 +167,7 @@ def test_symbols_do_not_depend_on_the_frames_beside_them_in_the_batch(cascade: C
 
 @pytest.mark.parametrize(("decibels", "least_equal"), [(-39, 0.99), (-40, 0.5)])
 def test_a_quieter_signal_has_nearly_the_same_symbols(
-    decibels: int, least_equal: float, cascade: Cascade, real_speech: Array
+    decibels: int, least_equal: float, cascade: SampleCascade, real_speech: Array
 ) -> None:
     """The gain has steps of 1.5 dB: 39 dB are 26 of them, after 40 dB what is left over still changes the codes."""
     quiet = (10 ** (decibels / 20) * real_speech).astype(np.float32)

@@ -7,8 +7,8 @@ import pytest
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from cmrl import Cascade, count_parameters
 from constants import MU
+from kinds.samples.cascade import SampleCascade
 from loss_terms_and_measures import assignment_entropy, quantisation_penalty
 from neural_speech_coding_module import NeuralSpeechCodec
 from options.config import Config
@@ -67,7 +67,7 @@ def test_other_codecs_have_as_many_weights_as_published(block: str, stride: int,
 def test_cascades_have_the_sizes_of_the_papers_and_two_gated_codecs_at_stride_4_exceed_the_million(
     options: dict[str, Any], parameters: int
 ) -> None:
-    assert count_parameters(Cascade(Config(**options))) == parameters
+    assert SampleCascade(Config(**options)).count_parameters() == parameters
 
 
 def test_the_folded_codec_has_as_many_weights_as_its_layers_add_up_to() -> None:

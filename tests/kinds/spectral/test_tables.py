@@ -7,7 +7,8 @@ from numpy.typing import NDArray
 from kinds.spectral.batch import file_batch
 from kinds.spectral.cascade import SpectralBatch, SpectralCascade
 from kinds.spectral.fitting import rate_fit
-from kinds.spectral.fitting.tables import (
+from kinds.spectral.rate import Known
+from kinds.spectral.tables import (
     SampleGroups,
     build_coder,
     cut_groups,
@@ -15,7 +16,6 @@ from kinds.spectral.fitting.tables import (
     offset_grid,
     rounded_model,
 )
-from kinds.spectral.rate import Known
 from nsc.entropy.coefficient_model import CoefficientModel
 from nsc.entropy.lsf_model import LsfModel
 from nsc.entropy.model_arrays import ModelArrays

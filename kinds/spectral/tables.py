@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from kinds.spectral.cascade import SpectralCascade
 from kinds.spectral.rate import FIRST_LOG_SCALE, LOG_SCALE_STEP, CoefficientRate, GainRate
+from kinds.tables import whole_tables
 from nsc.entropy.coefficient_model import (
     ALPHABET,
     BIN_BITS,
@@ -163,15 +164,7 @@ def _gain_tables(rate: GainRate, samples: Sequence[SampleGroups]) -> Integers:
     for each in samples:
         flat = gains_before(each.symbols.gains).astype(np.int64) * GAIN_LEVELS + each.symbols.gains
         counts += np.bincount(flat.reshape(-1), minlength=counts.size).reshape(counts.shape)
-    return _whole(counts)
-
-
-def _whole(counts: Floats) -> Integers:
-    """Tables [n, alphabet] of whole numbers, at least 1 each, that sum to 2^16."""
-    shares = counts / counts.sum(1, keepdims=True)
-    tables = 1 + np.floor(shares * (TABLE_TOTAL - shares.shape[1])).astype(np.int64)
-    tables[np.arange(len(tables)), shares.argmax(1)] += TABLE_TOTAL - tables.sum(1)
-    return tables
+    return whole_tables(counts / counts.sum(1, keepdims=True))
 
 
 def fit_lsf_model(codebook: Floats, groups: Sequence[NDArray[np.int32]]) -> LsfModel:
@@ -232,7 +225,8 @@ class _Predictions:
         shape = (int(self.counts[number]), len(self.angles))
         counts = np.bincount(flat, minlength=shape[0] * shape[1]).reshape(shape)
         middles = (self.first[number] + (np.arange(shape[0]) + 0.5) * self.step[number]) / unit
-        return _whole(counts + LSF_PRIOR * _logistic(self.angles / ANGLE_ONE, middles, error / unit))
+        smoothed = counts + LSF_PRIOR * _logistic(self.angles / ANGLE_ONE, middles, error / unit)
+        return whole_tables(smoothed / smoothed.sum(1, keepdims=True))
 
 
 def _regression(features: Floats, target: Floats) -> Integers:

@@ -1,0 +1,144 @@
+"""Rate control: tau, the weight of the bits in the loss, steers every codec to its target, in every kind of network."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from cmrl import Stage
+from nsc.kinds.samples.network import Part
+from options.config import Config
+
+MEMORY = 0.95  # share of what was measured that survives a step: a window of about 20 steps
+DEAD_BITS = 0.02  # bits per symbol below which a codec sends nothing
+LEAST_TARGET = 0.1  # bits per symbol that a codec aims at where side information alone takes all of target_kbps
+
+
+class RateController(tf.Module):
+    """One tau for each module; side information (LSFs, gains) counts with the first, unless codes alone are paid for.
+
+    A kind says how it measures bits, and how it moves tau. All state is in variables, for checkpoints.
+    """
+
+    unmeasured_bits = 0.0  # per frame, of what every frame costs beside the parts
+
+    def __init__(
+        self, config: Config, stage: Stage, parts: Sequence[Part], frames_per_second: float, first_tau: float
+    ) -> None:
+        """Makes the taus.
+
+        Args:
+            config: of the run, with the target.
+            stage: in training.
+            parts: of the whole cascade, those of the codecs last.
+            frames_per_second: of the kind.
+            first_tau: of every module.
+        """
+        super().__init__()
+        self.config, self.stage, self.frames_per_second = config, stage, frames_per_second
+        self.parts = list(parts)[: len(parts) - config.num_modules + stage.depth]
+        self.tau = tf.Variable(tf.fill([config.num_modules], first_tau), trainable=False)
+        self.integral = self.tau  # the taus at which training has arrived, for a later stage to go on from
+
+    def begin_from(self, taus: Sequence[float]) -> None:
+        """Starts the first modules at the taus that steered them when they were last trained."""
+        raise NotImplementedError
+
+    def observe(self, observed: Any) -> None:
+        """Takes in what `Kind.observed` gives of a global training batch, of which this replica has its share."""
+        raise NotImplementedError
+
+    def measured_bits(self) -> NDArray[np.float64]:
+        """Bits per frame of every part on training batches."""
+        raise NotImplementedError
+
+    def expected_module_bits(self) -> NDArray[np.float64]:
+        """Bits per frame of every module in use, corrected by validation."""
+        raise NotImplementedError
+
+    def side_bits(self) -> float:
+        """Bits per frame of the side information."""
+        raise NotImplementedError
+
+    def validated(self, bits: Sequence[float]) -> None:
+        """Learns from validation files what every part really costs, in bits per frame."""
+        raise NotImplementedError
+
+    def steer(self) -> None:
+        """Moves the taus of the trained modules, every few steps."""
+        raise NotImplementedError
+
+    def end_epoch(self) -> None:
+        """Moves tau where that happens once an epoch."""
+
+    def correct(self, bits: Sequence[float], overhead: float) -> bool:
+        """Brings a finished model to its target, where its quantisers have step sizes that can be moved.
+
+        Args:
+            bits: per frame, what every part costs in files.
+            overhead: bits per frame of everything else in them.
+
+        Returns:
+            Whether the model was changed.
+        """
+        return False
+
+    def target_module_bits(self, side: float | None = None) -> NDArray[np.float64]:
+        """Bits per frame that every module in use should cost.
+
+        Args:
+            side: bits per frame of the side information; None for what is measured.
+        """
+        config, symbols = self.config, self.symbols_per_frame()
+        if not config.target_kbps:
+            per_module = config.target_entropy_per_module or (config.target_entropy,) * config.num_modules
+            return symbols * np.array(per_module[: self.stage.depth])
+        side = self.side_bits() if side is None else side
+        codes = config.target_kbps * 1000 / self.frames_per_second - self.unmeasured_bits - side
+        target = np.maximum(codes / config.num_modules, LEAST_TARGET * symbols)
+        target[0] += side if config.lsf_terms else 0.0
+        return target
+
+    def symbols_per_frame(self) -> NDArray[np.float64]:
+        """Symbols per frame of every module in use."""
+        return self.by_module(np.array([float(np.prod(part.shape)) for part in self.parts]))
+
+    def total_bits(self) -> tuple[float, float]:
+        """Bits per frame of all that is measured: expected, and the target."""
+        uncounted = 0.0 if self.config.lsf_terms else self.side_bits()
+        return self.expected_module_bits().sum() + uncounted, self.target_module_bits().sum() + uncounted
+
+    def readings(self) -> dict[str, float]:
+        """What bar and journal show of the rate."""
+        trained, symbols, kbps = self.stage.depth - 1, self.symbols_per_frame(), self.frames_per_second / 1000
+        found_in_all, wanted_in_all = self.total_bits()
+        return {
+            "bits_per_symbol": self.expected_module_bits()[trained] / symbols[trained],
+            "target_bits_per_symbol": self.target_module_bits()[trained] / symbols[trained],
+            "kbps": found_in_all * kbps,
+            "target_kbps": wanted_in_all * kbps,
+            "tau": float(self.tau[trained]),
+        }
+
+    def dead_modules(self) -> list[int]:
+        """Trained modules (from 0) that send next to nothing."""
+        depth = self.stage.depth
+        sizes = np.array([float(np.prod(part.shape)) for part in self.parts[-depth:]])
+        per_symbol = self.measured_bits()[-depth:] / sizes
+        return [module for module in self.stage.trained if per_symbol[module] < DEAD_BITS]
+
+    def by_module(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Values of every part as values of every module in use."""
+        codes = values[-self.stage.depth :].copy()
+        codes[0] += values[: -self.stage.depth].sum() if self.config.lsf_terms else 0.0
+        return codes
+
+    def move(self, variable: tf.Variable, values: NDArray[np.float64]) -> None:
+        """Gives a variable [modules] the values of the trained modules; others keep theirs."""
+        moved, trained = variable.numpy(), list(self.stage.trained)
+        moved[trained] = values[trained]
+        variable.assign(moved)
