@@ -102,6 +102,7 @@ def test_the_log_spectral_distance_grows_with_noise_and_digital_silence_does_not
     assert log_spectral_distance(gap, gap + 1e-7) < 0.1
 
 
+@pytest.mark.slow
 def test_visqol_falls_as_noise_rises_and_names_what_it_cannot_measure(speech: Signal) -> None:
     pytest.importorskip("visqol", reason="ViSQOL is an optional extra")
     best, middle, worst = (visqol(speech, speech + noise_like(speech, decibels_below=each)) for each in (80, 40, 20))
