@@ -6,6 +6,7 @@ import csv
 import io
 import lzma
 import math
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,8 +20,10 @@ from comparison import documents
 from comparison.documents import Places
 from comparison.kept import TABLE, complete, kept_of, read_kept, write_kept
 from comparison.numbers.summary import Summary, summary_of
+from comparison.numbers.tables import interval_text
 from comparison.results import Codec, Result, Store
 from nsc.errors import UserError
+from tests.helpers.places import ROOT
 
 ALL_BUT_ONE = ("m-16-groups-1", "m-9-groups-1", "opus-av-audio-vbr-16", "opus-av-audio-vbr-6", "other")
 
@@ -113,6 +116,22 @@ def test_an_interval_follows_from_the_table_alone(store: Store, places: Places) 
     half_width = scipy.stats.t.ppf(0.975, 2) * scipy.stats.sem(means)
     [row] = [row for row in summary_of(read_kept(places.results)).rows if row.label == "m-9"]
     assert row.scores["pesq_wb"][:2] == pytest.approx((np.mean(means), half_width), abs=1e-5)
+
+
+def test_the_lines_of_pandas_in_the_docs_give_the_value_and_interval_of_the_tables(
+    store: Store, places: Places, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("pandas", reason="pandas is an optional extra")
+    kept = kept_of(store)
+    write_kept(kept, places.results)
+    page = (ROOT / "docs" / "comparison.md").read_text()
+    [lines] = [part for part in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "read_csv" in part]
+    assert '"cq 9"' in lines
+    monkeypatch.chdir(places.results.parent)
+    exec(lines.replace('"cq 9"', '"m-9"'), {})
+    [row] = [row for row in summary_of(kept).rows if row.label == "m-9"]
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[-2:] == ["9.00 kbps", f"PESQ-WB {interval_text(row.scores['pesq_wb'], 2)}, 3 speakers"]
 
 
 def test_the_command_writes_two_tables_and_two_figures(
