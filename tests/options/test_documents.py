@@ -52,6 +52,12 @@ def test_every_command_of_a_document_parses(document: Path) -> None:
         parse_flags(arguments)
 
 
+def test_every_test_file_that_a_document_names_exists() -> None:
+    named = [(text.name, each) for text in DOCUMENTS for each in re.findall(r"tests/[\w/]+\.py", text.read_text())]
+    assert len(named) > 40
+    assert [pair for pair in named if not (ROOT / pair[1]).is_file()] == []
+
+
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_every_file_that_a_document_links_exists(document: Path) -> None:
     links = re.findall(r"\]\((?!https?://)([^)#]+)\)", document.read_text())
