@@ -341,19 +341,20 @@ def de_emphasise(signals: tf.Tensor) -> tf.Tensor:
     their predecessors replaces a recursion from sample to sample.
 
     Args:
-        signals: float32 [batch, samples], the number of samples known when traced.
+        signals: float32 [batch, samples].
 
     Returns:
         Signals of the same shape, to -140 dB those of the recursion in double precision.
     """
-    block, length = len(DE_EMPHASIS), signals.shape[1]
+    block, length = len(DE_EMPHASIS), signals.shape[1] or tf.shape(signals)[1]
+    number = 1 - -length // block
     padded = tf.pad(signals, [[0, 0], [block, -length % block]])
-    blocks = tf.reshape(padded, [-1, padded.shape[1] // block, block])
+    blocks = tf.reshape(padded, [-1, number, block])
     with_past = tf.concat([blocks[:, :-1], blocks[:, 1:]], -1)
     lags = block + np.arange(block) - np.arange(2 * block)[:, None]
     response = np.where((lags >= 0) & (lags < block), DE_EMPHASIS[lags % block], 0.0)
     filtered = tf.matmul(with_past, tf.constant(response, tf.float32))
-    return tf.reshape(filtered, [-1, padded.shape[1] - block])[:, :length]
+    return tf.reshape(filtered, [-1, (number - 1) * block])[:, :length]
 
 
 def synthesis_filter(residual: tf.Tensor, polynomial: tf.Tensor) -> tf.Tensor:

@@ -11,22 +11,21 @@ import numpy as np
 from nsc.entropy.coefficient_model import LARGEST_INDEX
 from nsc.entropy.spectral_coder import SpectralCoder, SpectralSymbols
 from nsc.format import Group, pack_group, pack_header
-from nsc.format.version_2 import GAIN_LEVELS, LEVELS, LSF_ORDER, SPECTRA_PER_FRAME, Header, number_of_frames
+from nsc.format.version_2 import GAIN_LEVELS, LEVELS, LSF_ORDER, number_of_frames
 from nsc.kinds.spectral.model import SpectralModel
-from nsc.kinds.spectral.network import Floats, Quantised
+from nsc.kinds.spectral.network import Floats, Quantised, SpectralSettings
 from nsc.loading.folder import Description, load
 from scripts.fuzzing.choice import Generator
 from scripts.fuzzing.targets import KEPT_GROUPS, BrokenPromiseError
 
-LSF_LEVELS = 256
 USUAL_INDEX = 1.0  # mean magnitude of the codes that are drawn
 
 
 class SilentSpectra:
     """Implements `spectral.network.SpectralNetwork`: gives silence for symbols that belong to their alphabets."""
 
-    def __init__(self, hop: int) -> None:
-        self._hop = hop
+    def __init__(self, settings: SpectralSettings, lsf_levels: int) -> None:
+        self._settings, self._lsf_levels = settings, lsf_levels
 
     def quantised(self, samples: Floats, levels: Floats, offsets: Floats, layers: int, state: Floats) -> Quantised:
         """See `SpectralNetwork`."""
@@ -40,14 +39,14 @@ class SilentSpectra:
         Raises:
             BrokenPromiseError: symbols are not so many of their alphabets, or steps are not those of spectra.
         """
-        spectra = SPECTRA_PER_FRAME * len(symbols.lsf)
-        codes = all(each.shape == (spectra, self._hop) and abs(each).max() <= LARGEST_INDEX for each in symbols.indices)
+        hop, spectra = self._settings.hop, self._settings.spectra_per_frame * len(symbols.lsf)
+        codes = all(each.shape == (spectra, hop) and abs(each).max() <= LARGEST_INDEX for each in symbols.indices)
         gains = symbols.gains.shape == (spectra,) and 0 <= symbols.gains.min() <= symbols.gains.max() < GAIN_LEVELS
-        lsf = symbols.lsf.shape[1:] == (LSF_ORDER,) and 0 <= symbols.lsf.min() <= symbols.lsf.max() < LSF_LEVELS
+        lsf = symbols.lsf.shape[1:] == (LSF_ORDER,) and 0 <= symbols.lsf.min() <= symbols.lsf.max() < self._lsf_levels
         steps = len(levels) == len(offsets) == spectra and np.isfinite([levels, offsets]).all()
         if not (codes and gains and lsf and steps):
             raise BrokenPromiseError("symbols of a group are not those of its spectra")
-        return np.zeros((spectra + 1) * self._hop, np.float32), state
+        return np.zeros((spectra + 1) * hop, np.float32), state
 
 
 class RememberingSpectralCoder(SpectralCoder):
@@ -69,11 +68,11 @@ class SpectralTarget(SpectralModel):
 
     def file(self, generator: Generator, frames: int, group: int = 4, *, known: bool = True) -> bytes:
         """A file of about `frames` frames of drawn symbols, in groups of some frames; some spectra are silent."""
-        hop = self.settings.hop
-        num_samples = (SPECTRA_PER_FRAME * frames - 1) * hop
-        header = Header(self.digest, num_samples if known else None, self.depth, group, hop)
+        hop, spectra = self.settings.hop, self.settings.spectra_per_frame
+        num_samples = (spectra * frames - 1) * hop
+        header = self._header(num_samples if known else None, self.depth, group, packets=False)
         groups: list[Group] = []
-        for first in range(0, number_of_frames(num_samples, hop), group):
+        for first in range(0, number_of_frames(num_samples, hop, spectra), group):
             count = min(group, frames - first)
             offset = int(generator.integers(self.offsets))
             symbols = self._drawn(generator, count)
@@ -83,11 +82,11 @@ class SpectralTarget(SpectralModel):
         return b"".join([pack_header(header), *map(pack_group, groups)])
 
     def _drawn(self, generator: Generator, frames: int) -> SpectralSymbols:
-        spectra = SPECTRA_PER_FRAME * frames
+        spectra = self.settings.spectra_per_frame * frames
         gains = generator.integers(0, GAIN_LEVELS, spectra).astype(np.int32) * generator.integers(0, 2, spectra)
         drawn = generator.laplace(0, USUAL_INDEX, (self.depth, spectra, self.settings.hop)).round()
         codes = np.clip(drawn, -LARGEST_INDEX, LARGEST_INDEX).astype(np.int32) * (gains > 0)[:, None]
-        lsf = generator.integers(0, LSF_LEVELS, (frames, LSF_ORDER)).astype(np.int32)
+        lsf = generator.integers(0, len(self.coder.lsf.angles), (frames, LSF_ORDER)).astype(np.int32)
         return SpectralSymbols(lsf, gains.astype(np.int32), tuple(codes))
 
 
@@ -96,5 +95,6 @@ def spectral_target(description: Description) -> SpectralTarget:
     model = load(description.folder)
     assert isinstance(model, SpectralModel)
     own = model.coder
-    coder = RememberingSpectralCoder(own.lsf, own.cosines, own.gains, own.codecs, own.offsets)
-    return SpectralTarget(model.digest, model.settings, coder, SilentSpectra(model.settings.hop))
+    tables = own.lsf, own.cosines, own.gains, own.codecs, own.offsets
+    coder = RememberingSpectralCoder(*tables, own.spectra_per_frame)
+    return SpectralTarget(model.digest, model.settings, coder, SilentSpectra(model.settings, len(own.lsf.angles)))

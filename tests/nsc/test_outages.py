@@ -5,6 +5,7 @@ import pytest
 from numpy.typing import NDArray
 
 import nsc
+from measures.measures import si_sdr
 from nsc.coding.interface import Model
 from nsc.format import Gap, Group, GroupReader, pack_group, pack_header, read_contents
 from nsc.format.version_2 import Header
@@ -62,7 +63,7 @@ def test_a_joined_stream_begins_with_whatever_comes_first_and_knows_its_end(mode
     assert joined.damage.lost == [] and not joined.damage.end_missing
     assert 640 <= len(expected) - len(signal) <= 640 * 20 and (len(expected) - len(signal)) % 640 == 0
     late = slice(-16_000, None)
-    assert np.abs(signal[late] - expected[late]).max() < 0.02
+    assert si_sdr(expected[late], signal[late]) > 12  # the decoder's noise is drawn by its place in the stream
 
 
 def test_a_header_may_come_again_between_groups(model: Model, packets: list[bytes]) -> None:

@@ -17,6 +17,7 @@ from tests.helpers.spectral import random_coder, random_symbols
 Signal = NDArray[np.float32]
 HEADER = version_4.Header("01234567", None, 2, 2, 320)
 FRAMES, REFRESH = 2, 3
+HOP = nsc.load("cq").settings.hop  # type: ignore[attr-defined]
 
 
 @pytest.fixture(scope="module")
@@ -157,14 +158,14 @@ def test_packets_of_several_frames_are_all_whole(real_speech: Signal) -> None:
     data = nsc.encode(real_speech[:20_000], "cq", quality=2, refresh=2, spans=3)
     header, packets = packets_of(data)
     decoder = nsc.PacketDecoder("cq", header)
-    assert [len(decoder.write(packet)) for packet in packets[:2]] == [3 * 640 - 320, 3 * 640]
+    assert [len(decoder.write(packet)) for packet in packets[:2]] == [3 * 640 - HOP, 3 * 640]
     assert len(nsc.decode(data).signal) == 20_000 and not nsc.decode(data).damage
 
 
 def test_packets_cost_little_more_than_long_groups(real_speech: Signal) -> None:
     signal = real_speech[:80_000]
     groups = len(nsc.encode(signal, "cq", quality=3))
-    assert sent_bytes(nsc.encode(signal, "cq", quality=3, refresh=5)) < 1.06 * groups
+    assert sent_bytes(nsc.encode(signal, "cq", quality=3, refresh=5)) < 1.08 * groups
 
 
 def decoded_in(header: bytes, packets: dict[int, bytes], order: list[int]) -> tuple[Signal, nsc.Damage]:
@@ -187,13 +188,13 @@ def test_what_is_missing_is_concealed_until_a_packet_stands_alone(file: bytes) -
     order = [number for number in range(40) if number not in (11, 12)]
     signal, damage = decoded_in(header, dict(enumerate(packets)), order)
     assert damage.lost == [11, 12, 13, 14]
-    assert len(signal) == 40 * 640 - 320
+    assert len(signal) == 40 * 640 - HOP
 
 
 def test_a_decoder_joins_anywhere_and_goes_on_where_a_stream_begins_anew(file: bytes) -> None:
     header, packets = packets_of(file)
     decoder = nsc.PacketDecoder("cq", header)
-    assert len(decoder.write(packets[5], 9)) == 320
+    assert len(decoder.write(packets[5], 9)) == 640 - HOP
     assert len(decoder.write(packets[6], 10)) == 640
     assert len(decoder.write(packets[10], 40_000)) == 0
     assert len(decoder.write(packets[11], 40_001)) == 640

@@ -108,6 +108,13 @@ def test_the_enhancer_is_saved_counted_and_described(saved: SavedModel, folder: 
     assert any(np.abs(weight).max() > 0.01 for weight in enhancer.gains.weights)
 
 
+def test_bits_are_estimated_of_files_of_any_length(saved: SavedModel, real_speech: Signal) -> None:
+    estimate = saved.kind.estimate(saved)
+    for length in (16_000, 20_001):
+        signal = real_speech[:length]
+        assert np.isfinite(estimate.add(signal, encode(signal, saved.coding), 1)())
+
+
 def test_a_folder_without_the_graph_that_it_describes_is_refused(folder: Path, real_speech: Signal) -> None:
     model = nsc.load(str(folder))
     data = encode(real_speech[:6400], model)
