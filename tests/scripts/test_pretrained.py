@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 import nsc
 from corpus.speech_file import SpeechFile
-from measures.measures import pesq_wb, si_sdr, stoi
+from measures.measures import columns_of, pesq_wb, si_sdr, stoi
 from nsc.entropy.coefficient_model import LARGEST_INDEX
 from nsc.errors import UserError
 from nsc.format.channel import lose_groups
@@ -229,6 +229,14 @@ def test_a_released_run_codes_alike_and_leaves_places_behind(
 def test_a_card_is_what_its_records_say(name: str) -> None:
     run = find_run(name, runs.SHIPPED)
     assert (run.folder / "README.md").read_text() == model_card.card(run), "run python -m scripts.model_card"
+
+
+@pytest.mark.parametrize("name", model_card.shipped())
+def test_a_card_has_the_jury_s_scores_of_sounds_that_the_model_was_not_trained_on(name: str) -> None:
+    recorded = json.loads((SHIPPED / name / model_card.SCORES).read_text())
+    for kind in ("speech", "singing", "music", "noise"):
+        scores = recorded["scores"].get(f"{score_pretrained.OTHER}sounds, {kind}", {})
+        assert set(columns_of(score_pretrained.JUDGES)) <= set(scores), f"{kind}: run scripts.score_pretrained --other"
 
 
 def test_other_folders_are_scored_by_what_their_manifests_say(tmp_path: Path) -> None:
