@@ -117,6 +117,16 @@ def sequences(seed: int) -> Try:
     return Sequences(shipped_targets(), np.random.default_rng(seed)).outcome
 
 
+def packets(seed: int) -> Try:
+    """Packets in any order, with models on the lapped spectrum."""
+    from scripts.fuzzing.packets import Calls
+    from scripts.fuzzing.shipped import shipped_targets
+    from scripts.fuzzing.spectral_targets import SpectralTarget
+
+    models = [model for model in shipped_targets() if isinstance(model, SpectralTarget)]
+    return Calls(models, np.random.default_rng(seed)).outcome
+
+
 def sounds(seed: int) -> Try:
     """Recordings of all containers, to samples."""
     from scripts.fuzzing.sounds import mutated, outcome, recordings
@@ -128,6 +138,7 @@ def sounds(seed: int) -> Try:
 KINDS = {
     "streams": streams,
     "sequences": sequences,
+    "packets": packets,
     "models": models,
     "folders": folders,
     "commands": commands,

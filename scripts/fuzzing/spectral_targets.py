@@ -9,11 +9,13 @@ from functools import cached_property, lru_cache
 import numpy as np
 
 from nsc.entropy.coefficient_model import LARGEST_INDEX
+from nsc.entropy.packet_side import GroupSteps
 from nsc.entropy.spectral_coder import SpectralCoder, SpectralSymbols
-from nsc.format import Group, pack_group, pack_header
+from nsc.format import Group, Packets, pack_group, pack_header, pack_parts
 from nsc.format.version_2 import GAIN_LEVELS, LEVELS, LSF_ORDER, number_of_frames
 from nsc.kinds.spectral.model import SpectralModel
 from nsc.kinds.spectral.network import Floats, Quantised, SpectralSettings
+from nsc.kinds.spectral.symbol_stream import CodedSymbols, SymbolWriter
 from nsc.loading.folder import Description, load
 from scripts.fuzzing.choice import Generator
 from scripts.fuzzing.targets import KEPT_GROUPS, BrokenPromiseError
@@ -80,6 +82,16 @@ class SpectralTarget(SpectralModel):
             side = (int(generator.integers(LEVELS)), offset)
             groups.append(Group(len(groups) % 256, side, tuple(self.coder.encode(symbols, offset)), end))
         return b"".join([pack_header(header), *map(pack_group, groups)])
+
+    def packets(self, generator: Generator, count: int, refresh: int) -> Packets:
+        """So many packets of a frame of drawn symbols each, every `refresh`-th of which stands alone."""
+        writer, found = SymbolWriter(self.coder, refresh), []
+        for _ in range(count):
+            steps = GroupSteps(int(generator.integers(LEVELS)), int(generator.integers(self.offsets)))
+            coded = CodedSymbols(self._drawn(generator, 1), steps, writer.before)
+            found.append(pack_parts(writer.content(coded).parts))
+            writer.sent(coded)
+        return Packets(pack_header(self._header(None, self.depth, 1, packets=True)), found)
 
     def _drawn(self, generator: Generator, frames: int) -> SpectralSymbols:
         spectra = self.settings.spectra_per_frame * frames

@@ -15,12 +15,19 @@ from scripts.fuzzing import models, streams
 from scripts.fuzzing.shipped import files_of, shipped_targets
 
 SEED = 20
-STREAMS, SOUNDS, MODELS, FOLDERS, COMMANDS, SEQUENCES = 10_000, 1000, 60, 60, 400, 2000
+STREAMS, SOUNDS, MODELS, FOLDERS, COMMANDS, SEQUENCES, PACKETS = 10_000, 1000, 60, 60, 400, 2000, 200
 
 
 @pytest.mark.parametrize(
     ("kind", "count"),
-    [("streams", STREAMS), ("sounds", SOUNDS), ("folders", FOLDERS), ("sequences", SEQUENCES), ("commands", COMMANDS)],
+    [
+        ("streams", STREAMS),
+        ("sounds", SOUNDS),
+        ("folders", FOLDERS),
+        ("sequences", SEQUENCES),
+        ("packets", PACKETS),
+        ("commands", COMMANDS),
+    ],
 )
 def test_hostile_input_under_right_checksums_breaks_no_promise(kind: str, count: int) -> None:
     summary = fuzz.fuzz(fuzz.KINDS[kind](SEED), count, SEED)
