@@ -21,6 +21,8 @@ WELL_FILLED: Final = 0.96  # of a bound: finer steps are not worth another trial
 OVERFLOW_GROWTH: Final = 2  # indices by which steps grow where codes reach the last bin
 BUCKET_SECONDS: Final = 0.1  # of the rate, by which a stream may be ahead of or behind its budget
 PULL: Final = 4.0  # indices by which steps follow a full bucket, from group to group
+CREDIT_SECONDS: Final = 3.0  # of the rate, that soft groups leave to those after them
+MOST_BOOST: Final = 0.4  # of the rate, by which groups exceed it while it is left; less where under 0.4 s are
 
 
 class Rate(NamedTuple):
@@ -168,18 +170,21 @@ class BucketPace:
     """A leaky bucket: an average rate that no stretch of speech leaves by more than a fifth of a second of the rate.
 
     The bucket takes every group's bytes and leaks at the rate. Steps follow its level slowly; a group is coded again
-    where the level would leave BUCKET_SECONDS of the rate on either side. What soft groups leave unused is lost.
+    where the level would leave BUCKET_SECONDS of the rate on either side. What soft groups leave unused makes it leak
+    faster until it is used up.
     """
 
     def __init__(self, kbps: float, first: int, offsets: int) -> None:
         self._bytes_a_second, self._offsets, self._last = 1000 * kbps / 8, offsets, first
         self._depth = self._bytes_a_second * BUCKET_SECONDS
-        self._level = self._share = 0.0
+        self._most_credit = self._bytes_a_second * CREDIT_SECONDS
+        self._level = self._share = self._leak = self._credit = 0.0
         self._quiet = False
 
     def first(self, seconds: float, *, quiet: bool) -> int:
         """See `Pace`."""
         self._share, self._quiet = self._bytes_a_second * seconds, quiet
+        self._leak = self._share * (1 + min(self._credit / self._bytes_a_second, MOST_BOOST))
         pull = PULL * self._level / (self._depth + self._share)
         following = self._last + round(max(0.0, pull) if quiet else pull)
         return min(max(following, 0), self._offsets - 1)
@@ -200,12 +205,15 @@ class BucketPace:
         fitting = [index for index, size in sizes.items() if size <= most]
         chosen = inside[-1] if inside else min(fitting, default=max(sizes))  # of which the coarsest never overflows
         self._last = chosen
-        self._level = max(self._level + sizes[chosen] - self._share, -self._depth)
+        level = self._level + sizes[chosen] - self._leak
+        self._level = max(level, -self._depth)
+        unused = self._level - level + self._share - self._leak  # what leaked faster is spent
+        self._credit = min(max(self._credit + unused, 0.0), self._most_credit)
         return chosen
 
     @property
     def _bounds(self) -> tuple[float, float]:
-        middle = self._share - self._level
+        middle = self._leak - self._level
         return max(middle + self._depth, 0.0), 0.0 if self._quiet else middle - self._depth
 
 
