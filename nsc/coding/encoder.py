@@ -105,6 +105,10 @@ class Encoder:
         """
         return self._begun() + b"".join(map(pack_group, self.last_groups()))
 
+    def refresh(self) -> None:
+        """Lets the next packet stand alone."""
+        self._analysis.refresh()
+
     def groups(self, block: ArrayLike) -> list[Group]:
         """As `write`, the groups."""
         if self._finished:

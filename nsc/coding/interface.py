@@ -46,6 +46,10 @@ class Analysis(Protocol):
         """Ends the signal: missing samples count as silence."""
         ...
 
+    def refresh(self) -> None:
+        """Lets the next group stand alone, as those that are no packets do."""
+        ...
+
     def next_group(self, frames: int) -> Content:
         """Codes the next group of `frames` frames: `header.group_frames`, or fewer in the last one."""
         ...

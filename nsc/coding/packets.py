@@ -76,6 +76,10 @@ class PacketEncoder:
         """Packets so far that take more than a bounded rate, since every step size of the model does."""
         return self._encoder.exceeded
 
+    def refresh(self) -> None:
+        """Lets the next packet stand alone: a receiver asks for it that missed one, as by a PLI of RTCP."""
+        self._encoder.refresh()
+
     def write(self, block: ArrayLike) -> list[bytes]:
         """Takes samples [n] of 16 kHz, full scale 1; gives the packets that they complete.
 

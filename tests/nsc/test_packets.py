@@ -154,6 +154,19 @@ def test_blocks_of_any_size_become_the_same_packets(real_speech: Signal, size: i
     assert nsc.decode(file_of(encoder.header, whole.packets)).signal.shape >= (20_000,)
 
 
+def test_a_packet_stands_alone_when_it_is_asked_for(real_speech: Signal) -> None:
+    encoder = nsc.PacketEncoder("cq", quality=3, refresh=100)
+    before = encoder.write(real_speech[: 10 * 640])
+    encoder.refresh()
+    asked, *others = encoder.write(real_speech[10 * 640 : 15 * 640])
+    missing = nsc.PacketDecoder("cq", encoder.header)
+    blocks = [missing.write(before[0], 0)] + [missing.write(each, 10 + n) for n, each in enumerate((asked, *others))]
+    assert missing.damage.lost == list(range(1, 10))
+    whole = nsc.PacketDecoder("cq", encoder.header)
+    expected = [whole.write(each) for each in (*before, asked, *others)]
+    assert np.abs(blocks[-1] - expected[-1]).max() < 0.05 < np.abs(expected[-1]).max()
+
+
 def test_packets_of_several_frames_are_all_whole(real_speech: Signal) -> None:
     data = nsc.encode(real_speech[:20_000], "cq", quality=2, refresh=2, spans=3)
     header, packets = packets_of(data)

@@ -51,6 +51,9 @@ class CascadeAnalysis:
         """Lets the last frames see zeros after the signal, not the filters' response to zeros."""
         self._filtered = np.pad(self._filtered, (0, 2 * self.header.group_samples))
 
+    def refresh(self) -> None:
+        """See `interface.Analysis`."""
+
     def next_group(self, frames: int) -> Content:
         """Codes the next group."""
         gains = self._next_gains(frames)

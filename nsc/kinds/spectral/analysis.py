@@ -79,6 +79,10 @@ class SpectralAnalysis:
         silence = (0, 2 * self.header.group_samples + self.look_ahead)
         self._samples, self._filtered = np.pad(self._samples, silence), np.pad(self._filtered, silence)
 
+    def refresh(self) -> None:
+        """Lets the next packet stand alone."""
+        self._writer.refresh()
+
     def next_group(self, frames: int) -> Content:
         """Codes the next group, as often as the pace asks for."""
         level, quiet = self._next_level(frames)

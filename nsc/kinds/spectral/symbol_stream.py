@@ -59,9 +59,13 @@ class SymbolWriter:
         """Goes on to the group after the one that was sent with these symbols."""
         self._chain += 1
         if self._refresh is None or self._chain >= self._refresh:
-            self.before, self._chain = None, 0
+            self.refresh()
         else:
             self.before = coded.as_preceding(self._coder)
+
+    def refresh(self) -> None:
+        """Lets the next packet stand alone."""
+        self.before, self._chain = None, 0
 
 
 class SymbolReader:
