@@ -107,9 +107,6 @@ def test_a_picture_of_energies_is_red_where_and_when_decoded_speech_is_louder() 
     assert np.median((softer[..., 2] - softer[..., 0])[:, :120]) > 80
 
 
-@pytest.mark.parametrize(
-    ("flags", "message"), [(["--codecs", "mp3"], "found 'mp3'; there are"), (["--files", "0"], "at least 1, found 0")]
-)
 def test_the_page_begins_with_what_serves_for_talking_beside_codecs_of_like_rates() -> None:
     def point(name: str, kind: str, delay_ms: float) -> Point:
         return Point(Codec(name, name, name, kind), 0, 9, (Result(name, 0, 0, "c", "f", "s", delay_ms=delay_ms),), {})
@@ -121,6 +118,9 @@ def test_the_page_begins_with_what_serves_for_talking_beside_codecs_of_like_rate
     assert [column.label for column in choose_columns([files, *others], [])][1] == "m"
 
 
+@pytest.mark.parametrize(
+    ("flags", "message"), [(["--codecs", "mp3"], "found 'mp3'; there are"), (["--files", "0"], "at least 1, found 0")]
+)
 def test_bad_flags_end_in_one_line(
     folder: Path, flags: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
