@@ -103,7 +103,7 @@ class Workplace:
         return [line for line in lines if line["event"] == event]
 
 
-def wait_for(ready: Callable[[], bool], process: subprocess.Popen[str], seconds: float = 120) -> None:
+def wait_for(ready: Callable[[], bool], process: subprocess.Popen[str], seconds: float = 600) -> None:
     """Waits until something is so, while a process that should bring it about lives."""
     deadline = time.monotonic() + seconds
     while not ready():
