@@ -112,6 +112,7 @@ class ModelCoder:
         burst: mean number of groups lost in a row.
         kbps: of each file, for models of any rate, or the other codec whose rate each file gets; None for the
             model's own.
+        quality: even steps in place of a rate, from 0 to 10: the rate follows the speech, without looking ahead.
         spans: length of a group in units of the model's shortest; None for the model's own.
         refresh: coded as in a call, block by block, in packets of the shortest length, of which every so many-th stands
             alone; the rate is found on the way. None for files.
@@ -122,6 +123,7 @@ class ModelCoder:
     losses: tuple[float, ...] = (0.0,)
     burst: float = 1.0
     kbps: float | str | None = None
+    quality: float | None = None
     spans: int | None = None
     refresh: int | None = None
 
@@ -154,8 +156,8 @@ class ModelCoder:
     def _coded(self, signal: Signal, kbps: float | None) -> bytes:
         model = load_alone(self.folder)
         if self.refresh is None:
-            return nsc.encode(signal, model, kbps=kbps, spans=self.spans)
-        encoder = nsc.Encoder(model, kbps=kbps, spans=1, refresh=self.refresh)
+            return nsc.encode(signal, model, kbps=kbps, quality=self.quality, spans=self.spans)
+        encoder = nsc.Encoder(model, kbps=kbps, quality=self.quality, spans=1, refresh=self.refresh)
         blocks = [encoder.write(signal[start : start + BLOCK]) for start in range(0, len(signal), BLOCK)]
         return b"".join([*blocks, encoder.finish()])
 
@@ -217,8 +219,8 @@ def model_coder(name: str, check_dir: Path, losses: tuple[float, ...] = (0.0,), 
 
     Args:
         name: as `runs.stages.find_model` takes it, with LABEL= before it or not, and @KBPS after it for a rate of a
-            model of any rate, or @CODEC for the rate that another codec takes for each file; models of one label
-            share a curve.
+            model of any rate, @qQUALITY for even steps, or @CODEC for the rate that another codec takes for each file;
+            models of one label share a curve.
         check_dir: folder of runs.
         losses: shares of groups to lose.
         burst: mean number of groups lost in a row.
@@ -232,7 +234,7 @@ def model_coder(name: str, check_dir: Path, losses: tuple[float, ...] = (0.0,), 
     label, equals, wanted = name.rpartition("=")
     if equals and not label:
         raise UserError(f"expected LABEL=MODEL, found '{name}'; give a label or omit the sign")
-    wanted, kbps = _model_and_rate(wanted)
+    wanted, kbps, quality = _model_and_rate(wanted)
     folder = find_model(wanted, check_dir)
     try:
         description = json.loads((folder / DESCRIPTION).read_text())
@@ -245,6 +247,10 @@ def model_coder(name: str, check_dir: Path, losses: tuple[float, ...] = (0.0,), 
         label = label or run.name
     family = label or f"{run.name.partition('_')[2] or 'model'} {folder.name} {digest}"
     shown = f"{family} {digest}" if label else family
+    if quality is not None:
+        even, label = f"{family}, even steps", f"{family} quality {quality:g}"
+        codec = Codec(f"{digest}-q{quality:g}", label, even, "model", high_pass, origin)
+        return ModelCoder(folder, codec, losses, burst, quality=quality)
     if kbps is None:
         return ModelCoder(folder, Codec(digest, shown, family, "model", high_pass, origin), losses, burst)
     rate = f"at {kbps}" if isinstance(kbps, str) else f"{kbps:g}"
@@ -266,15 +272,14 @@ def in_packets(refresh: int, model: ModelCoder) -> ModelCoder:
     return replace(model, codec=replace(codec, name=name, label=label, family=family), refresh=refresh)
 
 
-def _model_and_rate(name: str) -> tuple[str, float | str | None]:
-    """MODEL, MODEL@KBPS or MODEL@CODEC in its parts."""
+def _model_and_rate(name: str) -> tuple[str, float | str | None, float | None]:
+    """MODEL, MODEL@KBPS, MODEL@CODEC or MODEL@qQUALITY in its parts: the model, the rate, the quality."""
     model, at, rate = name.rpartition("@")
     if not at:
-        return name, None
+        return name, None, None
     if rate in baselines.PEERS:
-        return model, rate
+        return model, rate, None
     try:
-        kbps = float(rate)
+        return (model, None, float(rate[1:])) if rate.startswith("q") else (model, float(rate), None)
     except ValueError:
         raise UserError(f"expected MODEL@KBPS, found '{name}'; give a rate such as {model}@12") from None
-    return model, kbps

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
-from collections.abc import Container, Sequence
+from collections.abc import Collection, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import NamedTuple
@@ -35,20 +34,14 @@ PLOTTED = ("pesq_wb", "distill_mos", "nisqa", "warpq", "visqol", "stoi")  # the 
 class Places(NamedTuple):
     """Where results and documents lie.
 
-    results: folder of the table. numbers: an older summary, for as long as there is no table.
+    results: folder of the table.
     """
 
     results: Path = ROOT / "results"
-    numbers: Path = ROOT / "docs" / "results.json"
     document: Path = ROOT / "docs" / "results.md"
     readme: Path = ROOT / "README.md"
     figure: Path = ROOT / "docs" / "rate_pesq_wb.png"
     jury: Path = ROOT / "docs" / "rate_jury.png"
-
-    @property
-    def is_kept(self) -> bool:
-        """Whether there is a table."""
-        return (self.results / TABLE).is_file()
 
     def others(self) -> list[Kept]:
         """Results on other sounds, each in a folder of its own."""
@@ -61,22 +54,13 @@ def write_documents(places: Places) -> list[Path]:
     Raises:
         UserError: there are no results, or a document has no marks.
     """
-    summary = summary_at(places)
+    kept = read_kept(places.results)
+    summary = summary_of(kept)
     contents = {places.document: document(summary, places.others()), places.readme: short_document(summary)}
     written = {path: with_content(path, content) for path, content in contents.items()}
     for path, text in written.items():
         atomic_write(path, text)
-    return [*written, *(_draw(read_kept(places.results), places) if places.is_kept else [])]
-
-
-def summary_at(places: Places) -> Summary:
-    """The summary of the results that are kept."""
-    return summary_of(read_kept(places.results)) if places.is_kept else Summary.read(places.numbers)
-
-
-def digest_at(places: Places) -> str:
-    """Of the results that are kept."""
-    return digest(places.results) if places.is_kept else hashlib.sha256(places.numbers.read_bytes()).hexdigest()
+    return [*written, *_draw(kept, places)]
 
 
 def document(summary: Summary, others: Sequence[Kept] = ()) -> str:
@@ -160,26 +144,27 @@ def equal_rate(summary: Summary, ours: Sequence[Row]) -> str:
     ]
     table = tables.markdown(["codec", "kbps", *(MEASURES[name].title for name in names)], rows)
     title = f"At equal rate, ours minus {newest}, in pairs of each speaker (errors in dB: less is better):"
-    return f"\n{title}\n\n{table}\n{_savings(summary, {row.family for row in ours})}\n"
+    return f"\n{title}\n\n{table}\n{_savings(summary, dict.fromkeys(row.family for row in ours))}\n"
 
 
-def _savings(summary: Summary, families: Container[str]) -> str:
+def _savings(summary: Summary, families: Collection[str]) -> str:
     """The rate that ours need for equal quality, by the judges of the figure."""
     found = {
-        (each.measure, each.other): tables.saving_text(each)
+        (each.ours, each.measure, each.other): tables.saving_text(each)
         for each in summary.bd_rates
         if each.ours in families and each.measure in PLOTTED
     }
     if not found:
         return ""
-    others = list(dict.fromkeys(other for _, other in found))
+    others = list(dict.fromkeys(other for *_, other in found))
     rows = [
-        [MEASURES[name].title, *(found.get((name, other), tables.NOTHING) for other in others)]
+        [ours, MEASURES[name].title, *(found.get((ours, name, other), tables.NOTHING) for other in others)]
+        for ours in families
         for name in PLOTTED
-        if any(measure == name for measure, _ in found)
+        if any((each, measure) == (ours, name) for each, measure, _ in found)
     ]
     title = "Rate that ours needs for equal quality (BD-rate), in brackets the part of our curve where both have it:"
-    return f"\n{title}\n\n{tables.markdown(['judge', *others], rows)}\n"
+    return f"\n{title}\n\n{tables.markdown(['ours', 'judge', *others], rows)}\n"
 
 
 def with_content(path: Path, content: str) -> str:
@@ -215,7 +200,7 @@ def _stamp(drawn: Path, path: Path, places: Places) -> None:
     from PIL.PngImagePlugin import PngInfo
 
     known, buffer = PngInfo(), io.BytesIO()
-    known.add_text(FIGURE_KEY, digest_at(places))
+    known.add_text(FIGURE_KEY, digest(places.results))
     with Image.open(drawn) as picture:
         picture.save(buffer, "PNG", pnginfo=known, optimize=True)
     atomic_write(path, buffer.getvalue())

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Self
 
 from comparison.numbers.curves import (
     BY_BAND,
@@ -68,41 +67,6 @@ class Row:
         """Whether the measure may be compared with other codecs'."""
         return self.waveform or not MEASURES[measure].waveform
 
-    def entry(self) -> dict[str, Any]:
-        """For JSON, which knows neither NaN nor infinity."""
-        return _jsonable(asdict(self))
-
-    @classmethod
-    def from_entry(cls, entry: Mapping[str, Any]) -> Self:
-        """What `entry` wrote."""
-        values = dict(entry)
-        values["scores"] = _intervals(entry["scores"])
-        values["by_sex"] = {sex: _intervals(scores) for sex, scores in entry["by_sex"].items()}
-        values["bands"] = _intervals(entry.get("bands", {}))
-        values["worst"] = {name: _number(value) for name, value in entry["worst"].items()}
-        return cls(**values)
-
-
-def _jsonable(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _jsonable(each) for key, each in value.items()}
-    if isinstance(value, tuple | list):
-        return [_jsonable(each) for each in value]
-    if isinstance(value, float):
-        return round(value, 4) if math.isfinite(value) else None
-    return value
-
-
-def _number(value: float | None) -> float:
-    return math.nan if value is None else value
-
-
-def _intervals(entries: Mapping[str, Sequence[Any]]) -> dict[str, Interval]:
-    return {
-        name: Interval(_number(mean), _number(half), speakers, left_out)
-        for name, (mean, half, speakers, left_out) in entries.items()
-    }
-
 
 def row_of(point: Point) -> Row:
     """The row of a point."""
@@ -158,17 +122,6 @@ class Versus:
     other: str
     measure: str
     difference: Difference
-
-    def entry(self) -> dict[str, Any]:
-        """For JSON."""
-        return _jsonable(asdict(self))
-
-    @classmethod
-    def from_entry(cls, entry: Mapping[str, Any]) -> Self:
-        """What `entry` wrote."""
-        *found, worst = entry["difference"]
-        intervals = _intervals(dict(zip(("everybody", "women", "men"), found, strict=True)))
-        return cls(**{**entry, "difference": Difference(**intervals, worst=_number(worst))})
 
 
 def differences_of(points: Sequence[Point], curves: Curves) -> list[Versus]:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import NamedTuple
 
 from comparison.kept import Kept
 from comparison.numbers.curves import Curves, Point, bd_rate, curves_of, points_of, shown_measures
@@ -61,29 +59,6 @@ class Summary:
         """How much was coded, and by whom it is spoken."""
         text = f"{self.files} files of {self.speakers} {speakers}"
         return text if math.isnan(self.minutes) else f"{text} ({self.minutes:.1f} min)"
-
-    def text(self) -> str:
-        """As JSON, one entry per line."""
-        lists: dict[str, list[Any]] = {
-            "rows": [row.entry() for row in self.rows],
-            "differences": [each.entry() for each in self.differences],
-            "bd_rates": [[*each[:3], *(round(value, 1) for value in each[3:])] for each in self.bd_rates],
-        }
-        rest = {name: value for name, value in asdict(self).items() if name not in lists}
-        parts = [f"{json.dumps(name)}: {json.dumps(value)}" for name, value in rest.items()]
-        for name, entries in lists.items():
-            lines = ",\n".join(json.dumps(entry, ensure_ascii=False) for entry in entries)
-            parts.append(f"{json.dumps(name)}: [\n{lines}\n]")
-        return "{\n" + ",\n".join(parts) + "\n}\n"
-
-    @classmethod
-    def read(cls, path: Path) -> Self:
-        """What `text` wrote."""
-        values: dict[str, Any] = json.loads(path.read_text())
-        values["rows"] = [Row.from_entry(entry) for entry in values["rows"]]
-        values["differences"] = [Versus.from_entry(entry) for entry in values["differences"]]
-        values["bd_rates"] = [BdRate(*entry) for entry in values["bd_rates"]]
-        return cls(**values)
 
 
 def summary_of(kept: Kept) -> Summary:

@@ -79,7 +79,7 @@ def test_a_model_takes_the_rate_that_another_codec_takes_for_each_file(tmp_path:
     assert coder.codec.label == "cq at g722" and " " not in coder.codec.name
     asked: list[float | None] = []
 
-    def encoded(*_: Any, kbps: float | None = None, spans: int | None = None) -> bytes:
+    def encoded(*_: Any, kbps: float | None = None, **__: Any) -> bytes:
         asked.append(kbps)
         return b""
 
@@ -99,11 +99,21 @@ def test_a_call_costs_the_bytes_of_the_packets_that_an_encoder_gives_block_by_bl
     encoder = nsc.PacketEncoder("cq", kbps=16)
     heard = np.divide(signal, INT16_SCALE, dtype=np.float32)
     packets = [*encoder.write(heard), *encoder.finish()]
-    assert version.bits == 8 * sum(map(len, packets)) and version.delay_ms == 60
+    assert version.bits == 8 * sum(map(len, packets)) and version.delay_ms == 50
     decoder = nsc.PacketDecoder("cq", encoder.header)
     played = to_int16(np.concatenate([decoder.write(packet) for packet in packets])[: len(signal)])
     assert len(played) > len(signal) - 640  # but for the last packet, which no other completes
     assert np.array_equal(soundfile.read(version.decoded, dtype="int16")[0][: len(played)], played)
+
+
+def test_even_steps_let_the_rate_follow_the_speech_without_looking_ahead(tmp_path: Path) -> None:
+    signal = to_int16(load_speech(CLIPS[0].path)[:48_000])
+    coder = in_packets(5, model_coder("cq@q5", tmp_path))
+    assert coder.codec.label == "cq quality 5 in packets" and coder.codec.family == "cq, even steps in packets"
+    [version] = coder.code(signal, tmp_path)
+    encoder = nsc.PacketEncoder("cq", quality=5)
+    heard = np.divide(signal, INT16_SCALE, dtype=np.float32)
+    assert version.bits == 8 * sum(map(len, [*encoder.write(heard), *encoder.finish()]))
 
 
 def test_lost_groups_cost_quality_and_no_bits(model_folder: Path, check_dir: Path, tmp_path: Path) -> None:
