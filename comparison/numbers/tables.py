@@ -115,7 +115,7 @@ def part_table(parts: Sequence[tuple[str, Row]]) -> str:
         ]
         for part, row in parts
     ]
-    return markdown(["sounds", "codec", "files", "kbps", *(MEASURES[name].title for name in names)], lines)
+    return markdown(["sounds", "codec", "files", "kbps", "delay ms", *(MEASURES[name].title for name in names)], lines)
 
 
 def paired_table(found: Sequence[tuple[str, Mapping[str, Interval]]]) -> str:

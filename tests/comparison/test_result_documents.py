@@ -181,8 +181,12 @@ def test_other_sounds_have_a_row_for_each_kind_and_language(
     assert report.main(["tables", "--output", str(store.output)]) == 0
     assert report.main(["tables", "--output", str(store.output), "--corpus", "other sounds", "--beside", "other"]) == 0
     _, _, section = places.document.read_text().partition("## Other sounds")
-    rows = [[cell.strip() for cell in line.split("|")[1:4]] for line in section.splitlines() if line.startswith("|")]
-    of_m = [(part, files) for part, label, files in rows if label == "m-9"]
+    rows = [[cell.strip() for cell in line.split("|")[1:7]] for line in section.splitlines() if line.startswith("|")]
+    head, *rows = rows
+    assert head == ["sounds", "codec", "files", "kbps", "delay ms", "PESQ-WB"]
+    of_m = [(part, files) for part, label, files, *_ in rows if label == "m-9"]
+    [(*_, kbps, delay, pesq)] = [row for row in rows if row[:2] == ["music", "m-9"]]
+    assert (kbps, delay) == ("9.00", "660") and 2.5 < float(pesq) < 3.5
     assert of_m == [("music", "2"), ("speech", "4"), ("speech, de", "2"), ("speech, fr", "2")]
 
 
