@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -94,7 +95,8 @@ def test_symbols_and_code_lengths_of_another_models_file_are_refused(own: str, o
     for call in (model.symbols, model.code_lengths):
         with pytest.raises(nsc.BitstreamError, match=f"expected a file of model {model.digest}, found one of model"):
             call(data)
-    relabelled = pack_header(unpack_header(data)._replace(model=model.digest)) + data[HEADER_BYTES:]
+    header: Any = unpack_header(data)
+    relabelled = pack_header(header._replace(model=model.digest)) + data[HEADER_BYTES:]
     for call in (model.symbols, model.code_lengths):
         if other != "cq-scalable":
             with pytest.raises(nsc.BitstreamError, match="expected the parts of model"):

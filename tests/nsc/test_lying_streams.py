@@ -2,6 +2,7 @@
 
 import dataclasses
 import zlib
+from typing import Any
 from unittest import mock
 
 import numpy as np
@@ -162,5 +163,6 @@ def test_samples_are_bounded_whatever_a_network_makes_of_symbols(model: CascadeM
 
     data = bitstream.pack_header(Header(model.digest, 7000, 1, True, 1))
     data += bitstream.pack_group(Group(0, (63,), (b"", b"")))
-    signal, damage = decode(data, dataclasses.replace(model, network=Loud()))
+    loud: Any = Loud()
+    signal, damage = decode(data, dataclasses.replace(model, network=loud))
     assert not damage and np.abs(signal).max() <= 64
