@@ -129,6 +129,10 @@ class Model(Protocol):
         """Index of the step offset where no rate is asked for."""
         ...
 
+    def usual_offset(self, kbps: float) -> int:
+        """Index of the step offset at which speech usually takes so many kbps."""
+        ...
+
     def group_seconds(self, spans: int | None) -> float:
         """Seconds of speech in a group of so many units; None for the model's own length.
 

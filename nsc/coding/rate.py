@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from nsc.constants import BEST_QUALITY
 from nsc.errors import UserError
+
+if TYPE_CHECKING:
+    from nsc.coding.interface import Model
 
 USUAL_FALL: Final = 0.85 / 32  # of the logarithm of bits, for each index of the offset
 MOST_TRIALS: Final = 10  # encodings of a signal in search of a rate; three are usual
@@ -19,10 +22,11 @@ NEAR_ENOUGH: Final = 0.004  # relative error of a rate at which the search ends
 MOST_GROUP_TRIALS: Final = 7  # encodings of one group
 WELL_FILLED: Final = 0.96  # of a bound: finer steps are not worth another trial
 OVERFLOW_GROWTH: Final = 2  # indices by which steps grow where codes reach the last bin
-BUCKET_SECONDS: Final = 0.1  # of the rate, by which a stream may be ahead of or behind its budget
-PULL: Final = 4.0  # indices by which steps follow a full bucket, from group to group
-CREDIT_SECONDS: Final = 3.0  # of the rate, that soft groups leave to those after them
-MOST_BOOST: Final = 0.4  # of the rate, by which groups exceed it while it is left; less where under 0.4 s are
+BUCKET_SECONDS: Final = 1.5  # of the rate, by which a stream may be ahead of or behind its budget
+FIRST_BUCKET_SECONDS: Final = 0.4  # the same when speech begins and nothing is known of its rate
+BUCKET_GROWTH: Final = 0.3  # seconds for each second of speech
+PULL: Final = 8.0  # indices by which steps are coarser for each second of the rate that a stream is ahead
+DRIFT: Final = 0.4  # indices a second, for each second of the rate, by which they go on following
 
 
 class Rate(NamedTuple):
@@ -167,27 +171,25 @@ class BoundedPace:
 
 
 class BucketPace:
-    """A leaky bucket: an average rate that no stretch of speech leaves by more than a fifth of a second of the rate.
+    """A leaky bucket: an average rate, kept by steps that follow the bucket's level slowly.
 
-    The bucket takes every group's bytes and leaks at the rate. Steps follow its level slowly; a group is coded again
-    where the level would leave BUCKET_SECONDS of the rate on either side. What soft groups leave unused makes it leak
-    faster until it is used up.
+    The bucket takes every group's bytes and leaks at the rate; what soft groups leave is for those after them. A group
+    is coded again where the level would go further from 0 than the bucket is deep. It is shallow when speech begins, so
+    that the first groups find steps for the rate.
     """
 
     def __init__(self, kbps: float, first: int, offsets: int) -> None:
-        self._bytes_a_second, self._offsets, self._last = 1000 * kbps / 8, offsets, first
-        self._depth = self._bytes_a_second * BUCKET_SECONDS
-        self._most_credit = self._bytes_a_second * CREDIT_SECONDS
-        self._level = self._share = self._leak = self._credit = 0.0
-        self._quiet = False
+        self._bytes_a_second, self._offsets = 1000 * kbps / 8, offsets
+        self._middle = float(first)  # index at a level of 0
+        self._depth = FIRST_BUCKET_SECONDS
+        self._level = self._seconds = 0.0
+        self._first, self._quiet = first, False
 
     def first(self, seconds: float, *, quiet: bool) -> int:
         """See `Pace`."""
-        self._share, self._quiet = self._bytes_a_second * seconds, quiet
-        self._leak = self._share * (1 + min(self._credit / self._bytes_a_second, MOST_BOOST))
-        pull = PULL * self._level / (self._depth + self._share)
-        following = self._last + round(max(0.0, pull) if quiet else pull)
-        return min(max(following, 0), self._offsets - 1)
+        self._seconds, self._quiet = seconds, quiet
+        self._first = min(max(round(self._middle + PULL * self._level), 0), self._offsets - 1)
+        return self._first
 
     def following(self, sizes: Mapping[int, float]) -> int | None:
         """See `Pace`."""
@@ -204,32 +206,34 @@ class BucketPace:
         inside = [index for index, size in sizes.items() if least <= size <= most]
         fitting = [index for index, size in sizes.items() if size <= most]
         chosen = inside[-1] if inside else min(fitting, default=max(sizes))  # of which the coarsest never overflows
-        self._last = chosen
-        level = self._level + sizes[chosen] - self._leak
-        self._level = max(level, -self._depth)
-        unused = self._level - level + self._share - self._leak  # what leaked faster is spent
-        self._credit = min(max(self._credit + unused, 0.0), self._most_credit)
+        if chosen != self._first:
+            self._middle = chosen - PULL * self._level
+        self._level = max(self._level + sizes[chosen] / self._bytes_a_second - self._seconds, -BUCKET_SECONDS)
+        if not self._quiet:
+            self._middle += DRIFT * self._level * self._seconds
+            self._depth = min(self._depth + BUCKET_GROWTH * self._seconds, BUCKET_SECONDS)
         return chosen
 
     @property
     def _bounds(self) -> tuple[float, float]:
-        middle = self._leak - self._level
-        return max(middle + self._depth, 0.0), 0.0 if self._quiet else middle - self._depth
+        """Most and fewest bytes of the group."""
+        middle = self._seconds - self._level
+        least = 0.0 if self._quiet else middle - self._depth
+        return self._bytes_a_second * max(middle + self._depth, 0.0), self._bytes_a_second * least
 
 
-def pace_of(rate: Rate, first: int, offsets: int) -> Pace:
+def pace_of(rate: Rate, model: Model) -> Pace:
     """The pace of a stream at a rate.
 
     Args:
         rate: as `arguments.check_rate` lets through.
-        first: the model's own offset.
-        offsets: that the model has.
+        model: that codes the stream.
 
     Raises:
         UserError: a quality that there is not.
     """
     if rate.quality is not None:
-        return EvenPace(offset_for_quality(rate.quality, offsets), offsets)
+        return EvenPace(offset_for_quality(rate.quality, model.offsets), model.offsets)
     if rate.kbps is None:
-        return EvenPace(first, offsets)
-    return (BoundedPace if rate.bounded else BucketPace)(rate.kbps, first, offsets)
+        return EvenPace(model.own_offset, model.offsets)
+    return (BoundedPace if rate.bounded else BucketPace)(rate.kbps, model.usual_offset(rate.kbps), model.offsets)

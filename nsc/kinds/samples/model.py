@@ -55,6 +55,10 @@ class CascadeModel:
         """See `interface.Model`."""
         return 0
 
+    def usual_offset(self, kbps: float) -> int:
+        """See `interface.Model`."""
+        return 0
+
     @property
     def unit(self) -> Unit:
         """16 frames, which share one gain."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -10,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nsc.coding.interface import CodeLengths, Signal, Unit
-from nsc.coding.rate import EvenPace, Pace
+from nsc.coding.rate import USUAL_FALL, EvenPace, Pace
 from nsc.entropy.coefficient_model import LARGEST_INDEX
 from nsc.entropy.spectral_coder import SpectralCoder, SpectralSymbols
 from nsc.errors import UserError
@@ -50,6 +51,7 @@ class SpectralModel:
     digest: first eight hex digits of the model's hash.
     coder: of the symbols of all codecs.
     enhancer: of decoded speech; None where the model has none.
+    own_kbps: of speech on average at its own offset, where that was measured.
     """
 
     digest: str
@@ -57,6 +59,7 @@ class SpectralModel:
     coder: SpectralCoder
     network: SpectralNetwork
     enhancer: EnhancerNetwork | None = None
+    own_kbps: float | None = None
     needs_whole_signal: bool = False
 
     @property
@@ -82,6 +85,11 @@ class SpectralModel:
     def own_offset(self) -> int:
         """See `interface.Model`."""
         return self.settings.offset
+
+    def usual_offset(self, kbps: float) -> int:
+        """See `interface.Model`."""
+        coarser = math.log(self.own_kbps / kbps) / USUAL_FALL if self.own_kbps else 0.0
+        return min(max(round(self.own_offset + coarser), 0), self.offsets - 1)
 
     def analysis(
         self,
@@ -185,7 +193,9 @@ def load(description: Description, threads: int) -> SpectralModel:
         graphs = Graphs(partial(read_graph, description), threads)
         graphs.check(graph_ports(settings), encodes=description.encodes)
     enhancer = GraphEnhancer(graphs) if settings.enhancer_state else None
-    return SpectralModel(description.digest, settings, coder, GraphNetwork(graphs, settings), enhancer)
+    return SpectralModel(
+        description.digest, settings, coder, GraphNetwork(graphs, settings), enhancer, description.kbps
+    )
 
 
 def _names(symbols: SpectralSymbols) -> list[str]:
