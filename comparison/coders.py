@@ -30,6 +30,7 @@ from utilities import INT16_SCALE, atomic_write, to_int16
 
 Samples = NDArray[np.int16]
 BLOCK = 320  # samples, 20 ms, in which speech comes
+EVEN_STEPS = "even steps"  # in the name of a curve whose points have a quality, not a rate
 
 
 class Version(NamedTuple):
@@ -248,7 +249,7 @@ def model_coder(name: str, check_dir: Path, losses: tuple[float, ...] = (0.0,), 
     family = label or f"{run.name.partition('_')[2] or 'model'} {folder.name} {digest}"
     shown = f"{family} {digest}" if label else family
     if quality is not None:
-        even, label = f"{family}, even steps", f"{family} quality {quality:g}"
+        even, label = f"{family}, {EVEN_STEPS}", f"{family} quality {quality:g}"
         codec = Codec(f"{digest}-q{quality:g}", label, even, "model", high_pass, origin)
         return ModelCoder(folder, codec, losses, burst, quality=quality)
     if kbps is None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import NamedTuple
 
+from comparison.coders import EVEN_STEPS
 from comparison.kept import ROOT, TABLE, Kept, digest, read_kept
 from comparison.numbers import tables
 from comparison.numbers.curves import MEASURES, TALK_MS, curves_of, points_of
@@ -19,10 +20,8 @@ from utilities import atomic_write
 START, END = "<!-- results: written by report.py tables -->\n", "<!-- end of results -->"
 FIGURE_KEY = "results"  # of a figure's metadata, the hash of the results that it shows
 SHOWN = (
-    *("codec2-3.2", "lyra-*", "evs-7.2", "evs-9.6", "evs-16.4", "evs-24.4"),
-    *(f"amr-wb-{kbps}" for kbps in ("6.6", "8.85", "12.65", "15.85", "23.85")),
-    *(f"opus-av-audio-cbr-{kbps}" for kbps in (9, 16, 24)),
-    *("lc3-16", "lc3-24", "lc3-32", "opus-av-wide-audio-vbr-*"),
+    *("lyra-*", "evs-9.6", "evs-16.4", "evs-24.4", "lc3-24", "lc3-32"),
+    *(f"amr-wb-{kbps}" for kbps in ("8.85", "15.85", "23.85")),
 )
 OPUS_SHOWN = (6, 9, 12, 16, 24, 32)  # kbps asked for
 OPUS = ("opus-av-audio-vbr", "opus-audio-vbr")  # the newest that was measured
@@ -80,15 +79,13 @@ def _other_sounds(kept: Kept) -> str:
 
 
 def short_document(summary: Summary) -> str:
-    """The README's tables, one for talking and one for files, and the differences at equal rate."""
-    ours = [row for row in summary.rows if row.kind == "model"]
+    """The README's tables: ours for talking beside some others, what differs at equal rate, and ours for files."""
+    ours = [row for row in summary.rows if row.kind == "model" and EVEN_STEPS not in row.family]
     talking = [row for row in ours if row.delay_ms <= TALK_MS]
-    others = _others(summary)
-    parts = [
-        _part(f"At most {TALK_MS:.0f} ms of delay", talking, others, summary) if talking else "",
-        _part("Files, in long groups", [row for row in ours if row not in talking], others, summary),
-    ]
-    return "".join(parts)
+    files = [row for row in ours if row not in talking]
+    title = f"At most {TALK_MS:.0f} ms of delay"
+    parts = [_part(title, [*talking, *_others(summary)], summary), equal_rate(summary, talking)] if talking else []
+    return "".join([*parts, _part("Files, in long groups", files, summary)])
 
 
 def _others(summary: Summary) -> list[Row]:
@@ -99,9 +96,9 @@ def _others(summary: Summary) -> list[Row]:
     return [row for row in peers if any(fnmatch(row.name, each) for each in patterns)]
 
 
-def _part(title: str, ours: Sequence[Row], others: Sequence[Row], summary: Summary) -> str:
-    """A table with its caption, and the differences of its rows at equal rate."""
-    rows = sorted([*ours, *others], key=lambda row: row.kbps)
+def _part(title: str, rows: Sequence[Row], summary: Summary) -> str:
+    """A table with its caption."""
+    rows = sorted(rows, key=lambda row: row.kbps)
     names = [name for name in JUDGES if name in tables.measures_of(rows)]
     headings = ["codec", "kbps", "delay ms", "band", *(MEASURES[name].title for name in names), "level dB"]
     table = tables.markdown(headings, [_line(row, names) for row in rows])
@@ -110,7 +107,7 @@ def _part(title: str, ours: Sequence[Row], others: Sequence[Row], summary: Summa
         f"**{title}**: {corpus}{summary.extent('test speakers')},\n"
         "means over speakers with 95 % intervals. Band: as coded. Level: of the octave where it is furthest off.\n\n"
     )
-    return caption + table + "\n" + equal_rate(summary, ours)
+    return f"{caption}{table}\n\n"
 
 
 def _line(row: Row, names: Sequence[str]) -> list[str]:
@@ -125,7 +122,7 @@ def _worst_level(row: Row) -> str:
 
 
 def equal_rate(summary: Summary, ours: Sequence[Row]) -> str:
-    """What ours score above the newest Opus at equal rate by every judge, and how much rate they save by some."""
+    """What ours score above the newest Opus at equal rate by every judge."""
     newest = next((name for name in OPUS_CURVES if any(each.other == name for each in summary.differences)), "")
     found = {
         (each.ours, each.measure): tables.interval_text(
@@ -135,7 +132,7 @@ def equal_rate(summary: Summary, ours: Sequence[Row]) -> str:
         if each.other == newest and each.ours in {row.label for row in ours}
     }
     if not found:
-        return "\n"
+        return ""
     names = [name for name in JUDGES if any(measure == name for _, measure in found)]
     rows = [
         [row.label, f"{row.kbps:.2f}", *(found.get((row.label, name), tables.NOTHING) for name in names)]
@@ -144,27 +141,7 @@ def equal_rate(summary: Summary, ours: Sequence[Row]) -> str:
     ]
     table = tables.markdown(["codec", "kbps", *(MEASURES[name].title for name in names)], rows)
     title = f"At equal rate, ours minus {newest}, in pairs of each speaker (errors in dB: less is better):"
-    return f"\n{title}\n\n{table}\n{_savings(summary, dict.fromkeys(row.family for row in ours))}\n"
-
-
-def _savings(summary: Summary, families: Collection[str]) -> str:
-    """The rate that ours need for equal quality, by the judges of the figure."""
-    found = {
-        (each.ours, each.measure, each.other): tables.saving_text(each)
-        for each in summary.bd_rates
-        if each.ours in families and each.measure in PLOTTED
-    }
-    if not found:
-        return ""
-    others = list(dict.fromkeys(other for *_, other in found))
-    rows = [
-        [ours, MEASURES[name].title, *(found.get((ours, name, other), tables.NOTHING) for other in others)]
-        for ours in families
-        for name in PLOTTED
-        if any((each, measure) == (ours, name) for each, measure, _ in found)
-    ]
-    title = "Rate that ours needs for equal quality (BD-rate), in brackets the part of our curve where both have it:"
-    return f"\n{title}\n\n{tables.markdown(['ours', 'judge', *others], rows)}\n"
+    return f"{title}\n\n{table}\n\n"
 
 
 def with_content(path: Path, content: str) -> str:

@@ -69,7 +69,7 @@ class Encoder:
         check_rate(kbps, quality, bounded)
         rate = Rate(kbps, quality, bounded)
         if pace is None and rate != OWN_RATE:
-            pace = pace_of(rate, model)
+            pace = pace_of(rate, model.usual_offset(rate.kbps), model.offsets)
         self._pace, self._finished = pace, False
         self._analysis = model.analysis(
             layers, spans=spans, num_samples=num_samples, whole=whole, pace=pace, refresh=refresh

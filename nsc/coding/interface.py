@@ -129,8 +129,8 @@ class Model(Protocol):
         """Index of the step offset where no rate is asked for."""
         ...
 
-    def usual_offset(self, kbps: float) -> int:
-        """Index of the step offset at which speech usually takes so many kbps."""
+    def usual_offset(self, kbps: float | None) -> int:
+        """Index of the step offset at which speech usually takes so many kbps; `own_offset` for None."""
         ...
 
     def group_seconds(self, spans: int | None) -> float:

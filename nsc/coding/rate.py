@@ -8,13 +8,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from nsc.constants import BEST_QUALITY
 from nsc.errors import UserError
-
-if TYPE_CHECKING:
-    from nsc.coding.interface import Model
 
 USUAL_FALL: Final = 0.85 / 32  # of the logarithm of bits, for each index of the offset
 MOST_TRIALS: Final = 10  # encodings of a signal in search of a rate; three are usual
@@ -222,18 +219,19 @@ class BucketPace:
         return self._bytes_a_second * max(middle + self._depth, 0.0), self._bytes_a_second * least
 
 
-def pace_of(rate: Rate, model: Model) -> Pace:
+def pace_of(rate: Rate, first: int, offsets: int) -> Pace:
     """The pace of a stream at a rate.
 
     Args:
         rate: as `arguments.check_rate` lets through.
-        model: that codes the stream.
+        first: offset at which the model usually takes that rate; its own where there is none.
+        offsets: that the model has.
 
     Raises:
         UserError: a quality that there is not.
     """
     if rate.quality is not None:
-        return EvenPace(offset_for_quality(rate.quality, model.offsets), model.offsets)
+        return EvenPace(offset_for_quality(rate.quality, offsets), offsets)
     if rate.kbps is None:
-        return EvenPace(model.own_offset, model.offsets)
-    return (BoundedPace if rate.bounded else BucketPace)(rate.kbps, model.usual_offset(rate.kbps), model.offsets)
+        return EvenPace(first, offsets)
+    return (BoundedPace if rate.bounded else BucketPace)(rate.kbps, first, offsets)

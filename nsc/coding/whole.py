@@ -79,7 +79,7 @@ def encoded_blocks(
     if seeks:
         yield from _at_rate(rate.kbps or 0.0, blocks, num_samples, _Coder(model, layers, spans, refresh))
         return
-    pace = None if rate == OWN_RATE else pace_of(rate, model)
+    pace = None if rate == OWN_RATE else pace_of(rate, model.usual_offset(rate.kbps), model.offsets)
     encoder = Encoder(model, layers, spans=spans, refresh=refresh, num_samples=num_samples, whole=whole, pace=pace)
     for block in blocks:
         yield encoder.write(block)

@@ -55,7 +55,7 @@ class CascadeModel:
         """See `interface.Model`."""
         return 0
 
-    def usual_offset(self, kbps: float) -> int:
+    def usual_offset(self, kbps: float | None) -> int:
         """See `interface.Model`."""
         return 0
 

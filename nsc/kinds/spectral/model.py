@@ -86,9 +86,9 @@ class SpectralModel:
         """See `interface.Model`."""
         return self.settings.offset
 
-    def usual_offset(self, kbps: float) -> int:
+    def usual_offset(self, kbps: float | None) -> int:
         """See `interface.Model`."""
-        coarser = math.log(self.own_kbps / kbps) / USUAL_FALL if self.own_kbps else 0.0
+        coarser = math.log(self.own_kbps / kbps) / USUAL_FALL if self.own_kbps and kbps else 0.0
         return min(max(round(self.own_offset + coarser), 0), self.offsets - 1)
 
     def analysis(
