@@ -261,7 +261,8 @@ def test_silence_and_broken_files_do_not_end_a_run(tmp_path: Path) -> None:
     (tmp_path / "broken.wav").write_bytes(b"RIFF")
     recordings = [Recording(tmp_path / name, "nobody") for name in ("silence.wav", "broken.wav")]
     measures = ["pesq_wb", "stoi", "lsd", "visqol"]
-    silent, broken = run(PeerCoder("pcm16"), recordings, tmp_path / "out", corpus=tmp_path, measures=measures)
+    results = run(PeerCoder("pcm16"), recordings, tmp_path / "out", corpus=tmp_path, measures=measures)
+    broken, silent = sorted(results, key=lambda result: result.file)
     assert silent.failures == dict.fromkeys(measures, "the reference is silent")
     assert "broken.wav" in broken.error
 
