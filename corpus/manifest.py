@@ -11,6 +11,7 @@ from pathlib import Path
 from corpus.speech_file import SPLITS, SpeechFile
 from nsc.console import log
 from nsc.errors import UserError
+from utilities import atomic_write
 
 MANIFEST = "manifest.csv"
 MANIFEST_COLUMNS = ("path", "speaker", "split")
@@ -41,6 +42,15 @@ def speech_of_manifest(manifest: Path) -> list[SpeechFile]:
             f"{manifest}: {len(absent)} of {len(files)} files do not exist, first {absent[0]}; fix the paths"
         )
     return files
+
+
+def write_manifest(files: Sequence[SpeechFile], folder: Path) -> Path:
+    """Writes the manifest of recordings, wherever they lie, into a folder; returns its path."""
+    buffer = io.StringIO()
+    rows = ((file.path.resolve(), file.speaker, file.split) for file in files)
+    csv.writer(buffer).writerows([MANIFEST_COLUMNS, *rows])
+    atomic_write(folder / MANIFEST, buffer.getvalue())
+    return folder / MANIFEST
 
 
 def _manifest_file(manifest: Path, line: int, row: dict[str, str]) -> SpeechFile:

@@ -45,7 +45,7 @@ class Encoder:
         Args:
             model: what to code with: a model that is loaded, or its name, hash or folder.
             layers: of the model to send; None for all.
-            kbps: average rate of the stream, for models that code at any rate: no stretch of speech takes more by 0.2 s
+            kbps: average rate of the stream, for models that code at any rate: no stretch of speech takes more by 3 s
                 of it, nor less, see `nsc.coding.rate.BucketPace`. None for the model's own steps.
             quality: from 0 to 10, in place of kbps.
             bounded: no group takes more than kbps; `exceeded` counts those that take more at every step size.

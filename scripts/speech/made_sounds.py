@@ -10,8 +10,6 @@ spectrum, and on the noise of a pause.
 from __future__ import annotations
 
 import argparse
-import csv
-import io
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -23,10 +21,11 @@ from numpy.typing import NDArray
 
 from constants import SAMPLE_RATE
 from corpus.find import find_speech
-from corpus.manifest import MANIFEST, MANIFEST_COLUMNS
+from corpus.manifest import write_manifest
+from corpus.speech_file import SpeechFile
 from nsc.console import exit_status
 from nsc.errors import UserError
-from utilities import atomic_write, load_speech
+from utilities import load_speech
 
 SECONDS: Final = 6  # of a made sound
 SPEECH_SECONDS: Final = 3  # at most, of the speech before a pause or over a DC
@@ -136,12 +135,7 @@ def make_corpus(speech: Path, out: Path, others: Sequence[Path], seconds: int) -
     if not training:
         raise UserError(f"{speech}: expected training speech, found none")
     made = make_sounds(out / "made", training, seconds // SECONDS)
-    rows = [(file.path.resolve(), file.speaker, file.split) for file in files]
-    rows += [(path.resolve(), f"made-{path.stem}", "train") for path in made]
-    buffer = io.StringIO()
-    csv.writer(buffer).writerows([MANIFEST_COLUMNS, *rows])
-    atomic_write(out / MANIFEST, buffer.getvalue())
-    return out / MANIFEST
+    return write_manifest([*files, *(SpeechFile(path, f"made-{path.stem}", "train") for path in made)], out)
 
 
 def main() -> int:

@@ -10,19 +10,16 @@ no speakers. `main.py --data_dir timit_300_50` trains on it.
 from __future__ import annotations
 
 import argparse
-import csv
 import hashlib
-import io
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from corpus.find import find_speech
-from corpus.manifest import MANIFEST, MANIFEST_COLUMNS
+from corpus.manifest import write_manifest
 from corpus.speech_file import SpeechFile
 from nsc.console import exit_status
 from nsc.errors import UserError
-from utilities import atomic_write
 
 TRAINED, VALIDATED, TESTED = 300, 20, 50  # speakers
 
@@ -52,15 +49,9 @@ def _in_order(speakers: set[str]) -> list[str]:
     return sorted(speakers, key=lambda speaker: hashlib.sha256(speaker.encode()).hexdigest())
 
 
-def write_manifest(data_dir: Path, folder: Path) -> Path:
+def write_split(data_dir: Path, folder: Path) -> Path:
     """Writes the manifest of a TIMIT tree into a folder."""
-    buffer = io.StringIO()
-    writer = csv.writer(buffer)
-    writer.writerow(MANIFEST_COLUMNS)
-    for file in split_timit(find_speech(data_dir)):
-        writer.writerow([file.path.resolve(), file.speaker, file.split])
-    atomic_write(folder / MANIFEST, buffer.getvalue())
-    return folder / MANIFEST
+    return write_manifest(split_timit(find_speech(data_dir)), folder)
 
 
 def main() -> int:
@@ -69,7 +60,7 @@ def main() -> int:
     parser.add_argument("data_dir", type=Path, help="TIMIT tree with TRAIN and TEST")
     parser.add_argument("folder", type=Path, help="gets manifest.csv")
     options = parser.parse_args()
-    return exit_status("timit_split.py", lambda: print(write_manifest(options.data_dir, options.folder)))
+    return exit_status("timit_split.py", lambda: print(write_split(options.data_dir, options.folder)))
 
 
 if __name__ == "__main__":

@@ -137,14 +137,14 @@ def corpus_of(data_dir: Path, output: Path) -> Path:
     from corpus.find import find_speech
     from corpus.shard_manifest import is_packed
     from corpus.splits import TIMIT_FILE
-    from scripts.speech.timit_split import write_manifest
+    from scripts.speech.timit_split import write_split
 
     if is_packed(data_dir) or (data_dir / "manifest.csv").is_file():
         return data_dir
     files = find_speech(data_dir)
     if not all(TIMIT_FILE.search(file.path.absolute().as_posix()) for file in files):
         return data_dir
-    return write_manifest(data_dir, output / "timit_300_50").parent
+    return write_split(data_dir, output / "timit_300_50").parent
 
 
 if __name__ == "__main__":
