@@ -14,7 +14,9 @@ from scripts.fuzzing.spectral_targets import SpectralTarget
 
 MOST_STEPS = 16
 SENT = 24  # packets of a call
-JUMPS = (1, 1, 1, 1, 1, 1, 2, 3, 0, -1, -3, 60, 200, -MOST_LATE, MOST_MISSING, NUMBERS // 2)
+NEAR = (1, 1, 1, 1, 1, 1, 2, 3, 0, -1, -3)  # how far a number is from the one before
+FAR = (60, 200, -MOST_LATE, MOST_MISSING - 1, MOST_MISSING, NUMBERS // 2)
+FAR_SHARE = 256  # one of so many; to conceal thousands of packets takes longer than all else
 
 
 class Receiver:
@@ -66,7 +68,8 @@ class Calls:
         model, call = one_of(self._calls, generator)
         receiver, number = Receiver(model, call.header), int(generator.integers(NUMBERS))
         for _ in range(int(generator.integers(1, MOST_STEPS))):
-            number = (number + one_of(JUMPS, generator)) % NUMBERS
+            jumps = NEAR if generator.integers(FAR_SHARE) else FAR
+            number = (number + one_of(jumps, generator)) % NUMBERS
             if generator.integers(8) == 0:
                 receiver.conceal()
             else:
