@@ -41,7 +41,7 @@ class Layout(NamedTuple):
 
 
 def layout_of(part: Part, number: int, *, time_domain: bool) -> Layout:
-    """What measurements chose (scripts/measure/entropy_models.py).
+    """What measurements chose (docs/entropy_models.md).
 
     LSFs of every fourth frame come first, then those between from both sides. A code's channels come one after the
     other over the whole group, so that the later ones see those before on both sides.

@@ -10,6 +10,7 @@ import numpy as np
 from tabulate import tabulate
 
 from comparison.peers.published import PESQ_ON_TIMIT
+from constants import LPC_ORDER
 from scripts.sweep.grid import Grid
 from scripts.sweep.points import Scored
 
@@ -23,6 +24,7 @@ SCORES = (
 COLOURS = ("#e69f00", "#0072b2", "#d1495b", "#009e73", "#56b4e9", "#cc79a7")
 STYLES = ("-", "--", "-.", ":")
 GREY = "#7d8590"
+CODEBOOK = "lpc/000"  # of the LSF levels in a saved model
 
 
 def document(grid: Grid, models: Sequence[Scored]) -> str:
@@ -72,12 +74,14 @@ def _gap(model: Scored) -> float | None:
 
 def moved_levels(run: Path) -> float | None:
     """RMS distance of the LSF levels from where training began, in steps between neighbouring levels."""
-    from scripts.measure.codebook import CODEBOOK, movement
+    from kinds.samples.front_end import lsf_codebook
 
     with np.load(_weights(run)) as arrays:
         if CODEBOOK not in arrays:
             return None
-        return float(np.sqrt(np.mean(np.square(movement(arrays[CODEBOOK])))))
+        start = lsf_codebook().astype(np.float64).reshape(LPC_ORDER, -1)
+        moved = (arrays[CODEBOOK].reshape(start.shape) - start) / (start[:, 1:2] - start[:, :1])
+        return float(np.sqrt(np.mean(np.square(moved))))
 
 
 def parameters(run: Path) -> int:

@@ -22,7 +22,7 @@ from options.config import parse_flags
 from scripts.sweep import __main__ as command
 from scripts.sweep.grid import Grid, Point, read_grid
 from scripts.sweep.points import Scored, Sweep
-from scripts.sweep.table import document, draw, moved_levels, parameters
+from scripts.sweep.table import CODEBOOK, document, draw, moved_levels, parameters
 from tests.helpers import stand_in
 from tests.helpers.places import CORPUS, ROOT
 
@@ -299,7 +299,6 @@ def scored(run: Path, stage: str = "greedy", **changes: Any) -> Scored:
 @pytest.mark.slow
 def test_the_table_has_means_over_seeds_and_how_far_they_lie_apart(tmp_path: Path) -> None:
     from kinds.samples.front_end import lsf_codebook
-    from scripts.measure.codebook import CODEBOOK
 
     models = []
     for seed, pesq in enumerate((3.0, 3.2)):
@@ -327,7 +326,6 @@ def test_the_table_has_means_over_seeds_and_how_far_they_lie_apart(tmp_path: Pat
 @pytest.mark.slow
 def test_levels_are_counted_in_their_own_steps(tmp_path: Path) -> None:
     from kinds.samples.front_end import lsf_codebook
-    from scripts.measure.codebook import CODEBOOK
 
     stage = tmp_path / "stages" / "first"
     stage.mkdir(parents=True)

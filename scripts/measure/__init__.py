@@ -1,1 +1,0 @@
-"""Measurements behind choices: probability models, reading of speech, LSF spacing, exported graphs."""
