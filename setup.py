@@ -88,11 +88,14 @@ setup(
             "onnxruntime>=1.17",
         ],
         "codec2": ["pycodec2>=4"],  # a codec to compare with
+        "call": ["sounddevice>=0.5", "pylibsrtp>=0.10"],  # microphone and loudspeaker; encryption
         "dev": [
             "build>=1",
             "pre-commit>=4",
             "pytest>=8",
             "hypothesis>=6",
+            "scapy>=2.6",  # parses the packets of calls
+            "pylibsrtp>=0.10",
             "ruff>=0.17,<0.18",  # its formatting is checked, so every machine needs the same
             "mypy>=2.0,<3",
             "scipy-stubs",

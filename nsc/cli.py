@@ -3,7 +3,8 @@
 nsc speech.wav                       writes speech.nsc
 nsc speech.nsc decoded.wav           decodes it; the suffix .nsc chooses the direction
 nsc info speech.nsc                  what a file holds; needs no model
-nsc COMMAND --help                   flags of encode, decode, info, truncate, models
+nsc call --listen PORT               a call over UDP; the other side says nsc call HOST:PORT
+nsc COMMAND --help                   flags of encode, decode, info, truncate, models, demo, call
 """
 
 from __future__ import annotations
@@ -38,6 +39,8 @@ MOST_LOST_NAMED = 20  # lost groups that a message lists
 HELP = "--help shows the usage"
 DEMO_PORT = 8765
 MOST_PORT, MOST_SEED, MOST_BURST = 65_535, (1 << 63) - 1, 1e6
+MOST_CALL_FRAMES = 4  # of 40 ms, in a packet of a call
+MOST_DELAY, MOST_WAIT = 2000.0, 3600.0  # milliseconds, seconds
 WHOLE_NUMBER = re.compile(r"[+-]?\d{1,19}", re.ASCII)
 RATE_MISSED = 0.03  # of the rate asked for, from which on a message says so
 SHOWS_PROGRESS = 60.0  # seconds of speech, from which on a terminal shows how far coding is
@@ -75,6 +78,7 @@ def _parsers() -> tuple[Parser, dict[str, Parser]]:
         "truncate": (_truncate, "cut an .nsc file to fewer layers"),
         "models": (_models, "list the models that can be found by name"),
         "demo": (_demo, "a page on this machine that codes speech while one listens"),
+        "call": (_call, "talk to another nsc call over UDP, in RTP packets"),
     }
     commands = {}
     for name, (run, text) in helps.items():
@@ -89,6 +93,7 @@ def _parsers() -> tuple[Parser, dict[str, Parser]]:
         "--port", type=_whole_number(0, MOST_PORT), default=DEMO_PORT, help="0: any (default: %(default)s)"
     )
     commands["demo"].add_argument("--no_browser", action="store_true", help="only say where the page is")
+    _add_call(commands["call"])
     return parser, commands
 
 
@@ -137,13 +142,17 @@ _spans = _whole_number(1, MOST_SPANS)
 _kbps = _number(0, MOST_KBPS, above=True)
 
 
-def _add_encoding(parser: argparse.ArgumentParser) -> None:
-    _add_files(parser, "speech of any rate (wav, flac, ogg, NIST SPHERE)", "default: INPUT with suffix .nsc")
+def _add_model_and_rate(parser: argparse.ArgumentParser, of: str) -> None:
     parser.add_argument("--model", default=DEFAULT_MODEL, help="name, hash or folder (default: %(default)s)")
     parser.add_argument("--layers", type=_layers, help="layers of the model to use (default: all)")
-    parser.add_argument("--kbps", type=_kbps, help="rate of the whole file (default: the model's own)")
+    parser.add_argument("--kbps", type=_kbps, help=f"rate of the {of} (default: the model's own)")
     parser.add_argument("--quality", type=_number(0, BEST_QUALITY), help="0 to 10, in place of --kbps")
-    parser.add_argument("--cbr", action="store_true", help="no group takes more than --kbps")
+    parser.add_argument("--cbr", action="store_true", help="no group or packet takes more than --kbps")
+
+
+def _add_encoding(parser: argparse.ArgumentParser) -> None:
+    _add_files(parser, "speech of any rate (wav, flac, ogg, NIST SPHERE)", "default: INPUT with suffix .nsc")
+    _add_model_and_rate(parser, "whole file")
     parser.add_argument(
         "--frames_per_group", type=_spans, help="frames of 40 ms in a group, 1 to 16 (default: 16): delay against bytes"
     )
@@ -166,6 +175,48 @@ def _add_decoding(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--burst", type=_number(1, MOST_BURST), help="mean number of groups lost in a row (default: 1)")
     parser.add_argument("--seed", type=_whole_number(0, MOST_SEED), help="of the losses (default: 0)")
+
+
+def _add_call(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("address", type=_address, nargs="?", metavar="HOST:PORT", help="the other side, which listens")
+    parser.add_argument(
+        "--listen", type=_whole_number(0, MOST_PORT), metavar="PORT", help="wait for a call; 0: any port"
+    )
+    parser.add_argument("--bind", help="address of this machine to use (default: 127.0.0.1 with --listen)")
+    parser.add_argument("--key", type=_name, help="file with the key that both sides have, for SRTP")
+    parser.add_argument("--input", type=_name, help="recording to send (default: the microphone)")
+    parser.add_argument("--output", type=_name, help="wav, flac or ogg of what comes (default: the loudspeaker)")
+    parser.add_argument("--force", action="store_true", help="overwrite the output")
+    _add_model_and_rate(parser, "stream that is sent")
+    parser.add_argument(
+        "--frames_per_packet",
+        type=_whole_number(1, MOST_CALL_FRAMES),
+        default=1,
+        help="of 40 ms (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--refresh", type=_spans, default=1, help="every so many-th packet stands alone (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--delay",
+        type=_number(0, MOST_DELAY),
+        default=60,
+        help="ms that packets wait for late ones (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--wait",
+        type=_number(0, MOST_WAIT, above=True),
+        default=30,
+        help="seconds of silence that end it (default: %(default)s)",
+    )
+
+
+def _address(text: str) -> tuple[str, int]:
+    """The host and the port of HOST:PORT, with the brackets of an IPv6 address."""
+    host, colon, port = text.rpartition(":")
+    if not (host and colon) or (":" in host and not (host.startswith("[") and host.endswith("]"))):
+        raise argparse.ArgumentTypeError(f"expected HOST:PORT, found {brief(text)}")
+    return host.strip("[]"), _whole_number(1, MOST_PORT)(port)
 
 
 def _direction(words: list[str], commands: Mapping[str, Parser]) -> str:
@@ -278,10 +329,14 @@ def _target(options: argparse.Namespace, suffixes: Sequence[str], content: str) 
     target = options.output
     if target is None:
         target = STANDARD if is_pipe(options.input) else str(Path(options.input).with_suffix(suffixes[0]))
+    _check_target(options, str(target), suffixes, content)
+    return str(target)
+
+
+def _check_target(options: argparse.Namespace, target: str, suffixes: Sequence[str], content: str) -> None:
     if not is_pipe(target) and not Path(target).is_dir() and Path(target).suffix.lower() not in suffixes:
         raise UserError(f"expected a name that ends in {' or '.join(suffixes)} for {content}, found {target}")
-    check_output(options.input, target, force=options.force)
-    return str(target)
+    check_output(options.input or "", target, force=options.force)
 
 
 class _Progress(Iterable[Block]):
@@ -311,11 +366,11 @@ def _clock(seconds: float) -> str:
     return f"{minutes // 60}:{minutes % 60:02}:{rest:02}" if minutes >= 60 else f"{minutes}:{rest:02}"
 
 
-def _damage(damage: Damage) -> Iterator[str]:
+def _damage(damage: Damage, of: str = "groups") -> Iterator[str]:
     if damage.lost:
         more = " ..." if len(damage.lost) > MOST_LOST_NAMED else ""
         names = " ".join(map(str, damage.lost[:MOST_LOST_NAMED])) + more
-        yield f"{len(damage.lost)} groups lost and concealed ({names})"
+        yield f"{len(damage.lost)} {of} lost and concealed ({names})"
     if damage.damaged_bytes:
         yield f"{damage.damaged_bytes} damaged bytes"
     if damage.end_missing:
@@ -373,6 +428,23 @@ def _demo(options: argparse.Namespace) -> None:
     from nsc.demo.server import serve
 
     serve(options.port, opens_browser=not options.no_browser)
+
+
+def _call(options: argparse.Namespace) -> None:
+    check_rate(options.kbps, options.quality, options.cbr)
+    if (options.address is None) == (options.listen is None):
+        raise UserError(f"expected HOST:PORT or --listen PORT, found {'neither' if options.listen is None else 'both'}")
+    if options.output:
+        _check_target(options, options.output, SPEECH_SUFFIXES, "received speech")
+    from nsc.call.command import call
+
+    session, count = call(options)
+    name = options.output or "call"
+    found = "".join(f"; {each}" for each in _damage(session.damage, "packets"))
+    log.info("%s: %.2f s%s", name, count / SAMPLE_RATE, found)
+    log.info("%s: %s", name, session.statistics)
+    if session.failed:
+        raise UserError(session.failed)
 
 
 def _models(options: argparse.Namespace) -> None:

@@ -29,7 +29,8 @@ def test_the_codec_works_where_nothing_of_unix_is(tmp_path: Path) -> None:
         ["info", "a.nsc"],
         ["models"],
     ]
-    script = f"{HIDDEN}\nimport nsc.cli\nfor words in {commands!r}:\n    assert nsc.cli.main(words) == 0, words\n"
+    imports = "import nsc.call.command, nsc.cli, nsc.demo.server"
+    script = f"{HIDDEN}\n{imports}\nfor words in {commands!r}:\n    assert nsc.cli.main(words) == 0, words\n"
     result = subprocess.run(
         [sys.executable, "-c", script], cwd=tmp_path, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True
     )

@@ -1,10 +1,13 @@
 """One model in many threads and processes."""
 
+import asyncio
 import pickle
 import subprocess
 import sys
 import threading
+from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -45,6 +48,21 @@ def test_threads_that_share_a_model_get_the_bytes_of_one_alone(
 def test_a_model_that_was_used_is_pickled_and_codes_alike(model: Model, real_speech: NDArray[np.float32]) -> None:
     expected = nsc.encode(real_speech[:16_000], model)
     assert nsc.encode(real_speech[:16_000], pickle.loads(pickle.dumps(model))) == expected
+
+
+def test_the_documented_program_on_asyncio_sends_the_packets_of_an_encoder(
+    model: Model, real_speech: NDArray[np.float32]
+) -> None:
+    async def blocks() -> AsyncIterator[NDArray[np.float32]]:
+        for start in range(0, 12_000, 500):
+            yield real_speech[start : start + 500]
+
+    section = (ROOT / "docs" / "codec.md").read_text().split("## Threads")[1]
+    names: dict[str, Any] = {"nsc": nsc, "asyncio": asyncio}
+    exec(section.split("```python")[1].split("```")[0], names)
+    sent: list[bytes] = []
+    asyncio.run(names["talk"](blocks(), sent.append))
+    assert sent == nsc.PacketEncoder(model, kbps=9).write(real_speech[:12_000])
 
 
 PROCESSES = """

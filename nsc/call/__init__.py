@@ -1,0 +1,1 @@
+"""A call over UDP between two processes, in the packets of docs/rtp.md: `nsc call`."""
