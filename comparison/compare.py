@@ -20,6 +20,7 @@ from constants import SAMPLE_RATE
 from measures.measures import columns_of, missing, score
 from nsc import console
 from nsc.errors import UserError
+from nsc.stops import raise_met
 from runs.runs import code_version
 from utilities import INT16_SCALE, load_speech, to_int16
 
@@ -54,6 +55,7 @@ class Task:
         except UserError as error:
             return [self.failed(str(error))]
         except Exception as error:  # one file must not end a run over many
+            raise_met()
             return [self.failed(f"{type(error).__name__}: {error}")]
 
     def _scored(self, samples: np.ndarray, version: Version) -> Result:

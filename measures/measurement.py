@@ -11,6 +11,8 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from nsc.stops import raise_met
+
 Signal = NDArray[np.floating[Any]]
 Pair = tuple[Signal, Signal]
 Values = Mapping[str, "Measurement"]
@@ -76,6 +78,7 @@ def measurements(
             except UnmeasurableError as failure:
                 return dict.fromkeys(columns, Measurement(math.nan, str(failure)))
             except Exception as failure:  # a library's fault on one file must not end a run over many
+                raise_met()
                 text = " ".join(str(failure).split()) or "no reason given"
                 reason = f"{_name(measure, columns)} failed: {type(failure).__name__}: {text}"
                 return dict.fromkeys(columns, Measurement(math.nan, reason))

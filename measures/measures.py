@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import multiprocessing
 import os
+import signal
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
@@ -152,7 +153,19 @@ def _scores(tasks: Sequence[tuple[Source, Source, tuple[str, ...]]], workers: in
         return
     # Spawned, not forked: TensorFlow's threads do not survive a fork.
     with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
-        yield pool.map(_score_pair, *zip(*tasks, strict=True))
+        with _interrupts_waiting():
+            scores = pool.map(_score_pair, *zip(*tasks, strict=True))
+        yield scores
+
+
+@contextmanager
+def _interrupts_waiting() -> Iterator[None]:
+    """Ctrl-C waits, for good in processes that begin in here: a terminal sends it to all, and the parent ends them."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _score_pair(reference: Source, decoded: Source, names: tuple[str, ...]) -> Score:

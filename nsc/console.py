@@ -57,7 +57,7 @@ def show_own_lines() -> None:
         sys.stdout.reconfigure(errors="backslashreplace")  # names of files are any bytes
 
 
-def exit_status(program: str, work: Callable[[], int | None], interrupted: str = "") -> int:
+def exit_status(program: str, work: Callable[[], int | None], interrupted: str = "stopped") -> int:
     """The one way out of every command: what a user, a disk or a network can cause is one line and a status.
 
     With NSC_DEBUG=1 the traceback comes before the line.
@@ -89,7 +89,7 @@ def exit_status(program: str, work: Callable[[], int | None], interrupted: str =
             if not met.asked and not isinstance(error, KeyboardInterrupt):
                 raise
             number = met.asked or signal.SIGINT
-            return _left(SIGNALLED + number, f"{program}: {interrupted}" if interrupted else "")
+            return _left(SIGNALLED + number, f"{program}: {interrupted}")
 
 
 def _reason(error: BaseException) -> str | None:

@@ -54,6 +54,15 @@ class Stops:
 _met: Stops | None = None  # of the outermost `stops`, which all inner ones share
 
 
+def raise_met() -> None:
+    """Raises Stopped where a signal has come of whose exception native code may have made another.
+
+    For what goes on after any exception. While a first signal waits for a save, nothing is raised.
+    """
+    if _met and not _met.waits:
+        _met.raise_asked()
+
+
 @contextmanager
 def stops() -> Iterator[Stops]:
     """SIGINT, SIGTERM and SIGHUP raise Stopped in here; those that the parent process has ignored stay ignored.

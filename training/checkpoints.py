@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from nsc.console import log
 from nsc.errors import UserError
+from nsc.stops import raise_met
 from utilities import atomic_write
 
 KEPT = 2
@@ -95,6 +96,7 @@ class Checkpoints:
         try:
             self.checkpoint.restore(str(self._prefix(step))).assert_consumed()
         except Exception:  # variables of other shapes, or others
+            raise_met()
             return False
         return True
 
@@ -108,6 +110,7 @@ class Checkpoints:
             for name in reader.get_variable_to_shape_map():
                 reader.get_tensor(name)
         except Exception:  # a folder in place of a file, or whatever TensorFlow raises for damaged bytes
+            raise_met()
             return False
         return True
 

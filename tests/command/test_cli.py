@@ -20,6 +20,7 @@ from nsc import format as bitstream
 from nsc.format.version_1 import Header
 from runs.saved_model import SavedModel
 from tests.helpers.places import ROOT
+from tests.helpers.signals import STOPS
 
 RunCommand = Callable[..., int]
 
@@ -444,9 +445,14 @@ def test_a_terminal_shows_how_far_coding_is_and_how_long_the_rest_takes(monkeypa
     assert len(list(progress)) == 4 and not pipe.getvalue()
 
 
-@pytest.mark.parametrize(("name", "status"), [("SIGTERM", 143), ("SIGHUP", 129), ("SIGINT", 130)])
+@pytest.mark.parametrize(("name", "status"), STOPS)
 def test_a_signal_while_encoding_leaves_nothing_half_written(
-    run: RunCommand, place: Path, name: str, status: int, monkeypatch: pytest.MonkeyPatch
+    run: RunCommand,
+    place: Path,
+    name: str,
+    status: int,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     def stopped(blocks: Any, total: int) -> Any:
         yield next(iter(blocks))
@@ -455,4 +461,5 @@ def test_a_signal_while_encoding_leaves_nothing_half_written(
 
     monkeypatch.setattr(cli, "_Progress", stopped)
     assert run("speech.wav", "speech.nsc") == status
+    assert capsys.readouterr().err == "nsc: stopped\n"
     assert [path.name for path in place.iterdir()] == ["speech.wav"]

@@ -14,6 +14,7 @@ from nsc.console import exit_status
 from nsc.errors import UserError
 from nsc.stops import WAITS, stops
 from tests.helpers.places import ROOT
+from tests.helpers.signals import STOPS, after
 
 SCRIPT = """
 import sys
@@ -56,30 +57,13 @@ def test_every_end_is_one_line_and_a_status(end: str, capsys: pytest.CaptureFixt
     assert line in shown
 
 
-SIGNALS = [("SIGINT", 130), ("SIGTERM", 143), ("SIGHUP", 129)]
-
-
-def meeting(name: str, error: type[Exception] | None = None) -> Callable[[], None]:
-    """Work that gets a signal, of whose exception native code makes another one."""
-
-    def work() -> None:
-        try:
-            signal.raise_signal(signal.Signals[name])
-        except KeyboardInterrupt:
-            if error is None:
-                raise
-            raise error("returned a result with an exception set") from None
-
-    return work
-
-
 @pytest.mark.parametrize("error", [None, SystemError, ImportError])
-@pytest.mark.parametrize(("name", "status"), SIGNALS)
+@pytest.mark.parametrize(("name", "status"), STOPS)
 def test_a_signal_that_stops_is_one_line_and_its_status_whatever_native_code_makes_of_it(
     name: str, status: int, error: type[Exception] | None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = signal.getsignal(signal.Signals[name])
-    assert exit_status("nsc", meeting(name, error), "stopped") == status
+    assert exit_status("nsc", after(1, bool, name, error), "stopped") == status
     assert capsys.readouterr().err == "nsc: stopped\n"
     assert signal.getsignal(signal.Signals[name]) == before
 
@@ -87,7 +71,7 @@ def test_a_signal_that_stops_is_one_line_and_its_status_whatever_native_code_mak
 def test_a_signal_that_the_parent_ignores_stays_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
     try:
-        assert exit_status("nsc", meeting("SIGHUP")) == 0
+        assert exit_status("nsc", after(1, bool, "SIGHUP")) == 0
     finally:
         signal.signal(signal.SIGHUP, before)
 

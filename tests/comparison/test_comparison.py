@@ -25,13 +25,14 @@ from comparison import coders
 from comparison.cluster import Place
 from comparison.coders import ModelCoder, PeerCoder, Version, in_packets, model_coder, with_groups_of
 from comparison.compare import compare
-from comparison.peers import ffmpeg
+from comparison.peers import baselines, ffmpeg
 from comparison.results import Recording, Result, Store, faults
 from measures import measures
 from nsc import format as bitstream
 from runs.saved_model import SavedModel, save_model
 from tests.helpers.clumsy import Clumsy
 from tests.helpers.places import ROOT
+from tests.helpers.signals import STOPS, after
 from tests.helpers.tiny import CORPUS, Workplace
 from utilities import INT16_SCALE, load_speech, to_int16
 
@@ -295,6 +296,28 @@ def test_a_model_is_not_tested_on_its_own_training_speech(
     assert not (tmp_path / "report").exists()
     assert measure(tmp_path, *flags, "--allow_overlap", data_dir=own) == 0
     assert len(Store(tmp_path / "report").all()) == 2
+
+
+@pytest.mark.parametrize(("name", "status"), STOPS)
+@pytest.mark.parametrize("error", [None, SystemError])
+def test_a_signal_while_measuring_keeps_what_is_scored_and_the_same_command_continues(
+    name: str,
+    status: int,
+    error: type[Exception] | None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    flags = ["--peers", "pcm16"]
+    with monkeypatch.context() as patch:
+        patch.setattr(baselines, "write_flac", after(2, baselines.write_flac, name, error))
+        assert measure(tmp_path, *flags) == status
+    assert capsys.readouterr().err == "report.py: stopped; the same command continues\n"
+    [kept] = Store(tmp_path / "report").all()
+    assert measure(tmp_path, *flags) == 0
+    results = Store(tmp_path / "report").all()
+    assert kept in results and len(results) > 1 and not any(each.error for each in results)
+    assert not list(tmp_path.rglob("*.part"))
 
 
 def test_a_model_whose_training_files_are_unknown_is_refused(

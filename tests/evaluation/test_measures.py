@@ -1,10 +1,13 @@
 """Objective measures against closed forms, their libraries' traps and each other."""
 
 import math
+import multiprocessing
+import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +17,7 @@ from numpy.typing import NDArray
 
 from measures import measures, perception
 from measures.measures import (
+    Score,
     log_spectral_distance,
     mean_with_interval,
     pesq_wb,
@@ -227,13 +231,25 @@ def test_pesq_of_long_speech_is_the_mean_over_its_pieces_with_speech(
 
 
 @pytest.mark.slow
-def test_a_pool_gives_the_same_scores_in_the_same_order_as_this_process(speech: Signal, tmp_path: Path) -> None:
+def test_a_pool_gives_the_same_scores_in_the_same_order_as_this_process_which_alone_hears_ctrl_c(
+    speech: Signal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     soundfile.write(tmp_path / "reference.wav", speech, 16_000, subtype="DOUBLE")
     reference = tmp_path / "reference.wav"
     pairs: list[tuple[measures.Source, measures.Source]] = [
         (reference, speech + noise_like(speech, decibels_below=level)) for level in (10, 40, 20)
     ]
+    held = list[bool]()
+
+    def watched(scores: Iterable[Score], **options: Any) -> Iterable[Score]:
+        for worker in multiprocessing.active_children():
+            status = Path(f"/proc/{worker.pid}/status").read_text()
+            held.append(bool(int(status.partition("SigBlk:")[2].split()[0], 16) >> signal.SIGINT - 1 & 1))
+        return scores
+
+    monkeypatch.setattr(measures, "tqdm", watched)
     pooled = score_files(pairs, processes=2)
+    assert held == [True, True] and signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
     assert [each.values["snr"] for each in pooled] == pytest.approx([10, 40, 20], abs=1e-9)
     assert pooled == score_files(pairs, processes=1)
 

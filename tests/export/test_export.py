@@ -10,9 +10,8 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from export import __main__ as command
-from export import device
+from export import codec_folder, device
 from export.exported import Exported
-from kinds.graph import Graph
 from kinds.samples import batch as feed_forward
 from kinds.samples.batch import Coded
 from kinds.samples.cascade import SampleCascade
@@ -25,6 +24,7 @@ from nsc.errors import UserError
 from nsc.kinds.samples.network import network_symbols
 from runs.saved_model import SavedModel, load_model, save_model
 from tests.helpers.coding import CODE_GAIN
+from tests.helpers.signals import STOPS, after
 from tests.helpers.tiny import config
 from utilities import group_levels
 
@@ -261,15 +261,18 @@ class TestOneClearLine:
             device_graphs(cascade, 1)
 
 
-def test_an_export_that_fails_half_way_leaves_nothing(
-    tmp_path: Path, model: SavedModel, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("signalled", "form"), [*zip(STOPS, ("nsc", "litert", "nsc"), strict=True)])
+def test_a_signal_while_exporting_is_one_line_and_leaves_nothing(
+    signalled: tuple[str, int],
+    form: str,
+    tmp_path: Path,
+    model_folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    def fail(graph: Graph, weights: str) -> bytes:
-        if graph.name == "decoder":
-            raise KeyboardInterrupt
-        return b"encoder"
-
-    monkeypatch.setattr(device, "as_litert", fail)
-    with pytest.raises(KeyboardInterrupt):
-        device.export_model(model, tmp_path / "out", "litert")
+    name, status = signalled
+    for module in (codec_folder, device):
+        monkeypatch.setattr(module, "as_litert", after(2, lambda graph, weights: b"graph", name))
+    assert command.main([str(tmp_path / "out"), "--model", str(model_folder), "--format", form]) == status
+    assert capsys.readouterr().err == "export: stopped\n"
     assert list(tmp_path.iterdir()) == []

@@ -15,6 +15,7 @@ import pytest
 import tensorflow as tf
 
 import main
+from evaluation import evaluate
 from nsc.errors import UserError
 from nsc.stops import WAITS
 from runs import runs
@@ -22,6 +23,7 @@ from runs.runs import Run
 from runs.saved_model import saved_weights
 from runs.stages import stage_folders
 from tests.helpers.readme import README_COMMAND
+from tests.helpers.signals import STOPS, after
 from tests.helpers.tiny import CORPUS, ROOT, Workplace, eager_and_short, wait_for
 from training import modes
 
@@ -215,6 +217,30 @@ def test_an_evaluation_of_some_files_leaves_that_of_all_alone(trained: Workplace
     assert trained.run(training_mode=0, max_files=1) == 0
     assert (finetuned / "finetune" / "summary.json").read_text() == whole
     assert (finetuned / "finetune-1-files" / "summary.json").is_file()
+
+
+@pytest.mark.parametrize(
+    ("signalled", "moment", "error"),
+    [*zip(STOPS, ("save_speech", "score_files", "load_speech"), (None, None, SystemError), strict=True)],
+)
+def test_a_signal_while_evaluating_is_one_line_and_leaves_the_last_scores(
+    signalled: tuple[str, int],
+    moment: str,
+    error: type[Exception] | None,
+    trained: Workplace,
+    evaluated: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    scores = trained.output / runs.find_run(trained.folders()[1].name, trained.check).id / "finetune" / "scores.csv"
+    before, (name, status) = scores.read_bytes(), signalled
+    monkeypatch.setattr(evaluate, moment, after(1, getattr(evaluate, moment), name, error))
+    capsys.readouterr()
+    assert trained.run(training_mode=0) == status
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("main.py: ")]
+    assert lines == ["main.py: stopped; the same command continues a training from its last checkpoint"]
+    assert scores.read_bytes() == before
+    assert not list(trained.output.rglob("*.part"))
 
 
 @pytest.mark.parametrize("named", [True, False], ids=["a run that is named", "the newest run"])

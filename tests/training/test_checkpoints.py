@@ -10,7 +10,9 @@ import tensorflow as tf
 
 from corpus.find import find_speech
 from corpus.packed import PackedCorpus
+from nsc.console import exit_status
 from nsc.errors import UserError
+from tests.helpers.signals import after
 from training.checkpoints import Checkpoints
 
 
@@ -88,6 +90,15 @@ def test_a_damaged_newest_checkpoint_gives_way_to_the_one_before_with_a_line(
         assert restored(folder) == (5, 5.0)
     assert f"the checkpoint of step 9 in {folder} is damaged, missing or of another model" in caplog.text
     assert not list(folder.glob("ckpt-9*"))
+
+
+def test_a_signal_while_a_checkpoint_is_read_costs_none(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    checkpoint, _ = state_of(-1.0)
+    read = tf.train.Checkpoint.restore
+    monkeypatch.setattr(tf.train.Checkpoint, "restore", after(1, read, "SIGINT", SystemError))
+    assert exit_status("test", lambda: bool(Checkpoints(checkpoint, folder).restore())) == 130
+    monkeypatch.undo()
+    assert restored(folder) == (9, 9.0)
 
 
 @pytest.mark.parametrize("damage", DAMAGE)

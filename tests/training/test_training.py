@@ -32,6 +32,7 @@ from runs.stages import stage_folders
 from tests.helpers import tiny
 from tests.helpers.coding import CODE_GAIN
 from tests.helpers.places import GOLDEN
+from tests.helpers.signals import STOPS
 from tests.helpers.tiny import CORPUS, Workplace, wait_for
 from training import loop, modes
 from training.codebook_start import codes_of
@@ -519,7 +520,7 @@ class TestContinuing:
         whole = Workplace(tmp_path_factory.mktemp("whole"))
         return whole.events(whole.train(**self.EIGHT_STEPS), "exported")[0]["model"]
 
-    @pytest.mark.parametrize(("name", "status"), [("SIGTERM", 143), ("SIGHUP", 129), ("SIGINT", 130)])
+    @pytest.mark.parametrize(("name", "status"), STOPS)
     def test_a_signal_finishes_the_step_saves_and_goes_on_as_if_never_stopped(
         self, name: str, status: int, never_stopped: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
