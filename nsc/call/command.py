@@ -60,6 +60,7 @@ def _played(session: Session, met: Stops) -> int:
         for block in session.blocks(lambda: loudspeaker.wants):
             loudspeaker.play(block)
             count += len(block)
+        loudspeaker.finish()
     _check_established(session, met)
     return count
 

@@ -17,6 +17,7 @@ from nsc.errors import UserError
 
 BLOCK: Final = SAMPLE_RATE // 50  # samples of 20 ms
 MOST_WAITING: Final = 50  # blocks of a microphone that nobody has taken yet
+LAST_BLOCKS: Final = 0.1  # seconds that a device may still be playing
 INSTALL: Final = "pip install 'neural-speech-coding[call]'"
 
 
@@ -85,7 +86,7 @@ class Microphone:
 
     def _take(self, data: Signal, frames: int, moment: Any, status: Any) -> None:
         if not self._blocks.full():  # else the call has stopped, and old speech is of no use
-            self._blocks.put(data[:, 0].copy())
+            self._blocks.put(np.clip(np.nan_to_num(data[:, 0]), -1, 1))  # some drivers begin with any bytes
 
 
 class Loudspeaker:
@@ -109,6 +110,13 @@ class Loudspeaker:
     def play(self, block: Signal) -> None:
         """Takes samples [n] to be played after those before them."""
         self._blocks.append(block)
+
+    def finish(self) -> None:
+        """Waits until all is played, as long as that should take."""
+        latest = time.monotonic() + sum(map(len, self._blocks)) / SAMPLE_RATE + LAST_BLOCKS
+        while self._blocks and time.monotonic() < latest:
+            time.sleep(LAST_BLOCKS / 10)
+        time.sleep(LAST_BLOCKS)
 
     def _give(self, data: Signal, frames: int, moment: Any, status: Any) -> None:
         while len(self._rest) < frames and self._blocks:

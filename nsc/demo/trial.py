@@ -31,16 +31,20 @@ class Choice(NamedTuple):
 
     model: name, hash or folder.
     kbps: of the whole file; None for the model's own.
-    spans: length of a group; None for the model's own.
+    spans: length of a group or packet; None for the model's own.
+    refresh: every so many-th packet stands alone; None for groups.
     layers: codecs of a cascade whose parts are kept; None for all.
-    loss: share of groups lost.
+    loss: share of groups or packets lost.
+    burst: mean number of them lost in a row.
     """
 
     model: str
     kbps: float | None = None
     spans: int | None = None
+    refresh: int | None = None
     layers: int | None = None
     loss: float = 0.0
+    burst: float = 1.0
 
     @staticmethod
     def read(query: Mapping[str, str]) -> Choice:
@@ -49,12 +53,14 @@ class Choice(NamedTuple):
         Raises:
             UserError: a value is no number within its bounds.
         """
-        kbps, loss = _number(query, "kbps"), _number(query, "loss")
-        spans, layers = (_whole_number(query, name) for name in ("spans", "layers"))
+        kbps, loss, burst = (_number(query, name) for name in ("kbps", "loss", "burst"))
+        spans, refresh, layers = (_whole_number(query, name) for name in ("spans", "refresh", "layers"))
         arguments.check_rate(kbps, None, False)
         arguments.whole_number("spans", spans, 1, arguments.MOST_SPANS)
+        arguments.whole_number("refresh", refresh, 1, arguments.MOST_SPANS)
         arguments.whole_number("layers", layers, 1, arguments.MOST_LAYERS)
-        return Choice(query.get("model", ""), kbps, spans, layers, loss or 0.0)
+        burst = 1.0 if burst is None else burst
+        return Choice(query.get("model", ""), kbps, spans, refresh, layers, loss or 0.0, burst)
 
 
 def _number(query: Mapping[str, str], name: str) -> float | None:
@@ -88,24 +94,27 @@ class Trials:
         signal = _beginning(speech.blocks)
         with self._turn:
             model = self._model(choice.model)
-            data = whole.encode(signal, model, spans=choice.spans, rate=Rate(choice.kbps))
+            data = whole.encode(signal, model, spans=choice.spans, refresh=choice.refresh, rate=Rate(choice.kbps))
             data = bitstream.truncate(data, choice.layers) if choice.layers else data
-            arrived = lose_groups(data, choice.loss, 1.0, seed=0) if choice.loss else data
+            arrived = lose_groups(data, choice.loss, choice.burst, seed=0) if choice.loss else data
             decoded = whole.decode(arrived, model)
             bits, seconds = model.code_lengths(data)
         header = bitstream.unpack_header(data)
+        lost = sorted(_numbers(data) - _numbers(arrived))
         cut = speech.num_samples > len(signal)
         return {
             "original": _wav(signal),
             "decoded": _wav(decoded.signal),
             "file": base64.b64encode(data).decode(),
-            "bytes": len(data),
+            "bytes": bitstream.sent_bytes(data),
             "seconds": len(signal) / SAMPLE_RATE,
             "delay_ms": 1000 * header.delay_samples / SAMPLE_RATE,
             "bits": {part: np.round(each, 1).tolist() for part, each in bits.items()},
             "unit_seconds": seconds,
             "group_seconds": header.group_samples / SAMPLE_RATE,
-            "lost": list(decoded.damage.lost),
+            "packets": len(_numbers(data)),
+            "lost": lost,
+            "concealed": sorted(set(decoded.damage.lost) - set(lost)),
             "notes": [*speech.notes, *([f"the first {LONGEST_SECONDS} s of it"] if cut else [])],
         }
 
@@ -113,6 +122,11 @@ class Trials:
         if name not in self._models:
             self._models[name] = load(find_model(name))
         return self._models[name]
+
+
+def _numbers(data: bytes) -> set[int]:
+    """Of the groups or packets in a file."""
+    return {group.number for group in bitstream.read_contents(data).groups}
 
 
 def _beginning(blocks: Any) -> Signal:

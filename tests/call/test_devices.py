@@ -52,9 +52,9 @@ def test_a_microphone_gives_what_it_has_heard(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setitem(sys.modules, "sounddevice", fake)
     with devices.opened(Microphone) as microphone:
         [stream] = fake.started
-        for value in (1, 2):
+        for value in (0.5, np.nan, -np.inf):
             stream.callback(np.full((320, 1), value, np.float32), 320, None, None)
-        assert np.array_equal(microphone.read(), np.repeat([1, 2], 320))
+        assert np.array_equal(microphone.read(), np.repeat([0.5, 0, -1], 320))
         assert len(microphone.read()) == 0
         for _ in range(10 * devices.MOST_WAITING):
             stream.callback(np.zeros((320, 1), np.float32), 320, None, None)

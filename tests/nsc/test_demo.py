@@ -6,6 +6,7 @@ import base64
 import http.client
 import io
 import json
+import math
 import re
 import socket
 import threading
@@ -24,6 +25,7 @@ from nsc import format as bitstream
 from nsc.demo import server as demo
 from nsc.demo import trial
 from nsc.demo.server import DemoServer
+from nsc.format.channel import Channel
 from tests.helpers.browser import PATIENCE, chromium
 from tests.helpers.places import CORPUS
 
@@ -82,10 +84,21 @@ def test_a_recording_comes_back_coded_with_where_its_bits_went(server: DemoServe
     assert len(answer["bits"]["codec 1"]) * answer["unit_seconds"] == pytest.approx(answer["seconds"], abs=0.05)
 
 
-def test_lost_groups_are_those_that_the_decoder_concealed(server: DemoServer) -> None:
-    answer = code(server, kbps=12, spans=1, loss=0.2)[1]
-    groups = round(answer["seconds"] / answer["group_seconds"])
-    assert 0.05 * groups < len(answer["lost"]) < 0.5 * groups
+def test_lost_packets_and_those_that_follow_them_are_listed(server: DemoServer) -> None:
+    answer = code(server, kbps=12, spans=1, refresh=1, loss=0.2, burst=3)[1]
+    lost = answer["lost"]
+    assert answer["packets"] == math.ceil((answer["seconds"] + 0.01) / 0.04)
+    assert lost == [number for number, gone in enumerate(Channel(0.2, 3).losses(answer["packets"])) if gone] != []
+    assert answer["concealed"] == []
+    _, packets = nsc.packets_of(base64.b64decode(answer["file"]))
+    assert answer["bytes"] == sum(map(len, packets))
+    following = code(server, kbps=12, spans=1, refresh=5, loss=0.2, burst=3)[1]
+    assert following["lost"] == lost
+    assert following["concealed"] == [
+        number
+        for number in range(len(packets))
+        if number not in lost and set(range(number - number % 5, number)) & set(lost)
+    ]
 
 
 def test_models_of_one_rate_are_coded_with_too(server: DemoServer) -> None:
@@ -125,6 +138,9 @@ def test_long_recordings_are_cut_with_a_note(server: DemoServer, monkeypatch: py
         ({"spans": 99}, CLIP.read_bytes(), "expected 1 to 16 frames"),
         ({"layers": 2}, CLIP.read_bytes(), "expected 1"),
         ({"loss": 2}, CLIP.read_bytes(), "expected a loss"),
+        ({"loss": 0.1, "burst": 0}, CLIP.read_bytes(), "bursts of at least 1"),
+        ({"refresh": 0}, CLIP.read_bytes(), "refresh: expected a whole number from 1"),
+        ({"model": "cq-9k", "refresh": 5}, CLIP.read_bytes(), "lapped spectrum for packets"),
     ],
 )
 def test_a_mistake_is_answered_with_one_line(server: DemoServer, query: dict[str, Any], body: bytes, line: str) -> None:
@@ -230,9 +246,18 @@ def test_a_browser_codes_plays_switches_and_downloads(page: Any, tmp_path: Path)
 def test_sliders_change_rate_and_loss_and_a_mistake_is_shown(page: Any, tmp_path: Path) -> None:
     page.set_input_files("#file", str(CLIP))
     page.locator("#result").wait_for(state="visible")
-    page.select_option("#spans", "1")
+    page.locator("#spans").fill("2")
+    assert page.locator("#spans-shown").inner_text() == "packets of 80 ms"
+    page.locator("#facts", has_text="delay 90 ms").wait_for()
+    page.locator("#burst").fill("3")
     page.locator("#loss").fill("20")
-    page.get_by_text("groups lost and concealed").wait_for()
+    page.locator("#facts", has_text=re.compile(r"\d+ of 38 packets lost")).wait_for()
+    assert "lost" in page.locator("#packets-legend").inner_text()
+    darkest = "c => Math.max(...c.getContext('2d').getImageData(0, 0, c.width, 1).data.filter((_, i) => i % 4 == 0))"
+    assert page.locator("#packets").evaluate(darkest) > 0
+    page.select_option("#refresh", "5")
+    page.locator("#packets-legend", has_text="follow a lost one").wait_for()
+    assert not page.locator("#layers").is_visible()
     page.locator("#kbps").fill("24")
     page.locator("#facts", has_text=re.compile(r"^2[345]\.")).wait_for()
     (tmp_path / "notes.txt").write_text("no sound")

@@ -29,10 +29,15 @@ function chooseModel() {
   $("layers-label").hidden = layers === 1;
   $("layers").replaceChildren(...Array.from({ length: layers }, (_, i) => new Option(`${i + 1} of ${layers}`, i + 1)));
   $("layers").value = layers;
-  const unit = anyRate ? 40 : 480;
-  const lengths = anyRate ? [1, 2, 4, 8, 16] : [1, 2, 4];
-  $("spans").replaceChildren(...lengths.map((count) => new Option(`${count * unit} ms`, count)));
-  $("spans").value = anyRate ? 16 : 1;
+  $("refresh-label").hidden = !anyRate;
+  $("spans").max = anyRate ? 16 : 4;
+  $("spans").value = 1;
+  showLength();
+}
+
+function showLength() { // models for any rate send packets, the others groups
+  const [what, unit] = $("refresh-label").hidden ? ["groups", 480] : ["packets", 40];
+  $("spans-shown").textContent = `${what} of ${$("spans").value * unit} ms`;
 }
 
 function take(bytes, name) {
@@ -46,8 +51,9 @@ async function code() {
   request?.abort();
   request = new AbortController();
   const anyRate = $("model").selectedOptions[0].dataset.anyRate === "true";
-  const query = new URLSearchParams({ name: recording.name, model: $("model").value, spans: $("spans").value, loss: $("loss").value / 100 });
+  const query = new URLSearchParams({ name: recording.name, model: $("model").value, spans: $("spans").value, loss: $("loss").value / 100, burst: $("burst").value });
   if (anyRate) query.set("kbps", $("kbps").value);
+  if (anyRate) query.set("refresh", $("refresh").value);
   if (!$("layers-label").hidden) query.set("layers", $("layers").value);
   document.body.classList.add("busy");
   try {
@@ -79,11 +85,12 @@ function present(answer) {
   player = makePlayer(trial);
   $("result").hidden = false;
   const kbps = (8 * answer.bytes) / 1000 / answer.seconds;
-  const lost = answer.lost.length ? `, ${answer.lost.length} groups lost and concealed` : "";
+  const lost = answer.lost.length ? `, ${answer.lost.length} of ${answer.packets} packets lost, ${answer.lost.length + answer.concealed.length} concealed` : "";
   const notes = answer.notes.length ? ` (${answer.notes.join("; ")})` : "";
   $("facts").textContent = `${kbps.toFixed(2)} kbps: ${answer.bytes.toLocaleString("en")} bytes for ${answer.seconds.toFixed(2)} s, delay ${Math.round(answer.delay_ms)} ms${lost}${notes}`;
   $("download").href = URL.createObjectURL(new Blob([bytesOf(answer.file)]));
   $("download").download = recording.name.replace(/\.[^.]*$/, "") + ".nsc";
+  drawPackets(trial);
   drawBits(trial);
   hear(heard);
   if (playing) player.play(Math.min(at, answer.seconds - 0.01));
@@ -175,15 +182,54 @@ function drawSpectrogram(samples) {
   createImageBitmap(image).then((bitmap) => context.drawImage(bitmap, 0, 0, canvas.width, canvas.height));
 }
 
-function drawBits({ bits, unit_seconds, group_seconds, seconds, lost }) {
+function damaged({ lost, concealed }) { // numbers of packets, and how dark they are drawn
+  return [...lost.map((number) => [number, 1]), ...concealed.map((number) => [number, 0.4])];
+}
+
+function colour(name) {
+  return getComputedStyle(document.body).getPropertyValue(name);
+}
+
+function drawPackets(trial) {
+  const { packets, group_seconds, seconds } = trial;
+  const canvas = $("packets"), context = canvas.getContext("2d");
+  const width = (group_seconds / seconds) * canvas.width, gap = width > 4 ? 1 : 0;
+  const draw = (number) => context.fillRect(number * width, 0, Math.max(1, width - gap), canvas.height);
+  context.clearRect(0, 0, canvas.width, canvas.height);
+  context.fillStyle = colour("--line");
+  for (let number = 0; number < packets; number++) draw(number);
+  for (const [number, strength] of damaged(trial)) {
+    context.clearRect(number * width, 0, Math.max(1, width - gap), canvas.height);
+    context.fillStyle = colour("--bad");
+    context.globalAlpha = strength;
+    draw(number);
+    context.globalAlpha = 1;
+  }
+  const entries = [["arrived", "--line", 1]];
+  if (trial.lost.length) entries.push(["lost", "--bad", 1]);
+  if (trial.concealed.length) entries.push(["arrived, but follow a lost one: concealed, too", "--bad", 0.4]);
+  $("packets-legend").replaceChildren(...entries.map(([text, name, strength]) => legendEntry(text, `color-mix(in srgb, ${colour(name)} ${100 * strength}%, transparent)`)));
+}
+
+function legendEntry(text, shade) {
+  const entry = document.createElement("span");
+  entry.style.setProperty("--colour", shade);
+  entry.textContent = text;
+  return entry;
+}
+
+function drawBits(trial) {
+  const { bits, unit_seconds, group_seconds, seconds } = trial;
   const canvas = $("bits"), context = canvas.getContext("2d");
   context.clearRect(0, 0, canvas.width, canvas.height);
   const names = Object.keys(bits), count = bits[names[0]].length;
   const sums = Array.from({ length: count }, (_, i) => names.reduce((sum, name) => sum + bits[name][i], 0));
   const most = Math.max(1, ...sums), scale = canvas.width / seconds;
-  context.fillStyle = getComputedStyle(document.body).getPropertyValue("--bad");
-  context.globalAlpha = 0.25;
-  for (const group of lost) context.fillRect(group * group_seconds * scale, 0, group_seconds * scale, canvas.height);
+  context.fillStyle = colour("--bad");
+  for (const [number, strength] of damaged(trial)) {
+    context.globalAlpha = 0.25 * strength;
+    context.fillRect(number * group_seconds * scale, 0, group_seconds * scale, canvas.height);
+  }
   context.globalAlpha = 1;
   for (let i = 0; i < count; i++) {
     let base = canvas.height;
@@ -195,11 +241,8 @@ function drawBits({ bits, unit_seconds, group_seconds, seconds, lost }) {
     }
   }
   const legend = names.map((name) => {
-    const entry = document.createElement("span");
-    entry.style.setProperty("--colour", COLOURS[name] ?? "#888");
     const kbps = bits[name].reduce((sum, value) => sum + value, 0) / 1000 / seconds;
-    entry.textContent = `${name} ${kbps.toFixed(2)} kbps`;
-    return entry;
+    return legendEntry(`${name} ${kbps.toFixed(2)} kbps`, COLOURS[name] ?? "#888");
   });
   $("legend").replaceChildren(...legend, `highest: ${(most / 1000 / unit_seconds).toFixed(1)} kbps`);
 }
@@ -250,13 +293,14 @@ function later(work) { // sliders move faster than speech is coded
 $("file").addEventListener("change", (event) => takeFile(event.target.files[0]));
 $("record").addEventListener("click", record);
 $("model").addEventListener("change", () => { chooseModel(); code(); });
-for (const id of ["layers", "spans"]) $(id).addEventListener("change", code);
-for (const [id, unit] of [["kbps", ""], ["loss", " %"]]) {
+for (const id of ["layers", "refresh"]) $(id).addEventListener("change", code);
+$("spans").addEventListener("input", () => { showLength(); later(code); });
+for (const [id, unit] of [["kbps", ""], ["loss", " %"], ["burst", ""]]) {
   $(id).addEventListener("input", () => { $(`${id}-shown`).textContent = $(id).value + unit; later(code); });
 }
 $("play").addEventListener("click", () => (player.playing() ? player.stop() : player.play()));
 for (const name of ["original", "decoded"]) $(name).addEventListener("click", () => hear(name));
-for (const id of ["spectrogram", "bits"]) {
+for (const id of ["packets", "spectrogram", "bits"]) {
   $(id).addEventListener("click", (event) => player.play((event.offsetX / $(id).clientWidth) * trial.seconds));
 }
 document.addEventListener("keydown", (event) => {
