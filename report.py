@@ -11,7 +11,7 @@ import argparse
 import importlib.util
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -42,87 +42,58 @@ FAULTS_NAMED = 20
 def _parser() -> Parser:
     parser = Parser(prog="report.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
-    _add_measure(commands.add_parser("measure", help="code, decode and score files"))
-    _add_draw(commands.add_parser("draw", help="curves and tables of what was measured"))
-    _add_page(commands.add_parser("page", help="curves, tables and a page to listen to"))
-    _add_export(commands.add_parser("export", help="a listening test for webMUSHRA"))
-    _add_blind(commands.add_parser("blind", help="a blind listening test (MUSHRA or ABX) as a page"))
-    _add_ratings(commands.add_parser("ratings", help="answers of listeners, analysed"))
-    _add_bits(commands.add_parser("bits", help="where the bits of a file go"))
-    _add_tables(commands.add_parser("tables", help="README, docs and figures, from the results kept with the code"))
-    _add_spectrum(commands.add_parser("spectrum", help="where the noise of a codec is, by octave bands"))
-    return parser
+    output = argparse.ArgumentParser(add_help=False)
+    output.add_argument("--output", type=Path, default=Path("report"), help="folder of results (default report)")
 
+    def command(run: Callable[[argparse.Namespace], None], text: str) -> argparse.ArgumentParser:
+        made = commands.add_parser(run.__name__.removeprefix("_"), help=text, parents=[output] * (run is not _tables))
+        made.set_defaults(run=run)
+        return made
 
-def _add_tables(parser: argparse.ArgumentParser) -> None:
-    parser.set_defaults(run=_tables)
-    parser.add_argument("--output", type=Path, help="keep the results of this folder first, in place of those kept")
-    parser.add_argument("--corpus", default="", help="name of the test speech (default: that of its folder)")
-    parser.add_argument(
+    def codecs(parser: argparse.ArgumentParser, text: str) -> None:
+        parser.add_argument("--codecs", nargs="+", default=[], help=f"{text}: labels or names, or patterns of them")
+
+    _add_measure(command(_measure, "code, decode and score files"))
+    command(_draw, "curves and tables of what was measured")
+
+    page = command(_page, "curves, tables and a page to listen to")
+    codecs(page, "to listen to")
+    page.add_argument("--files", type=int, default=8, help="to listen to (default 8)")
+    page.add_argument("--title", default="Speech codecs", help="of the page (default Speech codecs)")
+
+    export = command(_export, "a listening test for webMUSHRA")
+    codecs(export, "to be rated")
+    export.add_argument("--trials", type=int, default=10, help="files to rate (default 10)")
+    export.add_argument("--to", type=Path, default=Path("webmushra"), help="folder of the test (default webmushra)")
+
+    blind = command(_blind, "a blind listening test (MUSHRA or ABX) as a page")
+    codecs(blind, "to be heard")
+    blind.add_argument("--method", default="mushra", choices=["mushra", "abx"], help="default mushra")
+    blind.add_argument("--trials", type=int, default=9, help="files, the first for practice (default 9)")
+    blind.add_argument("--to", type=Path, default=Path("blind"), help="folder of the test (default blind)")
+
+    ratings = command(_ratings, "answers of listeners, analysed")
+    ratings.add_argument("files", type=Path, nargs="+", help="answers of our page, or mushra.csv of webMUSHRA")
+
+    bits = command(_bits, "where the bits of a file go")
+    bits.add_argument("--model", required=True, help="run id or its beginning, id/stage, hash or folder")
+    bits.add_argument("--check_dir", type=Path, default=Path("check"), help="folder of models (default check)")
+    bits.add_argument("files", type=Path, nargs="+", help="speech: the first is drawn, bins are counted over all")
+
+    tables = command(_tables, "README, docs and figures, from the results kept with the code")
+    tables.add_argument("--output", type=Path, help="keep the results of this folder first, in place of those kept")
+    tables.add_argument("--corpus", default="", help="name of the test speech (default: that of its folder)")
+    tables.add_argument(
         "--beside", default="", metavar="NAME", help="keep them in results/NAME, of sounds that no model was trained on"
     )
 
-
-def _add_bits(parser: argparse.ArgumentParser) -> None:
-    _add_output(parser)
-    parser.set_defaults(run=_bits)
-    parser.add_argument("--model", required=True, help="run id or its beginning, id/stage, hash or folder")
-    parser.add_argument("--check_dir", type=Path, default=Path("check"), help="folder of models (default check)")
-    parser.add_argument("files", type=Path, nargs="+", help="speech: the first is drawn, bins are counted over all")
-
-
-def _add_spectrum(parser: argparse.ArgumentParser) -> None:
-    _add_output(parser)
-    parser.set_defaults(run=_spectrum)
-    parser.add_argument(
-        "--codecs", nargs="+", default=[], help="labels or names, or patterns of them (default: our models)"
-    )
-    parser.add_argument("--beside", default="opus-audio-*", help="codecs whose nearest rate is drawn alongside")
-
-
-def _add_export(parser: argparse.ArgumentParser) -> None:
-    _add_output(parser)
-    parser.set_defaults(run=_export)
-    parser.add_argument("--codecs", nargs="+", default=[], help="to be rated: labels or names, or patterns of them")
-    parser.add_argument("--trials", type=int, default=10, help="files to rate (default 10)")
-    parser.add_argument("--to", type=Path, default=Path("webmushra"), help="folder of the test (default webmushra)")
-
-
-def _add_blind(parser: argparse.ArgumentParser) -> None:
-    _add_output(parser)
-    parser.set_defaults(run=_blind)
-    parser.add_argument("--codecs", nargs="+", default=[], help="to be heard: labels or names, or patterns of them")
-    parser.add_argument("--method", default="mushra", choices=["mushra", "abx"], help="default mushra")
-    parser.add_argument("--trials", type=int, default=9, help="files, the first for practice (default 9)")
-    parser.add_argument("--to", type=Path, default=Path("blind"), help="folder of the test (default blind)")
-
-
-def _add_ratings(parser: argparse.ArgumentParser) -> None:
-    _add_output(parser)
-    parser.set_defaults(run=_ratings)
-    parser.add_argument("files", type=Path, nargs="+", help="answers of our page, or mushra.csv of webMUSHRA")
-
-
-def _add_page(parser: argparse.ArgumentParser) -> None:
-    _add_output(parser)
-    parser.set_defaults(run=_page)
-    parser.add_argument("--codecs", nargs="+", default=[], help="to listen to: labels or names, or patterns of them")
-    parser.add_argument("--files", type=int, default=8, help="to listen to (default 8)")
-    parser.add_argument("--title", default="Speech codecs", help="of the page (default Speech codecs)")
-
-
-def _add_draw(parser: argparse.ArgumentParser) -> None:
-    _add_output(parser)
-    parser.set_defaults(run=_draw)
-
-
-def _add_output(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--output", type=Path, default=Path("report"), help="folder of results (default report)")
+    spectrum = command(_spectrum, "where the noise of a codec is, by octave bands")
+    codecs(spectrum, "to be drawn (default: our models)")
+    spectrum.add_argument("--beside", default="opus-audio-*", help="codecs whose nearest rate is drawn alongside")
+    return parser
 
 
 def _add_measure(parser: argparse.ArgumentParser) -> None:
-    _add_output(parser)
-    parser.set_defaults(run=_measure)
     parser.add_argument("--data_dir", type=Path, required=True, help="corpus whose test speakers are used")
     parser.add_argument(
         "--models",

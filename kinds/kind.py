@@ -20,17 +20,10 @@ Tables = dict[str, NDArray[np.int32]]
 
 
 class Losses(NamedTuple):
-    """The terms of the objective, unweighted scalars, and entropies [depth] in bits per symbol.
-
-    Terms that a kind does not have, and loudness and disturbance without weight, are 0.
-    """
+    """The objective, its terms by name, scalars without their weights, and entropies [depth] in bits per symbol."""
 
     total: tf.Tensor
-    time: tf.Tensor
-    mel: tf.Tensor
-    loudness: tf.Tensor
-    disturbance: tf.Tensor
-    penalty: tf.Tensor
+    terms: dict[str, tf.Tensor]
     entropies: tf.Tensor
 
 

@@ -43,7 +43,7 @@ from scripts.speed.command import calls_of
 from scripts.speed.graphs import operations_of_step
 from scripts.speed.memory import peak_of_training
 from scripts.speed.turns import Timing, take_turns
-from training.stage_trainer import StageTrainer
+from training.step import StageTrainer
 from utilities import atomic_write, load_speech
 
 ROOT = Path(__file__).resolve().parent.parent

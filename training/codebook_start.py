@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from cmrl import Cascade
 
+START_STEPS = 20  # training batches from whose codes vector codebooks start
 ITERATIONS = 10  # of Lloyd's algorithm; more hardly move the entries
 MOST_VECTORS = 16_384  # that k-means looks at: 16 for each of 1024 entries
 

@@ -24,7 +24,7 @@ from runs.runs import Journal, Run
 from runs.saved_model import assign_weights, save_model, saved_taus, saved_weights
 from runs.stages import STAGES, stage_folders
 from training.distribute import Cluster
-from training.stage_trainer import StageTrainer
+from training.step import StageTrainer
 from training.validation import Validation, ValidationSet, write_tensorboard
 
 TABLE_STEPS = 200  # training batches whose symbols make the exported tables
@@ -204,7 +204,7 @@ class Watch:
         return Reading(self._values(losses))
 
     def _values(self, losses: Losses) -> dict[str, float]:
-        named = {name: float(getattr(losses, name)) for name in ("time", "mel", "loudness", "disturbance", "penalty")}
+        named = {name: float(term) for name, term in losses.terms.items()}
         soft_bits = float(losses.entropies[self.trainer.stage.depth - 1])
         return {"loss": float(losses.total), **named, "soft_bits_per_symbol": soft_bits, **self.trainer.readings()}
 

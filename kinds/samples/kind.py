@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from cmrl import Stage
-from kinds.kind import DeviceGraphs, Form, Losses, Moment, Tables, TrainingSpeech
+from kinds.kind import Form, Losses, Moment, Tables, TrainingSpeech
 from kinds.samples import batch as whole_files
 from kinds.samples import graphs, rate
 from kinds.samples.cascade import CascadeOutput, SampleCascade
@@ -30,6 +30,8 @@ class SamplesKind:
 
     second_moment = 0.999
     step_share = 1.0
+    paper_style_kbps = staticmethod(rate.paper_style_kbps)
+    device_graphs = staticmethod(graphs.device_graphs)
 
     def cascade(self, config: Config) -> SampleCascade:
         """See `Kind`."""
@@ -51,18 +53,9 @@ class SamplesKind:
         """See `Kind`; contexts float32 [batch, 1024] as they come from the corpus."""
         return speech
 
-    def losses(
-        self,
-        output: CascadeOutput,
-        batch: tf.Tensor,
-        cascade: SampleCascade,
-        stage: Stage,
-        tau: tf.Tensor,
-        *,
-        warm_up: bool,
-    ) -> Losses:
-        """See `Kind`."""
-        return objective(output, cascade, stage, tau, warm_up=warm_up)
+    def losses(self, output: CascadeOutput, batch: tf.Tensor, *rest: Any, warm_up: bool) -> Losses:
+        """See `Kind`; `objective`, which finds the frames in the output."""
+        return objective(output, *rest, warm_up=warm_up)
 
     def observed(self, output: CascadeOutput, batch: tf.Tensor) -> list[tf.Tensor]:
         """See `Kind`; the symbols of each part, LPC first."""
@@ -103,10 +96,6 @@ class SamplesKind:
         """See `Kind`."""
         return HistogramEstimate(model.cascade)
 
-    def paper_style_kbps(self, codes: Sequence[NDArray[np.int32]]) -> float:
-        """See `Kind`."""
-        return rate.paper_style_kbps(codes)
-
     def codebooks(self, cascade: SampleCascade) -> dict[str, NDArray[np.float32]]:
         """See `Kind`."""
         layers = [*([] if cascade.config.time_domain else [cascade.front_end]), *cascade.codecs]
@@ -132,10 +121,6 @@ class SamplesKind:
             [cascade.multiply_adds(depth) for depth in depths],
             1 / rate.FRAMES_PER_SECOND,
         )
-
-    def device_graphs(self, cascade: SampleCascade, layers: int) -> DeviceGraphs:
-        """See `Kind`."""
-        return graphs.device_graphs(cascade, layers)
 
 
 class HistogramEstimate:

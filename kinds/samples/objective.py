@@ -41,7 +41,7 @@ def objective(output: CascadeOutput, cascade: SampleCascade, stage: Stage, tau: 
     total = time_weight * time + mel_weight * mel + config.loudness_weight * loudness
     if not warm_up:
         total += penalty_weight * penalty + tf.reduce_sum(tau[: stage.depth] * entropy)
-    return Losses(total, time, mel, loudness, tf.zeros([]), penalty, entropy)
+    return Losses(total, {"time": time, "mel": mel, "loudness": loudness, "penalty": penalty}, entropy)
 
 
 def _distortion(output: CascadeOutput, cascade: SampleCascade, *, layer_loss: float) -> list[tf.Tensor]:

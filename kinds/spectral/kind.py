@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 import nsc
 from cmrl import Stage
-from kinds.kind import DeviceGraphs, Form, Losses, Moment, Tables, TrainingSpeech
+from kinds.kind import Form, Moment, Tables, TrainingSpeech
 from kinds.spectral import graphs
 from kinds.spectral.batch import file_batch
 from kinds.spectral.cascade import SpectralBatch, SpectralCascade, SpectralOutput
@@ -36,14 +36,10 @@ class SpectralKind:
 
     second_moment = 0.99  # gradients grow and shrink with the offsets that a step draws
     step_share = 0.45  # two-dimensional convolutions with few channels, and a rate for every coefficient
-
-    def cascade(self, config: Config) -> SpectralCascade:
-        """See `Kind`."""
-        return SpectralCascade(config)
-
-    def controller(self, cascade: SpectralCascade, stage: Stage) -> SpectralRateController:
-        """See `Kind`."""
-        return SpectralRateController(cascade, stage)
+    cascade = staticmethod(SpectralCascade)
+    controller = staticmethod(SpectralRateController)
+    losses = staticmethod(spectral_objective)
+    device_graphs = staticmethod(graphs.device_graphs)
 
     def batch_form(self, config: Config, *, augmented: bool) -> dict[str, Any]:
         """See `Kind`; stretches of speech, whose levels are drawn in the step itself."""
@@ -54,19 +50,6 @@ class SpectralKind:
         seed = tf.stack([tf.cast(moment.step, tf.int32), config.seed % 2**31 + 1000 * moment.number])
         first, total = moment.replica * (_stretches(config) // moment.replicas), _stretches(config)
         return training_batch(speech, config, Draw(seed, _offset_range(config, moment), first, total))
-
-    def losses(
-        self,
-        output: SpectralOutput,
-        batch: SpectralBatch,
-        cascade: SpectralCascade,
-        stage: Stage,
-        tau: tf.Tensor,
-        *,
-        warm_up: bool,
-    ) -> Losses:
-        """See `Kind`."""
-        return spectral_objective(output, batch, cascade, stage, tau, warm_up=warm_up)
 
     def observed(self, output: SpectralOutput, batch: SpectralBatch) -> tuple[Sequence[tf.Tensor], tf.Tensor]:
         """See `Kind`; estimated bits of every part, and the offsets at which they came."""
@@ -125,10 +108,6 @@ class SpectralKind:
             1 / cascade.frames_per_second,
             graphs.enhancer_graph(cascade.enhancer) if cascade.enhancer else None,
         )
-
-    def device_graphs(self, cascade: SpectralCascade, layers: int) -> DeviceGraphs:
-        """See `Kind`."""
-        return graphs.device_graphs(cascade, layers)
 
 
 @dataclasses.dataclass(frozen=True)

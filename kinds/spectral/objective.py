@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Callable
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -32,7 +33,7 @@ LEVEL_FLOOR = 1e-7  # power of a band that counts as none: 70 dB under unit leve
 WIDENING_STEPS = 1000.0  # steps in which the range of offsets grows to its full width
 # Distortion grows with the step and bits fall: weights e^(k offset) of the loss and of its rate keep all rates alive.
 LOSS_SLOPE, RATE_SLOPE = -1.1, 2.3
-ENHANCED_FLOORS = 1e-5, 1e-3, 1e-2, 0.3  # squared error, disturbance, distance of short windows, dB^2: count as none
+ENHANCED_FLOORS = {"time": 1e-5, "disturbance": 1e-3, "short_windows": 1e-2, "levels": 0.3}  # what counts as none
 
 
 def stretch_samples(config: Config) -> int:
@@ -119,36 +120,38 @@ def spectral_objective(
     bits = module_bits(output, stage.depth, config.spectra_per_frame)
     symbols = cascade.symbols_per_frame(stage.depth)
     paid = tf.reduce_mean(weight * tf.exp(RATE_SLOPE * offset) * bits, 1) / symbols[0]
-    total = tf.reduce_sum(_weights(config) * distortions)
+    weights = _weights(config)
+    total = tf.reduce_sum(tuple(weights.values()) * distortions)
     if not warm_up:
         total += tf.reduce_sum(tf.gather(tau * tf.pad(paid, [[0, config.num_modules - stage.depth]]), stage.trained))
     entropies = tf.reduce_mean(bits, 1) / tf.constant(symbols, tf.float32)
-    time, loudness, disturbance, *_ = tf.unstack(distortions)
-    return Losses(total, time, tf.zeros([]), loudness, disturbance, tf.zeros([]), entropies)
+    return Losses(total, dict(zip(weights, tf.unstack(distortions), strict=True)), entropies)
 
 
 def _enhancement(output: SpectralOutput, batch: SpectralBatch, cascade: SpectralCascade, stage: Stage) -> Losses:
     """Of a stage that trains the enhancer alone: mean log ratios of what is wrong after it to what was before it.
 
-    Ratios count alike at all rates. The journal's time and disturbance are two of the four. A waveform that is not sent
-    cannot be met, so squared errors do not count the decoder's noise.
+    Ratios count alike at all rates. A waveform that is not sent cannot be met, so squared errors do not count the
+    decoder's noise.
     """
     config = cascade.config
     target, before, before_noiseless, after, after_noiseless = (
         tf.concat([as_heard(each[:, config.hop : -config.hop], config) for each in signals], 0)
         for signals in ([batch.signals] * stage.depth, *output.plain, output.signals, output.noiseless)
     )
-    levels = functools.partial(_level_losses, config=config)
-    measures = disturbance_losses, short_window_losses, levels
-    pairs = [(_squared_errors, after_noiseless, before_noiseless), *((measure, after, before) for measure in measures)]
-    ratios = []
-    for (measure, *pair), floor in zip(pairs, ENHANCED_FLOORS, strict=True):
-        found, was = (measure(target, each) + floor for each in pair)
-        ratios.append(tf.reduce_mean(tf.math.log(found / was)))
+    compared: dict[str, tuple[Callable[..., tf.Tensor], tf.Tensor, tf.Tensor]] = {
+        "time": (_squared_errors, after_noiseless, before_noiseless),
+        "disturbance": (disturbance_losses, after, before),
+        "short_windows": (short_window_losses, after, before),
+        "levels": (functools.partial(_level_losses, config=config), after, before),
+    }
+    ratios = {}
+    for name, (measure, *pair) in compared.items():
+        found, was = (measure(target, each) + ENHANCED_FLOORS[name] for each in pair)
+        ratios[name] = tf.reduce_mean(tf.math.log(found / was))
     bits = tf.reduce_mean(module_bits(output, stage.depth, config.spectra_per_frame), 1)
     entropies = bits / tf.constant(cascade.symbols_per_frame(stage.depth), tf.float32)
-    none = tf.zeros([])
-    return Losses(tf.add_n(ratios), ratios[0], none, none, ratios[1], none, entropies)
+    return Losses(tf.add_n(list(ratios.values())), ratios, entropies)
 
 
 def _squared_errors(target: tf.Tensor, decoded: tf.Tensor) -> tf.Tensor:
@@ -163,35 +166,39 @@ def module_bits(output: SpectralOutput, depth: int, spectra_per_frame: int) -> t
     return tf.stack([lsf + gain + codes[0], *codes[1:depth]]) / frames
 
 
-def _weights(config: Config) -> tuple[float, ...]:
-    """Of the time loss and of those on loudness, disturbance, levels of bands and energies in short windows."""
-    perceptual = config.loudness_weight, config.disturbance_weight, config.level_weight, config.short_window_weight
-    return config.coefficients[0], *perceptual
+def _weights(config: Config) -> dict[str, float]:
+    return {
+        "time": config.coefficients[0],
+        "loudness": config.loudness_weight,
+        "disturbance": config.disturbance_weight,
+        "levels": config.level_weight,
+        "short_windows": config.short_window_weight,
+    }
 
 
 def _distortion(
     output: SpectralOutput, batch: SpectralBatch, config: Config, weight: tf.Tensor, layer_loss: float
 ) -> tf.Tensor:
-    """What `_weights` weighs [5], at full depth, plus `layer_loss` times the mean over the shallower depths."""
+    """What `_weights` weighs, at full depth, plus `layer_loss` times the mean over the shallower depths."""
     inner = slice(config.hop, -config.hop)  # at both ends the overlap is missing
     target = batch.signals[:, inner]
     weights = _weights(config)
-    hears = any(weights[1:3])
+    hears = bool(weights["loudness"] or weights["disturbance"])
     heard_target = as_heard(target, config) if hears else target
     losses = []
     pairs = list(zip(output.signals, output.noiseless, strict=True))
     for signals, noiseless in pairs if layer_loss else pairs[-1:]:
         decoded = signals[:, inner]
         heard = as_heard(decoded, config) if hears else decoded
-        measures = (
+        measures = {
             # a waveform that is not sent cannot be met: noise answers to the other losses only
-            functools.partial(_time_losses, target, noiseless[:, inner], config.hop),
-            functools.partial(loudness_losses, heard_target, heard),
-            functools.partial(disturbance_losses, heard_target, heard),
-            functools.partial(_level_losses, target, decoded, config),
-            functools.partial(short_window_losses, target, decoded),
-        )
-        terms = [measure() if of else tf.zeros_like(weight) for of, measure in zip(weights, measures, strict=True)]
+            "time": functools.partial(_time_losses, target, noiseless[:, inner], config.hop),
+            "loudness": functools.partial(loudness_losses, heard_target, heard),
+            "disturbance": functools.partial(disturbance_losses, heard_target, heard),
+            "levels": functools.partial(_level_losses, target, decoded, config),
+            "short_windows": functools.partial(short_window_losses, target, decoded),
+        }
+        terms = [measures[name]() if factor else tf.zeros_like(weight) for name, factor in weights.items()]
         losses.append(tf.reduce_mean(weight * tf.stack(terms), 1))
     if len(losses) == 1:
         return losses[0]

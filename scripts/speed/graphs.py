@@ -5,7 +5,7 @@ from __future__ import annotations
 import tensorflow as tf
 
 from scripts.speed.work import batch_of
-from training.stage_trainer import StageTrainer
+from training.step import StageTrainer
 
 # Nodes that compute nothing.
 STRUCTURE = {"Const", "NoOp", "Identity", "IdentityN", "Placeholder", "ReadVariableOp", "StopGradient"}

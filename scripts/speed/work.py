@@ -26,7 +26,7 @@ from nn_core_operator import networks_compute_in
 from options.config import Config
 from runs.saved_model import SavedModel
 from scripts.speed.turns import Work
-from training.stage_trainer import StageTrainer
+from training.step import StageTrainer
 from utilities import load_speech
 
 STAGES = ("first", "follower_2", "finetune")

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 import main
 from training import loop
-from training.loop import StageTrainer
+from training.step import StageTrainer
 
 RECORDED_STEPS = 20
 DEVICES = "LOGICAL_DEVICES"  # environment variable: the processor stands for so many devices

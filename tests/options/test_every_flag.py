@@ -16,7 +16,7 @@ from kinds.spectral.fitting import training_symbols
 from options.config import Config
 from tests.helpers import spectral_cascade, tiny
 from tests.helpers.places import CORPUS, ROOT
-from training.stage_trainer import StageTrainer
+from training.step import StageTrainer
 
 UNTOUCHED = {"to_dict", "identity", "with_network_of", "replace", "_replace", "__post_init__", "__eq__"}
 SMALL: dict[str, Any] = {"shape": (3, 3, 8, 4, 1, 2), "end_kernel": 9}

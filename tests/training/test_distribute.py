@@ -31,8 +31,9 @@ from tests.helpers.places import ROOT
 from tests.helpers.tiny import CORPUS, Workplace, wait_for
 from training import loop
 from training.distribute import EXAMPLE, Cluster, join_cluster, place_in_cluster
-from training.loop import Reading, StageTrainer, Training, Watch
+from training.loop import Reading, Training, Watch
 from training.losses import replicas
+from training.step import StageTrainer
 
 # Soft mixtures: hard decisions turn differences of rounding into other symbols. Tau gives the entropy its weight.
 OPTIONS: dict[str, Any] = {

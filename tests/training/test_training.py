@@ -36,8 +36,9 @@ from tests.helpers.signals import STOPS
 from tests.helpers.tiny import CORPUS, Workplace, wait_for
 from training import loop, modes
 from training.codebook_start import codes_of
-from training.loop import StageTrainer, Watch
+from training.loop import Watch
 from training.optimisation import FusedAdam, WeightAverage
+from training.step import StageTrainer
 from training.validation import ValidationSet
 
 FIRST_STEPS = GOLDEN / "first_steps.json"
@@ -107,8 +108,8 @@ def take_steps(trainer: StageTrainer, count: int | None = None) -> list[dict[str
     """Trains and gives the losses of each step."""
     losses = []
     for epoch, contexts in itertools.islice(trainer.batches(), count or trainer.total_steps):
-        terms = trainer.train_step(contexts, epoch)
-        losses.append({name: float(getattr(terms, name)) for name in ("total", "time", "mel", "penalty")})
+        found = trainer.train_step(contexts, epoch)
+        losses.append({name: float(each) for name, each in {"total": found.total, **found.terms}.items()})
     return losses
 
 
@@ -220,7 +221,7 @@ class TestVectorCodebooks:
 
         take_steps(trainer, 3)
         np.testing.assert_array_equal(codebook.numpy(), grid)
-        codes = codes_of(trainer.cascade, 0, list(trainer._epoch_batches(9, 0, 4)))
+        codes = codes_of(trainer.cascade, 0, list(trainer.speech.epoch(9, 0, 4)))
         next(trainer.batches())
 
         def error() -> float:
