@@ -16,7 +16,7 @@ MOST_STEPS = 16
 SENT = 24  # packets of a call
 NEAR = (1, 1, 1, 1, 1, 1, 2, 3, 0, -1, -3)  # how far a number is from the one before
 FAR = (60, 200, -MOST_LATE, MOST_MISSING - 1, MOST_MISSING, NUMBERS // 2)
-FAR_SHARE = 256  # one of so many; to conceal thousands of packets takes longer than all else
+FAR_SHARE = 1024  # one of so many; to conceal thousands of packets takes longer than all else
 
 
 class Receiver:
