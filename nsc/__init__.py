@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from nsc.version import __version__
 
 if TYPE_CHECKING:
-    from nsc.api import decode, encode, load, models
+    from nsc.api import decode, encode, load, models, regroup
     from nsc.coding.decoder import Decoder
     from nsc.coding.encoder import Encoder
     from nsc.coding.interface import Model
@@ -52,6 +52,7 @@ _HOMES = {
     "load": "nsc.api",
     "models": "nsc.api",
     "packets_of": "nsc.format",
+    "regroup": "nsc.api",
 }
 
 __all__ = [
@@ -76,6 +77,7 @@ __all__ = [
     "load",
     "models",
     "packets_of",
+    "regroup",
 ]
 
 

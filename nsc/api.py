@@ -104,6 +104,31 @@ def decode(data: bytes, model: Model | str | Path | None = None, layers: int | N
     return whole.decode(data, model_of(data) if model is None else arguments.model_of(model), layers)
 
 
+def regroup(
+    data: bytes, model: Model | str | Path | None = None, *, spans: int | None = None, refresh: int | None = None
+) -> bytes:
+    """An .nsc file in groups of another length, or in packets: the same symbols, which decode to the same speech.
+
+    >>> header, packets = nsc.packets_of(nsc.regroup(data, refresh=5))
+
+    Args:
+        data: an undamaged file of known length, of a model on the lapped spectrum.
+        model: as for `decode`.
+        spans: length of a group, as for `encode`. Groups keep their level and step offset, so that only such as have
+            the same can become one.
+        refresh: for packets, as for `encode`.
+
+    Raises:
+        BitstreamError: the file is damaged, or its model is another or not available.
+        UserError: its model has no such groups, or a group would have several levels or step offsets.
+    """
+    data = arguments.file_bytes(data)
+    spans = arguments.whole_number("spans", spans, 1, arguments.MOST_SPANS)
+    refresh = arguments.whole_number("refresh", refresh, 1, arguments.MOST_SPANS)
+    found = model_of(data) if model is None else arguments.model_of(model)
+    return found.regrouped(data, spans, refresh)
+
+
 def model_of(data: bytes) -> Model:
     """The model that an .nsc file was coded with.
 

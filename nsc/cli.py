@@ -4,7 +4,7 @@ nsc speech.wav                       writes speech.nsc
 nsc speech.nsc decoded.wav           decodes it; the suffix .nsc chooses the direction
 nsc info speech.nsc                  what a file holds; needs no model
 nsc call --listen PORT               a call over UDP; the other side says nsc call HOST:PORT
-nsc COMMAND --help                   flags of encode, decode, info, truncate, models, demo, call
+nsc COMMAND --help                   flags of encode, decode, info, truncate, regroup, models, demo, call
 """
 
 from __future__ import annotations
@@ -76,6 +76,7 @@ def _parsers() -> tuple[Parser, dict[str, Parser]]:
         "decode": (_decode, "an .nsc file to speech"),
         "info": (_info, "what an .nsc file holds"),
         "truncate": (_truncate, "cut an .nsc file to fewer layers"),
+        "regroup": (_regroup, "an .nsc file in groups of another length, or in packets, not coded again"),
         "models": (_models, "list the models that can be found by name"),
         "demo": (_demo, "a page on this machine that codes speech while one listens"),
         "call": (_call, "talk to another nsc call over UDP, in RTP packets"),
@@ -89,6 +90,8 @@ def _parsers() -> tuple[Parser, dict[str, Parser]]:
     commands["info"].add_argument("input", type=_name, help=".nsc file; - is standard input")
     _add_files(commands["truncate"], ".nsc file", "default: INPUT-LAYERS.nsc")
     commands["truncate"].add_argument("--layers", type=_layers, required=True, help="layers to keep")
+    _add_files(commands["regroup"], ".nsc file", "default: INPUT-regrouped.nsc")
+    _add_groups(commands["regroup"])
     commands["demo"].add_argument(
         "--port", type=_whole_number(0, MOST_PORT), default=DEMO_PORT, help="0: any (default: %(default)s)"
     )
@@ -153,6 +156,11 @@ def _add_model_and_rate(parser: argparse.ArgumentParser, of: str) -> None:
 def _add_encoding(parser: argparse.ArgumentParser) -> None:
     _add_files(parser, "speech of any rate (wav, flac, ogg, NIST SPHERE)", "default: INPUT with suffix .nsc")
     _add_model_and_rate(parser, "whole file")
+    _add_groups(parser)
+    parser.add_argument("--spans", type=_spans, help="older models: stretches of 0.48 s in a group (default: 1)")
+
+
+def _add_groups(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--frames_per_group", type=_spans, help="frames of 40 ms in a group, 1 to 16 (default: 16): delay against bytes"
     )
@@ -163,7 +171,6 @@ def _add_encoding(parser: argparse.ArgumentParser) -> None:
         help="code packets for a call, by default of 40 ms, whose contexts reach back to the last that stands alone:"
         " every N-th (usual: 5)",
     )
-    parser.add_argument("--spans", type=_spans, help="older models: stretches of 0.48 s in a group (default: 1)")
 
 
 def _add_decoding(parser: argparse.ArgumentParser) -> None:
@@ -414,11 +421,22 @@ def _info(options: argparse.Namespace) -> None:
 
 
 def _truncate(options: argparse.Namespace) -> None:
+    _change(options, str(options.layers), lambda data: bitstream.truncate(data, options.layers))
+
+
+def _regroup(options: argparse.Namespace) -> None:
+    from nsc.api import regroup
+
+    _change(options, "regrouped", lambda data: regroup(data, spans=options.frames_per_group, refresh=options.refresh))
+
+
+def _change(options: argparse.Namespace, suffix: str, change: Callable[[bytes], bytes]) -> None:
+    """Writes what becomes of an .nsc file, by default beside it."""
     if options.output is None and not is_pipe(options.input):
         path = Path(options.input)
-        options.output = str(path.with_name(f"{path.stem}-{options.layers}{path.suffix}"))
+        options.output = str(path.with_name(f"{path.stem}-{suffix}{path.suffix}"))
     target = _target(options, (bitstream.SUFFIX,), "coded speech")
-    data = bitstream.truncate(read_bytes(options.input), options.layers)
+    data = change(read_bytes(options.input))
     with output(target) as file:
         file.write(data)
     log.info("%s: %d bytes", target, len(data))

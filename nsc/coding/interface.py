@@ -157,6 +157,15 @@ class Model(Protocol):
         """
         ...
 
+    def regrouped(self, data: bytes, spans: int | None, refresh: int | None) -> bytes:
+        """Such a file in groups of another length, or in packets, of the same symbols; see `analysis`.
+
+        Raises:
+            BitstreamError: as `code_lengths`.
+            UserError: the model has no such groups, or a group would have several levels or step offsets.
+        """
+        ...
+
     def analysis(
         self,
         layers: int,

@@ -14,7 +14,11 @@ import nsc
 from nsc import cli
 from scripts.fuzzing.choice import Generator, one_of
 
-COMMANDS = ("encode", "decode", "info", "truncate", "models", "demo", "", "", "", "", "sing", "--version", "--", "-")
+COMMANDS = (
+    *("encode", "decode", "info", "truncate", "regroup", "models", "demo", "call"),
+    *("", "", "", "", "sing", "--version", "--", "-"),
+)
+WAITING = {"demo": "--port", "call": "--listen"}  # commands that wait, unless their port is none
 FLAGS = (
     *(
         "--model",
@@ -102,8 +106,8 @@ class Commands:
             added = [flag + value] if flag.endswith("=") else [flag, value] if generator.integers(4) else [flag]
             at = int(generator.integers(1, len(words) + 1))
             words[at:at] = added
-        if words[0] == "demo":
-            words += ["--port", "-1"]  # or else it would serve for ever
+        if words[0] in WAITING:
+            words += [WAITING[words[0]], "-1"]
         return words[1:] if not words[0] else words
 
     def outcome(self, generator: Generator) -> str:

@@ -52,6 +52,7 @@ MISTAKES: dict[str, tuple[Callable[[], object], str]] = {
     "a path in place of a file": (lambda: nsc.info(FILE), "found a name, .*speech.nsc.*; read the file"),  # type: ignore
     "text in a stream": (lambda: nsc.Decoder(MODEL).write("x"), "found a name, 'x'"),  # type: ignore[arg-type]
     "a number in place of a file": (lambda: nsc.decode(5), "expected the bytes of an .nsc file, found 5"),  # type: ignore
+    "refresh in text": (lambda: nsc.regroup(b"", refresh="5"), "refresh: expected a whole number"),  # type: ignore
     "parts of layers": (lambda: nsc.decode(nsc.encode(SPEECH, MODEL), layers=1.0), "layers: "),  # type: ignore[arg-type]
 }
 

@@ -19,8 +19,8 @@ from nsc import cli, recording
 from nsc import format as bitstream
 from nsc.format.version_1 import Header
 from runs.saved_model import SavedModel
+from tests.helpers.clumsy import STOPS
 from tests.helpers.places import ROOT
-from tests.helpers.signals import STOPS
 
 RunCommand = Callable[..., int]
 
@@ -147,6 +147,15 @@ def test_a_file_is_cut_to_one_layer_and_still_decodes(run: RunCommand) -> None:
     assert Path("small.wav").read_bytes() == Path("depth_1.wav").read_bytes()
 
 
+def test_a_file_of_long_groups_becomes_packets(run: RunCommand, capsys: pytest.CaptureFixture[str]) -> None:
+    run("speech.wav", "speech.nsc", "--model", "cq", "--frames_per_group", "4")
+    assert run("regroup", "speech.nsc", "--refresh", "5") == 0
+    data = Path("speech.nsc").read_bytes()
+    assert Path("speech-regrouped.nsc").read_bytes() == nsc.regroup(data, refresh=5)
+    assert run("regroup", "speech.nsc", "16.nsc", "--frames_per_group", "16") == 2
+    assert "choose shorter groups" in capsys.readouterr().err and not Path("16.nsc").exists()
+
+
 def test_lost_groups_are_named(run: RunCommand, capsys: pytest.CaptureFixture[str]) -> None:
     run("speech.wav", "speech.nsc")
     assert run("speech.nsc", "lossy.wav", "--loss", "0.4", "--burst", "2", "--seed", "3") == 0
@@ -183,7 +192,7 @@ def test_a_named_pipe_is_read_and_written_like_a_file(run: RunCommand) -> None:
     assert found == [Path("speech.nsc").read_bytes()]
 
 
-@pytest.mark.parametrize("arguments", [["--help"], *([name, "--help"] for name in ("encode", "decode", "truncate"))])
+@pytest.mark.parametrize("arguments", [["--help"], *([name, "--help"] for name in ("encode", "decode", "regroup"))])
 def test_the_help_fits_a_screen(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop:
         cli.main(arguments)

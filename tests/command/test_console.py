@@ -13,8 +13,8 @@ import pytest
 from nsc.console import exit_status
 from nsc.errors import UserError
 from nsc.stops import WAITS, stops
+from tests.helpers.clumsy import STOPS, after
 from tests.helpers.places import ROOT
-from tests.helpers.signals import STOPS, after
 
 SCRIPT = """
 import sys

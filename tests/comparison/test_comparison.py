@@ -30,9 +30,8 @@ from comparison.results import Recording, Result, Store, faults
 from measures import measures
 from nsc import format as bitstream
 from runs.saved_model import SavedModel, save_model
-from tests.helpers.clumsy import Clumsy
+from tests.helpers.clumsy import STOPS, Clumsy, after
 from tests.helpers.places import ROOT
-from tests.helpers.signals import STOPS, after
 from tests.helpers.tiny import CORPUS, Workplace
 from utilities import INT16_SCALE, load_speech, to_int16
 

@@ -23,8 +23,8 @@ from nn_core_operator import Film
 from nsc.errors import UserError
 from nsc.kinds.samples.network import network_symbols
 from runs.saved_model import SavedModel, load_model, save_model
+from tests.helpers.clumsy import STOPS, after
 from tests.helpers.coding import CODE_GAIN
-from tests.helpers.signals import STOPS, after
 from tests.helpers.tiny import config
 from utilities import group_levels
 

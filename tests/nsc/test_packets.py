@@ -262,6 +262,35 @@ def test_the_rate_of_a_stream_of_packets_counts_all_their_bytes(speech_signals: 
     assert 8 * sum(map(len, packets)) / 1000 / 12 == pytest.approx(kbps, rel=0.03)
 
 
+@pytest.mark.parametrize(("name", "frames", "layers"), [("cq", 16, 1), ("cq-scalable", 4, 2)])
+def test_a_file_of_long_groups_becomes_packets_and_back_without_being_coded_again(
+    name: str, frames: int, layers: int, real_speech: Signal
+) -> None:
+    signal = np.concatenate([np.zeros(9_000, np.float32), real_speech[:31_000]])
+    model = nsc.load(name)
+    file = nsc.encode(signal, model, layers, spans=frames)
+    for spans in (1, frames // 2):
+        packets = nsc.regroup(file, model, spans=spans, refresh=5)
+        assert nsc.info(packets).header.layers == layers
+        assert len(packets_of(packets).packets) == -(-len(model.symbols(file)["lpc"]) // spans)
+        found = nsc.decode(packets, model)
+        assert not found.damage
+        np.testing.assert_allclose(found.signal, nsc.decode(file, model).signal, atol=1e-4)
+        for part, symbols in model.symbols(file).items():
+            assert np.array_equal(model.symbols(packets)[part][: len(symbols)], symbols)
+        assert nsc.regroup(packets, model, spans=frames) == file
+    assert sent_bytes(nsc.regroup(file, refresh=100)) < 1.06 * len(file)
+
+
+def test_packets_of_several_levels_are_no_long_group(file: bytes) -> None:
+    with pytest.raises(nsc.UserError, match="several in group 0; choose shorter groups"):
+        nsc.regroup(file, spans=16)
+    singly = nsc.regroup(file, spans=1)
+    assert nsc.info(singly).header.version == 3 and nsc.regroup(singly, refresh=5) == file
+    with pytest.raises(nsc.UserError, match="expected a file of a model on the lapped spectrum"):
+        nsc.regroup(nsc.encode(np.zeros(9_000), "cq-9k"), refresh=5)
+
+
 def test_what_is_no_header_of_packets_is_refused(file: bytes, real_speech: Signal) -> None:
     other = nsc.encode(real_speech[:10_000], "cq")
     for call in (lambda: nsc.PacketDecoder("cq", other[:16]), lambda: packets_of(other), lambda: file_of(other, [])):

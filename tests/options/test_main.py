@@ -22,8 +22,8 @@ from runs import runs
 from runs.runs import Run
 from runs.saved_model import saved_weights
 from runs.stages import stage_folders
+from tests.helpers.clumsy import STOPS, after
 from tests.helpers.readme import README_COMMAND
-from tests.helpers.signals import STOPS, after
 from tests.helpers.tiny import CORPUS, ROOT, Workplace, eager_and_short, wait_for
 from training import modes
 

@@ -12,7 +12,7 @@ from corpus.find import find_speech
 from corpus.packed import PackedCorpus
 from nsc.console import exit_status
 from nsc.errors import UserError
-from tests.helpers.signals import after
+from tests.helpers.clumsy import after
 from training.checkpoints import Checkpoints
 
 

@@ -30,9 +30,9 @@ from runs.runs import Journal
 from runs.saved_model import load_model, saved_weights
 from runs.stages import stage_folders
 from tests.helpers import tiny
+from tests.helpers.clumsy import STOPS
 from tests.helpers.coding import CODE_GAIN
 from tests.helpers.places import GOLDEN
-from tests.helpers.signals import STOPS
 from tests.helpers.tiny import CORPUS, Workplace, wait_for
 from training import loop, modes
 from training.codebook_start import codes_of

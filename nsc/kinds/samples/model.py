@@ -128,6 +128,10 @@ class CascadeModel:
             left -= header.group_frames
         return {name: np.concatenate([each[name] for each in found]) for name in found[0]}
 
+    def regrouped(self, data: bytes, spans: int | None, refresh: int | None) -> bytes:
+        """See `interface.Model`."""
+        raise UserError(f"expected a file of a model on the lapped spectrum, found one of {self.digest}; code it again")
+
     def _check_parts(self, header: Header) -> None:
         if not isinstance(header, version_1.Header) or header.has_lpc != self.settings.has_lpc:
             raise WrongModelError(f"expected the parts of model {header.model}, found others; encode the speech again")

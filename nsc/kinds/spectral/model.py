@@ -36,6 +36,7 @@ from nsc.kinds.spectral.network import (
     check_settings,
     graph_ports,
 )
+from nsc.kinds.spectral.regroup import regrouped
 from nsc.kinds.spectral.symbol_stream import CodedSymbols, SymbolReader
 from nsc.kinds.spectral.synthesis import SpectralSynthesis
 from nsc.loading.folder import Description, naming, read_graph, read_tables
@@ -139,6 +140,14 @@ class SpectralModel:
             for name, each in zip(_names(symbols), values, strict=True):
                 pieces.setdefault(name, []).append(each)
         return {name: np.concatenate(each) for name, each in pieces.items()}
+
+    def regrouped(self, data: bytes, spans: int | None, refresh: int | None) -> bytes:
+        """See `interface.Model`."""
+        groups = list(file_groups(data, self.coder, self.digest))
+        old, num_samples = unpack_header(data), whole_file(data).num_samples or 0
+        spans = self._checked_frames(1 if spans is None and refresh else spans)
+        header = self._header(num_samples, old.layers, spans, packets=refresh is not None)
+        return b"".join(regrouped(groups, header, num_samples, self.coder, refresh))
 
     def _checked_frames(self, frames: int | None) -> int:
         frames = self.settings.group_frames if frames is None else frames
