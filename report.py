@@ -42,7 +42,7 @@ FAULTS_NAMED = 20
 def _parser() -> Parser:
     parser = Parser(prog="report.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
-    output = argparse.ArgumentParser(add_help=False)
+    output = Parser(add_help=False)
     output.add_argument("--output", type=Path, default=Path("report"), help="folder of results (default report)")
 
     def command(run: Callable[[argparse.Namespace], None], text: str) -> argparse.ArgumentParser:

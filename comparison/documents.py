@@ -11,9 +11,10 @@ from typing import NamedTuple
 from comparison.coders import EVEN_STEPS
 from comparison.kept import ROOT, TABLE, Kept, digest, read_kept
 from comparison.numbers import tables
-from comparison.numbers.curves import MEASURES, TALK_MS, curves_of, points_of
-from comparison.numbers.rows import Row
-from comparison.numbers.summary import Summary, rows_of_parts, summary_of
+from comparison.numbers.curves import curves_of
+from comparison.numbers.points import MEASURES, TALK_MS, Point, points_of
+from comparison.numbers.summary import Summary, points_of_parts, summary_of
+from measures.time_structure import OCTAVE_COLUMNS
 from nsc.errors import UserError
 from utilities import atomic_write
 
@@ -74,34 +75,34 @@ def _other_sounds(kept: Kept) -> str:
     summary = summary_of(kept)
     title = kept.corpus[:1].upper() + kept.corpus[1:]
     about = summary.extent("speakers, players or recordings")
-    table = tables.part_table(rows_of_parts(kept))
+    table = tables.part_table(points_of_parts(kept))
     return f"## {title}\n\n{about}, none of which a model was trained on.\n\n{table}\n\n"
 
 
 def short_document(summary: Summary) -> str:
     """The README's tables: ours for talking beside some others, what differs at equal rate, and ours for files."""
-    ours = [row for row in summary.rows if row.kind == "model" and EVEN_STEPS not in row.family]
-    talking = [row for row in ours if row.delay_ms <= TALK_MS]
-    files = [row for row in ours if row not in talking]
+    ours = [each for each in summary.points if each.codec.kind == "model" and EVEN_STEPS not in each.codec.family]
+    talking = [point for point in ours if point.delay_ms <= TALK_MS]
+    files = [point for point in ours if point not in talking]
     title = f"At most {TALK_MS:.0f} ms of delay"
     parts = [_part(title, [*talking, *_others(summary)], summary), equal_rate(summary, talking)] if talking else []
     return "".join([*parts, _part("Files, in long groups", files, summary)])
 
 
-def _others(summary: Summary) -> list[Row]:
+def _others(summary: Summary) -> list[Point]:
     """A choice of the other codecs near our rates."""
-    newest = next((name for name in OPUS if any(row.name.startswith(name) for row in summary.rows)), OPUS[-1])
+    peers = [point for point in summary.points if point.codec.kind == "peer"]
+    newest = next((name for name in OPUS if any(each.codec.name.startswith(name) for each in peers)), OPUS[-1])
     patterns = [*SHOWN, *(f"{newest}-{kbps}" for kbps in OPUS_SHOWN)]
-    peers = [row for row in summary.rows if row.kind == "peer"]
-    return [row for row in peers if any(fnmatch(row.name, each) for each in patterns)]
+    return [point for point in peers if any(fnmatch(point.codec.name, each) for each in patterns)]
 
 
-def _part(title: str, rows: Sequence[Row], summary: Summary) -> str:
+def _part(title: str, points: Sequence[Point], summary: Summary) -> str:
     """A table with its caption."""
-    rows = sorted(rows, key=lambda row: row.kbps)
-    names = [name for name in JUDGES if name in tables.measures_of(rows)]
+    points = sorted(points, key=lambda point: point.kbps)
+    names = [name for name in JUDGES if name in tables.measures_of(points)]
     headings = ["codec", "kbps", "delay ms", "band", *(MEASURES[name].title for name in names), "level dB"]
-    table = tables.markdown(headings, [_line(row, names) for row in rows])
+    table = tables.markdown(headings, [_line(point, names) for point in points])
     corpus = f"{summary.corpus}, " if summary.corpus else ""
     caption = (
         f"**{title}**: {corpus}{summary.extent('test speakers')},\n"
@@ -110,18 +111,19 @@ def _part(title: str, rows: Sequence[Row], summary: Summary) -> str:
     return f"{caption}{table}\n\n"
 
 
-def _line(row: Row, names: Sequence[str]) -> list[str]:
-    label = f"**{row.label}**" if row.kind == "model" else row.label
-    values = [tables.value_text(row, name) for name in names]
-    return [label, f"{row.kbps:.2f}", tables.delay_text(row), row.coded or tables.NOTHING, *values, _worst_level(row)]
+def _line(point: Point, names: Sequence[str]) -> list[str]:
+    label = f"**{point.label}**" if point.codec.kind == "model" else point.label
+    values = [tables.value_text(point, name) for name in names]
+    band = point.coded or tables.NOTHING
+    return [label, f"{point.kbps:.2f}", tables.delay_text(point), band, *values, _worst_level(point)]
 
 
-def _worst_level(row: Row) -> str:
-    levels = [interval.mean for name, interval in row.bands.items() if name.startswith("octave_")]
+def _worst_level(point: Point) -> str:
+    levels = [point.intervals[name].mean for name in OCTAVE_COLUMNS if name in point.intervals]
     return f"{max(levels, key=abs):+.1f}" if levels else tables.NOTHING
 
 
-def equal_rate(summary: Summary, ours: Sequence[Row]) -> str:
+def equal_rate(summary: Summary, ours: Sequence[Point]) -> str:
     """What ours score above the newest Opus at equal rate by every judge."""
     newest = next((name for name in OPUS_CURVES if any(each.other == name for each in summary.differences)), "")
     found = {
@@ -129,15 +131,15 @@ def equal_rate(summary: Summary, ours: Sequence[Row]) -> str:
             each.difference.everybody, MEASURES[each.measure].digits, signed=True
         )
         for each in summary.differences
-        if each.other == newest and each.ours in {row.label for row in ours}
+        if each.other == newest and each.ours in {point.label for point in ours}
     }
     if not found:
         return ""
     names = [name for name in JUDGES if any(measure == name for _, measure in found)]
     rows = [
-        [row.label, f"{row.kbps:.2f}", *(found.get((row.label, name), tables.NOTHING) for name in names)]
-        for row in ours
-        if any((row.label, name) in found for name in names)
+        [point.label, f"{point.kbps:.2f}", *(found.get((point.label, name), tables.NOTHING) for name in names)]
+        for point in ours
+        if any((point.label, name) in found for name in names)
     ]
     table = tables.markdown(["codec", "kbps", *(MEASURES[name].title for name in names)], rows)
     title = f"At equal rate, ours minus {newest}, in pairs of each speaker (errors in dB: less is better):"

@@ -21,8 +21,8 @@ from comparison.cluster import Place
 from comparison.coders import Coder, PeerCoder, in_packets, model_coder, with_groups_of
 from comparison.compare import compare, limit_threads
 from comparison.decoded import decoded_folder
-from comparison.numbers.curves import Point, paired_differences, points_of
-from comparison.numbers.rows import row_of
+from comparison.numbers.curves import paired_differences
+from comparison.numbers.points import Point, points_of
 from comparison.numbers.tables import jury_table, paired_table
 from comparison.peers import baselines
 from comparison.results import Result, Store, faults
@@ -106,7 +106,7 @@ def _is_among(files: set[str], result: Result) -> bool:
 
 def _tables(points: Sequence[Point]) -> str:
     """Every condition, and the differences from the first."""
-    parts = [jury_table([row_of(point) for point in points])]
+    parts = [jury_table(points)]
     first, *others = points
     if others:
         parts.append(f"Differences from {first.label}, in pairs of each speaker")

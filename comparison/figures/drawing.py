@@ -8,7 +8,8 @@ from pathlib import Path
 from comparison.figures import plots
 from comparison.kept import kept_of
 from comparison.numbers import tables
-from comparison.numbers.curves import Point, curves_of, losses_of, points_of, shown_measures
+from comparison.numbers.curves import curves_of
+from comparison.numbers.points import Point, losses_of, points_of, shown_measures
 from comparison.numbers.summary import summary_of
 from comparison.results import Store
 from utilities import atomic_write

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from comparison.numbers.curves import MEASURES, Curves, Point
+from comparison.numbers.curves import Curves
+from comparison.numbers.points import MEASURES, Point
 from measures.intervals import Interval
 from nsc.errors import UserError
 from utilities import atomic_write

@@ -13,8 +13,7 @@ import scipy.signal
 from numpy.typing import NDArray
 
 from comparison.figures import plots
-from comparison.numbers.curves import Point, points_of
-from comparison.numbers.rows import MEN, SEXES, WOMEN
+from comparison.numbers.points import MEN, SEXES, WOMEN, Point, points_of
 from comparison.results import Result, Store
 from constants import SAMPLE_RATE
 from measures.intervals import Interval, mean_with_interval

@@ -1,120 +1,23 @@
-"""From results to rate-distortion curves: points with intervals, differences at equal rate, BD-rate."""
+"""From points to rate-distortion curves: differences at equal rate, BD-rate."""
 
 from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 from scipy.interpolate import PchipInterpolator
 
-from comparison.results import Codec, Result
+from comparison.numbers.points import MEASURES, Point, kbps_of, shown_measures
+from comparison.results import Result
 from measures.intervals import Interval, mean_with_interval
-from measures.time_structure import BANDS, OCTAVE_COLUMNS
 
-
-@dataclass(frozen=True)
-class Measure:
-    """How a measure is shown; those that compare waveforms suffer from an inaudible high-pass."""
-
-    title: str
-    digits: int
-    less_is_better: bool = False
-    waveform: bool = False
-
-
-MEASURES = {
-    "pesq_wb": Measure("PESQ-WB", 2),
-    "pesq_wb_padded": Measure("PESQ-WB padded", 2),
-    "visqol": Measure("ViSQOL", 2),
-    "stoi": Measure("STOI", 3),
-    "si_sdr": Measure("SI-SDR dB", 1, waveform=True),
-    "snr": Measure("SNR dB", 1, waveform=True),
-    "lsd": Measure("LSD dB", 2, less_is_better=True),
-    "distill_mos": Measure("Distill-MOS", 2),
-    "nisqa": Measure("NISQA", 2),
-    "warpq": Measure("WARP-Q", 3),
-    "plcmos": Measure("PLCMOS", 2),
-    "rms_4ms": Measure("4 ms error dB", 1, less_is_better=True),
-    "rms_32ms": Measure("32 ms error dB", 1, less_is_better=True),
-}
-BY_BAND = {
-    "4 ms error dB, 4 bands": [f"rms_4ms_{low}" for low, _ in BANDS],
-    "32 ms error dB, 4 bands": [f"rms_32ms_{low}" for low, _ in BANDS],
-    "level dB, 125 Hz to 8 kHz": list(OCTAVE_COLUMNS),
-}  # values of bands that share a cell, from low to high
-TALK_MS = 60.0  # of delay, the most for a conversation
 FEWEST_FOR_BD = 2  # points of a curve
 
-
-@dataclass(frozen=True)
-class Point:
-    """One codec at one layer over all files.
-
-    Attributes:
-        codec: what coded.
-        layer: 0 for a peer.
-        kbps: all bits over all seconds.
-        results: of its files.
-        intervals: mean over speakers of each measure, with its 95 % interval.
-    """
-
-    codec: Codec
-    layer: int
-    kbps: float
-    results: tuple[Result, ...]
-    intervals: Mapping[str, Interval]
-
-    @property
-    def label(self) -> str:
-        """For people."""
-        return f"{self.codec.label}, layer {self.layer}" if self.layer > 1 else self.codec.label
-
-    @property
-    def delay_ms(self) -> float:
-        """Algorithmic delay, 0 where it is not known."""
-        return max(result.delay_ms for result in self.results)
-
-    def has(self, measure: str) -> bool:
-        """Whether any file has a value."""
-        return measure in self.intervals and math.isfinite(self.intervals[measure].mean)
-
-    def comparable(self, measure: str) -> bool:
-        """Whether the measure may be compared with other codecs': that of another waveform may not."""
-        other = self.codec.high_pass or not self.codec.waveform
-        return not (other and MEASURES[measure].waveform)
-
-    def part(self, belongs: Callable[[Result], bool]) -> Point | None:
-        """The point of some of its files; None where there are none."""
-        results = [result for result in self.results if belongs(result)]
-        return _point(self.codec, self.layer, results) if results else None
-
-
 Curves = dict[str, list[Point]]
-
-
-def points_of(codecs: Sequence[Codec], results: Sequence[Result], loss: float = 0.0) -> list[Point]:
-    """Points of all codecs and layers at one loss; files that failed are skipped."""
-    known = {codec.name: codec for codec in codecs}
-    groups: defaultdict[tuple[str, int], list[Result]] = defaultdict(list)
-    for result in results:
-        if not result.error and result.loss == loss:
-            groups[result.codec, result.layer].append(result)
-    found = [_point(known[name], layer, group) for (name, layer), group in groups.items()]
-    return sorted(found, key=lambda point: (point.codec.kind, point.codec.family, point.kbps))
-
-
-def _point(codec: Codec, layer: int, results: Sequence[Result]) -> Point:
-    speakers = [result.speaker for result in results]
-    names = dict.fromkeys(name for result in results for name in result.measures)
-    intervals = {
-        name: mean_with_interval([result.measures.get(name, math.nan) for result in results], speakers)
-        for name in names
-    }
-    return Point(codec, layer, _kbps(results), tuple(results), intervals)
 
 
 def curves_of(points: Sequence[Point]) -> Curves:
@@ -182,7 +85,7 @@ def _by_speaker(point: Point, measure: str, files: Container[str]) -> dict[str, 
         if result.file in files and math.isfinite(result.measures.get(measure, math.nan)):
             groups[result.speaker].append(result)
     return {
-        speaker: (_kbps(group), float(np.mean([result.measures[measure] for result in group])))
+        speaker: (kbps_of(group), float(np.mean([result.measures[measure] for result in group])))
         for speaker, group in groups.items()
     }
 
@@ -193,11 +96,6 @@ def _interpolated(line: Sequence[tuple[float, float]], kbps: float) -> float:
         return math.nan
     rates, values = zip(*sorted(line), strict=True)
     return float(np.interp(kbps, rates, values, left=math.nan, right=math.nan))
-
-
-def _kbps(results: Sequence[Result]) -> float:
-    seconds = sum(result.seconds for result in results)
-    return sum(result.bits for result in results) / seconds / 1000 if seconds else math.nan
 
 
 class Saving(NamedTuple):
@@ -234,11 +132,25 @@ def _rate_over_quality(curve: Sequence[Point], measure: str) -> PchipInterpolato
     return PchipInterpolator(quality, np.log([each.kbps for each in curve]))
 
 
-def shown_measures(points: Sequence[Point]) -> list[str]:
-    """Measures that any point has, in the order in which they are shown."""
-    return [name for name in MEASURES if any(point.has(name) for point in points)]
+@dataclass(frozen=True)
+class Versus:
+    """One of our points against the curve of another codec at equal rate."""
+
+    ours: str
+    kbps: float
+    other: str
+    measure: str
+    difference: Difference
 
 
-def losses_of(results: Sequence[Result]) -> list[float]:
-    """Shares of lost groups that were tried, ascending."""
-    return sorted({result.loss for result in results if not result.error})
+def differences_of(points: Sequence[Point], curves: Curves) -> list[Versus]:
+    """Every one of our points against every curve of the others that has its rates."""
+    others = {name: curve for name, curve in curves.items() if curve[0].codec.kind == "peer" and len(curve) > 1}
+    return [
+        Versus(point.label, point.kbps, name, measure, difference)
+        for point in points
+        if point.codec.kind == "model"
+        for measure in shown_measures(points)
+        for name, curve in others.items()
+        if (difference := difference_at_equal_rate(point, curve, measure))
+    ]

@@ -9,8 +9,8 @@ from functools import partial
 from typing import NamedTuple
 
 from comparison.kept import Kept
-from comparison.numbers.curves import Curves, Point, bd_rate, curves_of, points_of, shown_measures
-from comparison.numbers.rows import Row, Versus, differences_of, row_of
+from comparison.numbers.curves import Curves, Versus, bd_rate, curves_of, differences_of
+from comparison.numbers.points import Point, points_of, shown_measures
 from comparison.results import Codec, Result, faults
 
 
@@ -32,7 +32,7 @@ class Summary:
     Attributes:
         files: how many were coded.
         speakers: how many speak in them.
-        rows: every codec at every layer.
+        points: every codec at every layer.
         differences: ours against the others at equal rate.
         bd_rates: ours against the others at equal quality.
         commands: of the others, by name.
@@ -45,7 +45,7 @@ class Summary:
 
     files: int
     speakers: int
-    rows: Sequence[Row]
+    points: Sequence[Point]
     differences: Sequence[Versus]
     bd_rates: Sequence[BdRate]
     commands: dict[str, list[str]]
@@ -70,7 +70,7 @@ def summary_of(kept: Kept) -> Summary:
     return Summary(
         files=len({result.file for result in results}),
         speakers=len({result.speaker for result in results}),
-        rows=[row_of(point) for point in points],
+        points=points,
         differences=differences_of(points, curves),
         bd_rates=bd_rates_of(points, curves),
         commands={codec.name: list(codec.commands) for codec in codecs if codec.commands},
@@ -82,14 +82,14 @@ def summary_of(kept: Kept) -> Summary:
     )
 
 
-def rows_of_parts(kept: Kept) -> list[tuple[str, Row]]:
-    """Rows of every codec on each kind of sounds, and on each language where a kind has several, with its name."""
+def points_of_parts(kept: Kept) -> list[tuple[str, Point]]:
+    """Points of every codec on each kind of sounds, and on each language where a kind has several, with its name."""
     names = sorted({result.part for result in kept.results})
     kinds = dict.fromkeys(name.partition(", ")[0] for name in names)
     several = [kind for kind in kinds if sum(name.partition(", ")[0] == kind for name in names) > 1]
     points = points_of(kept.codecs, kept.results)
     return [
-        (name, row_of(part))
+        (name, part)
         for name in sorted({*kinds, *(name for name in names if name.partition(", ")[0] in several)})
         for point in points
         if (part := point.part(partial(_is_in, name)))

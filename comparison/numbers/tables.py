@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 
 from tabulate import tabulate
 
-from comparison.numbers.curves import BY_BAND, MEASURES
-from comparison.numbers.rows import SEXES, Row, Versus
+from comparison.numbers.curves import Versus
+from comparison.numbers.points import BY_BAND, MEASURES, SEXES, Point
 from comparison.numbers.summary import BdRate, Summary
 from measures.intervals import Interval
 
@@ -39,81 +39,80 @@ def interval_text(interval: Interval, digits: int, *, signed: bool = False) -> s
     return mean + ("" if math.isnan(interval.half_width) else f" ±{interval.half_width:.{digits}f}")
 
 
-def value_text(row: Row, measure: str) -> str:
-    """A row's value of a measure, in brackets where it cannot be compared."""
-    if measure not in row.scores:
+def value_text(point: Point, measure: str) -> str:
+    """A point's value of a measure, in brackets where it cannot be compared."""
+    if measure not in point.intervals:
         return NOTHING
-    text = interval_text(row.scores[measure], MEASURES[measure].digits)
-    return text if row.comparable(measure) else f"({text})"
+    text = interval_text(point.intervals[measure], MEASURES[measure].digits)
+    return text if point.comparable(measure) else f"({text})"
 
 
-def measures_of(rows: Sequence[Row]) -> list[str]:
-    """Measures that any row has, in the order in which they are shown."""
-    return [name for name in MEASURES if any(name in row.scores and _known(row.scores[name].mean) for row in rows)]
+def measures_of(points: Sequence[Point]) -> list[str]:
+    """Measures that any point has, if only infinite values, in the order in which they are shown."""
+    known = {name for point in points for name, each in point.intervals.items() if not math.isnan(each.mean)}
+    return [name for name in MEASURES if name in known]
 
 
-def _known(value: float) -> bool:
-    return not math.isnan(value)
-
-
-def score_table(rows: Sequence[Row]) -> str:
-    """Every row with its rate and scores; of the first measure also women, men and the worst file."""
-    names = measures_of(rows)
+def score_table(points: Sequence[Point]) -> str:
+    """Every point with its rate and scores; of the first measure also women, men and the worst file."""
+    names = measures_of(points)
     first = names[0] if names else ""
-    groups = {title: columns for title, columns in BY_BAND.items() if _any_has(rows, columns)}
+    groups = {title: columns for title, columns in BY_BAND.items() if _any_has(points, columns)}
     headings = ["codec", "kbps", "delay ms", "band"]
     headings += [MEASURES[first].title, *SEXES.values(), "worst file"] if names else []
     headings += [*(MEASURES[name].title for name in names[1:]), *groups, "flagged"]
-    return markdown(headings, [_score_row(row, first, names[1:], list(groups.values())) for row in rows])
+    return markdown(headings, [_score_row(each, first, names[1:], list(groups.values())) for each in points])
 
 
-def _score_row(row: Row, first: str, others: Sequence[str], groups: Sequence[Sequence[str]]) -> list[str]:
+def _score_row(point: Point, first: str, others: Sequence[str], groups: Sequence[Sequence[str]]) -> list[str]:
+    parts = [point.of_sex(sex) for sex in SEXES]
     return [
-        row.label,
-        f"{row.kbps:.2f}",
-        delay_text(row),
-        row.coded or NOTHING,
-        value_text(row, first),
-        *(mean_text(row.by_sex.get(sex, {}).get(first), first) for sex in SEXES),
-        f"{row.worst.get(first, math.nan):.{MEASURES[first].digits}f}".replace("nan", NOTHING),
-        *(value_text(row, name) for name in others),
-        *(bands_text(row, columns) for columns in groups),
-        str(row.flagged),
+        point.label,
+        f"{point.kbps:.2f}",
+        delay_text(point),
+        point.coded or NOTHING,
+        value_text(point, first),
+        *(mean_text(part, first) if part else NOTHING for part in parts),
+        f"{point.worst(first):.{MEASURES[first].digits}f}".replace("nan", NOTHING),
+        *(value_text(point, name) for name in others),
+        *(bands_text(point, columns) for columns in groups),
+        str(point.flagged),
     ]
 
 
-def jury_table(rows: Sequence[Row]) -> str:
-    """Every row with its rate and the scores of every judge, also by bands."""
-    names, groups = measures_of(rows), {title: columns for title, columns in BY_BAND.items() if _any_has(rows, columns)}
+def jury_table(points: Sequence[Point]) -> str:
+    """Every point with its rate and the scores of every judge, also by bands."""
+    names = measures_of(points)
+    groups = {title: columns for title, columns in BY_BAND.items() if _any_has(points, columns)}
     headings = ["codec", "kbps", "delay ms", "band", "files", *(MEASURES[name].title for name in names), *groups]
     lines = [
         [
-            row.label,
-            f"{row.kbps:.2f}" if row.kbps else NOTHING,
-            delay_text(row),
-            row.coded or NOTHING,
-            str(row.files),
-            *(value_text(row, name) for name in names),
-            *(bands_text(row, columns) for columns in groups.values()),
+            point.label,
+            f"{point.kbps:.2f}" if point.kbps else NOTHING,
+            delay_text(point),
+            point.coded or NOTHING,
+            str(len(point.results)),
+            *(value_text(point, name) for name in names),
+            *(bands_text(point, columns) for columns in groups.values()),
         ]
-        for row in rows
+        for point in points
     ]
     return markdown(headings, lines)
 
 
-def part_table(parts: Sequence[tuple[str, Row]]) -> str:
+def part_table(parts: Sequence[tuple[str, Point]]) -> str:
     """Scores of every codec on each part of a corpus."""
-    names = measures_of([row for _, row in parts])
+    names = measures_of([point for _, point in parts])
     lines = [
         [
             part,
-            row.label,
-            str(row.files),
-            f"{row.kbps:.2f}",
-            delay_text(row),
-            *(value_text(row, name) for name in names),
+            point.label,
+            str(len(point.results)),
+            f"{point.kbps:.2f}",
+            delay_text(point),
+            *(value_text(point, name) for name in names),
         ]
-        for part, row in parts
+        for part, point in parts
     ]
     return markdown(["sounds", "codec", "files", "kbps", "delay ms", *(MEASURES[name].title for name in names)], lines)
 
@@ -134,27 +133,27 @@ def paired_table(found: Sequence[tuple[str, Mapping[str, Interval]]]) -> str:
     return markdown(["codec", *(MEASURES[name].title for name in names)], lines)
 
 
-def _any_has(rows: Sequence[Row], columns: Sequence[str]) -> bool:
-    return any(name in row.bands for row in rows for name in columns)
+def _any_has(points: Sequence[Point], columns: Sequence[str]) -> bool:
+    return any(name in point.intervals for point in points for name in columns)
 
 
-def bands_text(row: Row, columns: Sequence[str]) -> str:
+def bands_text(point: Point, columns: Sequence[str]) -> str:
     """Means of values by bands, from low to high."""
-    if not set(columns) <= set(row.bands):
+    if not set(columns) <= set(point.intervals):
         return NOTHING
-    signs = "+" if any(row.bands[name].mean < 0 for name in columns) else ""
-    return " / ".join(f"{row.bands[name].mean:{signs}.1f}" for name in columns)
+    means = [point.intervals[name].mean for name in columns]
+    return " / ".join(f"{mean:{'+' if min(means) < 0 else ''}.1f}" for mean in means)
 
 
-def mean_text(interval: Interval | None, measure: str) -> str:
+def mean_text(point: Point, measure: str) -> str:
     """A mean without its interval."""
-    known = interval is not None and _known(interval.mean)
-    return f"{interval.mean:.{MEASURES[measure].digits}f}" if interval and known else NOTHING
+    mean = point.intervals[measure].mean if measure in point.intervals else math.nan
+    return NOTHING if math.isnan(mean) else f"{mean:.{MEASURES[measure].digits}f}"
 
 
-def delay_text(row: Row) -> str:
+def delay_text(point: Point) -> str:
     """The algorithmic delay in milliseconds, where it is known."""
-    return f"{row.delay_ms:.3g}" if row.delay_ms else NOTHING
+    return f"{point.delay_ms:.3g}" if point.delay_ms else NOTHING
 
 
 def difference_table(found: Sequence[Versus]) -> str:
@@ -208,7 +207,7 @@ def saving_text(found: BdRate) -> str:
 def document(summary: Summary) -> str:
     """All tables with the notes that belong to them."""
     corpus = f"{summary.corpus}: " if summary.corpus else ""
-    parts = [f"{corpus}{summary.extent()}. {NOTES}", score_table(summary.rows)]
+    parts = [f"{corpus}{summary.extent()}. {NOTES}", score_table(summary.points)]
     if summary.differences:
         parts += [DIFFERENCE_NOTE, difference_table(summary.differences)]
     if summary.bd_rates:

@@ -15,7 +15,7 @@ import soundfile
 from numpy.typing import NDArray
 
 from comparison.figures import plots
-from comparison.numbers.curves import points_of
+from comparison.numbers.points import points_of
 from comparison.page.choice import Column, choose_columns, choose_files
 from comparison.page.listening_test import (
     ANCHORS,

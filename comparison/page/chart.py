@@ -9,8 +9,8 @@ from typing import Any
 
 from comparison.figures import plots
 from comparison.numbers import tables
-from comparison.numbers.curves import MEASURES, Curves, Point, curves_of
-from comparison.numbers.rows import SEXES, row_of
+from comparison.numbers.curves import Curves, curves_of
+from comparison.numbers.points import MEASURES, SEXES, Point
 from comparison.results import Result
 
 
@@ -60,20 +60,19 @@ def _group_row(point: Point | None, measures: Sequence[str]) -> dict[str, Any] |
     """Rate, scores and the table's cells of a codec over a group of files."""
     if not point:
         return None
-    row = row_of(point)
     first = measures[0] if measures else ""
-    intervals = {name: row.scores[name] for name in measures if name in row.scores}
-    worst = row.worst.get(first, math.nan)
+    intervals = {name: point.intervals[name] for name in measures if name in point.intervals}
+    worst = point.worst(first) if first else math.nan
     cells = [
-        (row.label, row.label),
-        (f"{row.kbps:.2f}", row.kbps),
-        (tables.delay_text(row), row.delay_ms or ""),
-        *((tables.value_text(row, name), intervals[name].mean if name in intervals else "") for name in measures),
+        (point.label, point.label),
+        (f"{point.kbps:.2f}", point.kbps),
+        (tables.delay_text(point), point.delay_ms or ""),
+        *((tables.value_text(point, name), intervals[name].mean if name in intervals else "") for name in measures),
         (f"{worst:.{MEASURES[first].digits}f}" if math.isfinite(worst) else tables.NOTHING, worst),
-        (str(row.flagged), row.flagged),
+        (str(point.flagged), point.flagged),
     ]
     return {
-        "kbps": row.kbps,
+        "kbps": point.kbps,
         "scores": {
             name: [each.mean, each.half_width if math.isfinite(each.half_width) else 0]
             for name, each in intervals.items()

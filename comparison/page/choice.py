@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from fnmatch import fnmatch
 from typing import NamedTuple
 
-from comparison.numbers.curves import TALK_MS, Point
+from comparison.numbers.points import TALK_MS, Point
 from nsc.errors import UserError
 
 MOST_COLUMNS = 12  # unless the user names more

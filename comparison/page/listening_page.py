@@ -16,7 +16,7 @@ from comparison.figures.drawing import PLOTS, draw_all
 from comparison.figures.spectrograms import energy_picture, picture_top, save_picture, spectrogram
 from comparison.figures.spectrum import draw_points, picture_name
 from comparison.numbers import tables
-from comparison.numbers.curves import MEASURES, Point, points_of, shown_measures
+from comparison.numbers.points import MEASURES, Point, points_of, shown_measures
 from comparison.page.chart import chart_of
 from comparison.page.choice import Column, choose_columns, choose_files
 from comparison.results import Codec, Result, Store, faults

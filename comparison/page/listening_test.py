@@ -13,7 +13,7 @@ import scipy.signal
 import soundfile
 from numpy.typing import NDArray
 
-from comparison.numbers.curves import Point, points_of
+from comparison.numbers.points import Point, points_of
 from comparison.page.choice import Column, choose_columns, choose_files
 from comparison.results import Result, Store
 from constants import SAMPLE_RATE

@@ -15,8 +15,8 @@ from PIL import Image
 import report
 from comparison.figures import plots
 from comparison.kept import kept_of
-from comparison.numbers.curves import Point, bd_rate, curves_of, difference_at_equal_rate, points_of
-from comparison.numbers.rows import row_of
+from comparison.numbers.curves import bd_rate, curves_of, difference_at_equal_rate
+from comparison.numbers.points import Point, points_of
 from comparison.numbers.summary import summary_of
 from comparison.numbers.tables import document, interval_text
 from comparison.results import Codec, Result, Store
@@ -115,7 +115,7 @@ def test_only_files_that_all_have_are_compared() -> None:
     assert found.everybody.mean == pytest.approx(1.0)
 
 
-def test_a_row_has_women_men_the_worst_file_and_files_on_which_pesq_misfired() -> None:
+def test_a_point_has_women_men_the_worst_file_and_files_on_which_pesq_misfired() -> None:
     sexes = dict(zip(SPEAKERS, "FMM", strict=True))
     results = [replace(each, sex=sexes[each.speaker]) for each in results_of("a", 10, 3.0)]
     padded = [each.measures["pesq_wb"] + 0.4 * (each.sex == "F") for each in results]
@@ -123,11 +123,12 @@ def test_a_row_has_women_men_the_worst_file_and_files_on_which_pesq_misfired() -
         replace(each, measures=each.measures | {"pesq_wb_padded": value})
         for each, value in zip(results, padded, strict=True)
     ]
-    row = row_of(*points_of([codec("a")], results))
-    assert row.by_sex["F"]["pesq_wb"].mean == pytest.approx(2.9)
-    assert row.by_sex["M"]["pesq_wb"].mean == pytest.approx(3.05)
-    assert row.worst["pesq_wb"] == pytest.approx(2.9) and row.worst["lsd"] == pytest.approx(3.0)
-    assert row.flagged == 1
+    [point] = points_of([codec("a")], results)
+    women, men = point.of_sex("F"), point.of_sex("M")
+    assert women and women.intervals["pesq_wb"].mean == pytest.approx(2.9)
+    assert men and men.intervals["pesq_wb"].mean == pytest.approx(3.05)
+    assert point.worst("pesq_wb") == pytest.approx(2.9) and point.worst("lsd") == pytest.approx(3.0)
+    assert point.flagged == 1
 
 
 def test_waveform_measures_of_a_codec_with_a_high_pass_are_not_compared() -> None:

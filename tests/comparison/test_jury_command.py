@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from comparison.cluster import Place
 from comparison.compare import compare
 from comparison.decoded import decoded_folder
-from comparison.numbers.curves import paired_differences, points_of
+from comparison.numbers.curves import paired_differences
+from comparison.numbers.points import points_of
 from comparison.results import Codec, Recording, Result, Store
 from corpus.speech_file import SpeechFile
 from nsc.errors import UserError

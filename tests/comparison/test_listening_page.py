@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 import report
 from comparison.figures.spectrograms import energy_picture, spectrogram
-from comparison.numbers.curves import Point
+from comparison.numbers.points import Point
 from comparison.page.choice import choose_columns
 from comparison.peers.baselines import write_flac
 from comparison.results import Codec, Result, Store

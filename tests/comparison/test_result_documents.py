@@ -114,8 +114,8 @@ def test_an_interval_follows_from_the_table_alone(store: Store, places: Places) 
     rows = [row for row in csv.DictReader(io.StringIO(text)) if row["label"] == "m-9"]
     means = [np.mean([float(row["pesq_wb"]) for row in rows if row["speaker"] == speaker]) for speaker in "abc"]
     half_width = scipy.stats.t.ppf(0.975, 2) * scipy.stats.sem(means)
-    [row] = [row for row in summary_of(read_kept(places.results)).rows if row.label == "m-9"]
-    assert row.scores["pesq_wb"][:2] == pytest.approx((np.mean(means), half_width), abs=1e-5)
+    [row] = [row for row in summary_of(read_kept(places.results)).points if row.label == "m-9"]
+    assert row.intervals["pesq_wb"][:2] == pytest.approx((np.mean(means), half_width), abs=1e-5)
 
 
 def test_the_lines_of_pandas_in_the_docs_give_the_value_and_interval_of_the_tables(
@@ -129,9 +129,9 @@ def test_the_lines_of_pandas_in_the_docs_give_the_value_and_interval_of_the_tabl
     assert '"cq 9"' in lines
     monkeypatch.chdir(places.results.parent)
     exec(lines.replace('"cq 9"', '"m-9"'), {})
-    [row] = [row for row in summary_of(kept).rows if row.label == "m-9"]
+    [row] = [row for row in summary_of(kept).points if row.label == "m-9"]
     printed = capsys.readouterr().out.splitlines()
-    assert printed[-2:] == ["9.00 kbps", f"PESQ-WB {interval_text(row.scores['pesq_wb'], 2)}, 3 speakers"]
+    assert printed[-2:] == ["9.00 kbps", f"PESQ-WB {interval_text(row.intervals['pesq_wb'], 2)}, 3 speakers"]
 
 
 def test_the_command_writes_two_tables_and_two_figures(
