@@ -74,6 +74,16 @@ def check_rate(kbps: Any, quality: Any, bounded: Any) -> None:
         raise UserError("expected kbps with a bounded rate, found none; give the bound")
 
 
+def check_redundancy(redundancy: Any, kbps: float | None, dtx: Any) -> None:
+    """Raises UserError where these say nothing of packets that makes sense beside a rate."""
+    if number("redundancy", redundancy, 0, MOST_KBPS) == 0:
+        raise UserError("redundancy: expected a number above 0, found 0; give None for none")
+    if redundancy is not None and kbps is not None and redundancy >= kbps:
+        raise UserError(f"redundancy: expected less than kbps, {kbps:g} in all, found {redundancy:g}")
+    if not isinstance(dtx, bool):
+        raise UserError(f"dtx: expected True or False, found {brief(dtx)}")
+
+
 def file_bytes(data: Any) -> bytes:
     """The bytes of a file, from anything that holds bytes.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import zip_longest
 from pathlib import Path
 
 import numpy as np
@@ -133,8 +134,11 @@ class _Stream:
         self._damage.another_follows = self._reader.another_follows
 
     def _decode(self, found: list[Group | Gap]) -> Iterator[Signal]:
-        for each in found:
-            if isinstance(each, Gap):
-                yield from (self._playout.conceal() for _ in range(each.groups))
-            else:
+        for each, following in zip_longest(found, found[1:]):
+            if isinstance(each, Group):
                 yield self._playout.group(each)
+                continue
+            restores = isinstance(following, Group)
+            yield from (self._playout.conceal() for _ in range(each.groups - restores))
+            if isinstance(following, Group):
+                yield self._playout.restore(following)

@@ -8,8 +8,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import ArrayLike
 
-from nsc.arguments import MOST_SAMPLES, MOST_SPANS, check_rate, layers_of, model_of, whole_number
-from nsc.coding.interface import Model, Signal, check_layers
+from nsc.arguments import MOST_SAMPLES, MOST_SPANS, check_rate, check_redundancy, layers_of, model_of, whole_number
+from nsc.coding.interface import Model, PacketForm, Signal, check_layers
 from nsc.coding.rate import OWN_RATE, BoundedPace, Pace, Rate, pace_of
 from nsc.errors import UserError, brief
 from nsc.format import Group, Header, pack_group, pack_header
@@ -36,6 +36,8 @@ class Encoder:
         bounded: bool = False,
         spans: int | None = None,
         refresh: int | None = None,
+        redundancy: float | None = None,
+        dtx: bool = False,
         num_samples: int | None = None,
         whole: Signal | None = None,
         pace: Pace | None = None,
@@ -53,6 +55,8 @@ class Encoder:
                 spectrum): longer ones save bytes and cost delay. None for the model's own.
             refresh: for a stream of packets, whose contexts reach back to the last that stands alone: every so
                 many-th. None for groups that all stand alone.
+            redundancy: of packets, see `PacketEncoder`.
+            dtx: of packets, see `PacketEncoder`.
             num_samples: length of the signal where it is known; else the last group carries it.
             whole: the signal, for models that look at all of it first.
             pace: chooses the step offset of every group, in place of a rate.
@@ -67,12 +71,16 @@ class Encoder:
         num_samples = whole_number("num_samples", num_samples, 0, MOST_SAMPLES)
         layers = check_layers(layers, model.depth, "model")
         check_rate(kbps, quality, bounded)
-        rate = Rate(kbps, quality, bounded)
+        check_redundancy(redundancy, kbps, dtx)
+        rate = Rate(kbps - (redundancy or 0) if kbps else kbps, quality, bounded)
         if pace is None and rate != OWN_RATE:
             pace = pace_of(rate, model.usual_offset(rate.kbps), model.offsets)
+        of_copies = Rate(redundancy, None, bounded)
+        copies = pace_of(of_copies, model.usual_offset(redundancy), model.offsets) if redundancy else None
+        packets = PacketForm(refresh, copies, dtx) if refresh else None
         self._pace, self._finished = pace, False
         self._analysis = model.analysis(
-            layers, spans=spans, num_samples=num_samples, whole=whole, pace=pace, refresh=refresh
+            layers, spans=spans, num_samples=num_samples, whole=whole, pace=pace, packets=packets
         )
         self._header = self._analysis.header
         self._known_length = num_samples

@@ -25,6 +25,19 @@ class Content(NamedTuple):
     parts: tuple[bytes, ...]
 
 
+class PacketForm(NamedTuple):
+    """What packets of a stream carry beside their frames, and when none are sent.
+
+    refresh: every so many-th packet stands alone.
+    redundancy: chooses the step offset of the copy of the packet before that each one carries; None for none.
+    pauses: nothing is sent in pauses but a packet now and then.
+    """
+
+    refresh: int
+    redundancy: Pace | None = None
+    pauses: bool = False
+
+
 class Analysis(Protocol):
     """The encoder's half of a model, for one stream. It may remember earlier groups."""
 
@@ -51,7 +64,10 @@ class Analysis(Protocol):
         ...
 
     def next_group(self, frames: int) -> Content:
-        """Codes the next group of `frames` frames: `header.group_frames`, or fewer in the last one."""
+        """Codes the next group of `frames` frames: `header.group_frames`, or fewer in the last one.
+
+        It has no parts where it is a packet that is not sent.
+        """
         ...
 
 
@@ -65,6 +81,15 @@ class Synthesis(Protocol):
 
     def next_group(self, group: Group, frames: int) -> Signal | None:
         """The samples that a group of `frames` frames completes; None, with no change, if its bytes are corrupt."""
+        ...
+
+    @property
+    def pauses(self) -> bool:
+        """Whether the last packet said that nothing is sent for a while: what conceals then is comfort noise."""
+        ...
+
+    def restore(self, group: Group, frames: int) -> Signal | None:
+        """The samples of the group before one, from the copy that this one carries; None, with no change, without."""
         ...
 
     def conceal(self, frames: int) -> Signal:
@@ -174,7 +199,7 @@ class Model(Protocol):
         num_samples: int | None,
         whole: Signal | None,
         pace: Pace | None,
-        refresh: int | None,
+        packets: PacketForm | None,
     ) -> Analysis:
         """Begins to encode.
 
@@ -184,7 +209,7 @@ class Model(Protocol):
             pace: chooses the step offset of every group, for models that code at any rate; None for the model's own.
             num_samples: length of the signal where it is known.
             whole: the signal, where it is there from the start.
-            refresh: for packets, every so many-th of which stands alone; None for groups that all do.
+            packets: their form; None for groups, all of which stand alone.
 
         Raises:
             UserError: the model cannot code in this way.

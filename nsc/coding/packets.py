@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -40,7 +40,9 @@ class PacketEncoder:
         quality: float | None = None,
         bounded: bool = False,
         spans: int = 1,
-        refresh: int = REFRESH,
+        refresh: int | None = None,
+        redundancy: float | None = None,
+        dtx: bool = False,
     ) -> None:
         """Begins a stream.
 
@@ -52,14 +54,18 @@ class PacketEncoder:
             bounded: no packet takes more than kbps; `exceeded` counts those that take more at every step size.
             spans: frames of 40 ms in a packet.
             refresh: every so many-th packet stands alone. The others need the one before: they take fewer bytes, and
-                are concealed where it is lost.
+                are concealed where it is lost. None for all with redundancy, else every fifth.
+            redundancy: kbps of a coarse copy of the packet before that each one carries, part of `kbps`. A decoder that
+                waits for one packet more hears it in place of a packet that was lost.
+            dtx: in pauses nothing is sent but a packet every 0.4 s, from which the decoder makes comfort noise: `write`
+                gives b"" in place of a packet that is not sent. kbps is the rate while there is speech.
 
         Raises:
             UserError: as `nsc.Encoder`; or the model has no packets.
         """
-        self._encoder = Encoder(
-            model, layers, kbps=kbps, quality=quality, bounded=bounded, spans=spans, refresh=refresh
-        )
+        refresh = (REFRESH if redundancy is None else 1) if refresh is None else refresh
+        rate: dict[str, Any] = {"kbps": kbps, "quality": quality, "bounded": bounded, "redundancy": redundancy}
+        self._encoder = Encoder(model, layers, **rate, spans=spans, refresh=refresh, dtx=dtx)
 
     @property
     def header(self) -> bytes:
@@ -81,7 +87,7 @@ class PacketEncoder:
         self._encoder.refresh()
 
     def write(self, block: ArrayLike) -> list[bytes]:
-        """Takes samples [n] of 16 kHz, full scale 1; gives the packets that they complete.
+        """Takes samples [n] of 16 kHz, full scale 1; gives the packets that they complete, b"" for one not to send.
 
         Raises:
             UserError: as `nsc.Encoder.write`.
@@ -131,10 +137,12 @@ class PacketDecoder:
     def write(self, packet: bytes, number: int | None = None) -> Signal:
         """The samples that a packet completes, with those in place of packets that are missing before it.
 
+        Where it carries a copy of the packet before and that is missing, the copy is heard in its place.
+
         Args:
             packet: any bytes; what no encoder writes is concealed.
-            number: its sequence number, counted up by one from packet to packet, modulo 2^16; None for the next in
-                order. A packet that comes late or twice is left out.
+            number: its number, counted up by one from packet to packet, those that are not sent with `dtx` included,
+                modulo 2^16; None for the next in order. A packet that comes late or twice is left out.
 
         Raises:
             UserError: arguments of other types.
@@ -144,11 +152,14 @@ class PacketDecoder:
         if missing is None:
             self.damage.left_out += 1
             return NO_SAMPLES
-        blocks = [self.lost() for _ in range(missing)]
-        self._go_on(number)
-        parts = unpack_parts(packet, self._header.layers)
+        parts = unpack_parts(packet, len(self._header.part_names))
         fits = parts is not None and len(packet) <= self._header.most_group_bytes
-        blocks.append(self._playout.group(Group(0, (0,), parts)) if parts and fits else self._playout.conceal())
+        group = Group(0, (0,), parts) if parts and fits else None
+        blocks = [self.lost() for _ in range(missing - 1)]
+        if missing:
+            blocks.append(self._playout.restore(group) if group else self._playout.conceal())
+        self._go_on(number)
+        blocks.append(self._playout.group(group) if group else self._playout.conceal())
         return np.concatenate(blocks)
 
     def lost(self) -> Signal:

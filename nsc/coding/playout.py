@@ -18,7 +18,9 @@ LOUDEST: Final = 64.0  # times full scale that samples may reach
 class Damage:
     """What a decoder had to conceal; false if nothing.
 
-    lost: number of each group that was concealed, from 0; packets that follow a lost one count until one stands alone.
+    lost: number of each group that was concealed, from 0; packets that follow a lost one count until one stands alone,
+        those of a pause in which none are sent do not.
+    restored: number of each packet that was lost but came as a copy with the next one.
     damaged_bytes: bytes that belong to no group.
     end_missing: a stream of unknown length broke off before its last group.
     another_follows: after its last group comes another file, which is not decoded.
@@ -26,13 +28,14 @@ class Damage:
     """
 
     lost: list[int] = field(default_factory=list)
+    restored: list[int] = field(default_factory=list)
     damaged_bytes: int = 0
     end_missing: bool = False
     another_follows: bool = False
     left_out: int = 0
 
     def __bool__(self) -> bool:
-        return bool(self.lost or self.damaged_bytes or self.end_missing or self.another_follows)
+        return bool(self.lost or self.restored or self.damaged_bytes or self.end_missing or self.another_follows)
 
 
 class Playout:
@@ -61,19 +64,28 @@ class Playout:
         signal = self._synthesis.next_group(group, frames) if frames else None
         if signal is None:  # a checksum that happened to match
             return self.conceal()
-        self._groups_done += 1
-        self._frames_done += frames
-        return self._given(signal)
+        return self._passed(frames, signal)
+
+    def restore(self, group: Group) -> Signal:
+        """The samples of the group before this one, which is missing: from the copy that this one carries, if any."""
+        frames = self._frames_in_next()
+        signal = self._synthesis.restore(group, frames) if frames else None
+        if signal is None:
+            return self.conceal()
+        self._damage.restored.append(self._groups_done)
+        return self._passed(frames, signal)
 
     def conceal(self) -> Signal:
         """The samples in place of the next group."""
         frames = self._frames_in_next()
-        self._damage.lost.append(self._groups_done)
+        if not self._synthesis.pauses:
+            self._damage.lost.append(self._groups_done)
+        return self._passed(frames, self._synthesis.conceal(frames) if frames else NO_SAMPLES)
+
+    def _passed(self, frames: int, signal: Signal) -> Signal:
         self._groups_done += 1
-        if not frames:
-            return NO_SAMPLES
         self._frames_done += frames
-        return self._given(self._synthesis.conceal(frames))
+        return self._given(signal)
 
     def _frames_in_next(self) -> int:
         """Frames of the next group."""

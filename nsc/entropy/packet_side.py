@@ -13,7 +13,8 @@ from nsc.entropy.range_coding import RangeDecoder, RangeEncoder, TableRows
 
 TOTAL: Final = 1 << 16
 LEVELS: Final = 64  # that a packet can have
-FOLLOWS, ALONE = 0, 1  # kinds of packets; others are not known yet
+# Kinds of packets, of which others are not known yet: those that begin or renew a pause stand alone, too.
+FOLLOWS, ALONE, PAUSE = 0, 1, 2
 KIND_COUNTS: Final = (44_000, 16_000, 4_000, 1_536)
 # Counts of a difference of 0, of 1 and -1 each, and so on; all others share the rest.
 DIFFERENCE_COUNTS: Final = (52_000, 3_500, 1_200, 500)
@@ -26,7 +27,9 @@ class GroupSteps(NamedTuple):
     offset: int
 
 
-def encode_side(coder: RangeEncoder, steps: GroupSteps, before: GroupSteps | None, offsets: int) -> None:
+def encode_side(
+    coder: RangeEncoder, steps: GroupSteps, before: GroupSteps | None, offsets: int, *, pauses: bool = False
+) -> None:
     """Writes the side information of a packet.
 
     Args:
@@ -34,26 +37,27 @@ def encode_side(coder: RangeEncoder, steps: GroupSteps, before: GroupSteps | Non
         steps: of the packet.
         before: of the packet before; None where the packet stands alone.
         offsets: how many the model has.
+        pauses: a pause follows, in which nothing is sent.
     """
-    for symbol, table in _coded_side(steps, before, offsets):
+    for symbol, table in _coded_side(steps, before, offsets, PAUSE if pauses else ALONE):
         coder.encode(np.array([symbol], np.int32), table)
 
 
-def decode_side(coder: RangeDecoder, before: GroupSteps | None, offsets: int) -> tuple[GroupSteps, bool]:
-    """The inverse of `encode_side`: steps, and whether the packet stands alone.
+def decode_side(coder: RangeDecoder, before: GroupSteps | None, offsets: int) -> tuple[GroupSteps, int]:
+    """The inverse of `encode_side`: steps and kind.
 
     Raises:
         ValueError: the packet is of an unknown kind, or follows one that is not there.
     """
     kind = int(coder.decode(_kind_table())[0])
-    if kind not in (FOLLOWS, ALONE):
-        raise ValueError(f"expected a packet of kind {FOLLOWS} or {ALONE}, found {kind}")
-    if kind == ALONE:
-        return GroupSteps(*(int(coder.decode(_even_table(values))[0]) for values in (LEVELS, offsets))), True
+    if kind > PAUSE:
+        raise ValueError(f"expected a packet of a kind up to {PAUSE}, found {kind}")
+    if kind != FOLLOWS:
+        return GroupSteps(*(int(coder.decode(_even_table(values))[0]) for values in (LEVELS, offsets))), kind
     if before is None:
         raise ValueError("expected a packet that stands alone, found one that follows another")
     differences = [int(coder.decode(_difference_table(values))[0]) for values in (LEVELS, offsets)]
-    return GroupSteps((before.level + differences[0]) % LEVELS, (before.offset + differences[1]) % offsets), False
+    return GroupSteps((before.level + differences[0]) % LEVELS, (before.offset + differences[1]) % offsets), kind
 
 
 def side_bits(steps: GroupSteps, before: GroupSteps | None, offsets: int) -> float:
@@ -62,9 +66,11 @@ def side_bits(steps: GroupSteps, before: GroupSteps | None, offsets: int) -> flo
     return float(sum(np.log2(TOTAL / table[0, symbol]) for symbol, table in coded))
 
 
-def _coded_side(steps: GroupSteps, before: GroupSteps | None, offsets: int) -> Iterator[tuple[int, TableRows]]:
+def _coded_side(
+    steps: GroupSteps, before: GroupSteps | None, offsets: int, alone: int = ALONE
+) -> Iterator[tuple[int, TableRows]]:
     """Symbols and their tables."""
-    yield FOLLOWS if before else ALONE, _kind_table()
+    yield FOLLOWS if before else alone, _kind_table()
     for place, values in enumerate((LEVELS, offsets)):
         if before is None:
             yield steps[place], _even_table(values)

@@ -25,7 +25,7 @@ from nsc.entropy.coefficient_model import (
 from nsc.entropy.lsf_model import LsfModel
 from nsc.entropy.model_arrays import ModelArrays, code_lengths
 from nsc.entropy.neighbourhood import LARGEST_CONTEXT, SIDE
-from nsc.entropy.packet_side import GroupSteps, decode_side, encode_side
+from nsc.entropy.packet_side import FOLLOWS, GroupSteps, decode_side, encode_side
 from nsc.entropy.range_coding import RangeDecoder, RangeEncoder
 from nsc.entropy.spectral_envelope import GAIN_LEVELS, EnvelopeLogs, gain_logs
 from nsc.entropy.whole_numbers import LOG_ONE, Integers, WholeFloats
@@ -185,16 +185,19 @@ class SpectralCoder:
         """
         return self._encode(RangeEncoder(), symbols, offset, None)
 
-    def encode_packet(self, symbols: SpectralSymbols, steps: GroupSteps, before: Preceding | None) -> list[bytes]:
+    def encode_packet(
+        self, symbols: SpectralSymbols, steps: GroupSteps, before: Preceding | None, *, pauses: bool = False
+    ) -> list[bytes]:
         """Messages of a packet, the first of which begins with its side information.
 
         Args:
             symbols: as for `encode`.
             steps: of the packet.
             before: the packet before; None for one that stands alone.
+            pauses: a pause follows one that stands alone.
         """
         encoder = RangeEncoder()
-        encode_side(encoder, steps, before.steps if before else None, len(self.offsets))
+        encode_side(encoder, steps, before.steps if before else None, len(self.offsets), pauses=pauses)
         return self._encode(encoder, symbols, steps.offset, before.at(steps) if before else None)
 
     def _encode(
@@ -248,16 +251,16 @@ class SpectralCoder:
 
     def decode_packet(
         self, messages: Sequence[bytes], frames: int, before: Preceding | None
-    ) -> tuple[SpectralSymbols, GroupSteps, bool]:
-        """The inverse of `encode_packet`, of as many codecs as there are messages; and whether it stands alone.
+    ) -> tuple[SpectralSymbols, GroupSteps, int]:
+        """The inverse of `encode_packet`, of as many codecs as there are messages; and the packet's kind.
 
         Raises:
             ValueError: bytes that the model's encoder does not write, or a packet that follows one that is not there.
         """
         decoder = RangeDecoder(messages[0])
-        steps, alone = decode_side(decoder, before.steps if before else None, len(self.offsets))
-        context = None if alone or before is None else before.at(steps)
-        return self._decode(decoder, messages, frames, steps.offset, context), steps, alone
+        steps, kind = decode_side(decoder, before.steps if before else None, len(self.offsets))
+        context = None if kind != FOLLOWS or before is None else before.at(steps)
+        return self._decode(decoder, messages, frames, steps.offset, context), steps, kind
 
     def context_after(self, symbols: SpectralSymbols, context: Context | None) -> Context:
         """What contexts of the next packet know, from the symbols of one and what its contexts knew."""

@@ -53,7 +53,7 @@ def file_of(header: bytes, packets: Sequence[bytes | None]) -> bytes:
 
     Args:
         header: of the packets. Where it does not say how long the signal is, it is as long as what they decode to.
-        packets: in their order, None for those that were lost.
+        packets: in their order, None for those that were lost, none of which or b"" is in the file.
 
     Raises:
         BitstreamError: this is no header.
@@ -65,11 +65,13 @@ def file_of(header: bytes, packets: Sequence[bytes | None]) -> bytes:
         found = found._replace(num_samples=max(0, spectra - 1) * found.hop)
     groups = []
     for number, packet in enumerate(packets):
-        if packet is None:
+        if not packet:
             continue
-        parts = unpack_parts(file_bytes(packet), found.layers)
+        parts = unpack_parts(file_bytes(packet), len(found.part_names))
         if parts is None:
-            raise UserError(f"expected packets of {found.layers} parts, found another at {number}; check the header")
+            raise UserError(
+                f"expected packets of {len(found.part_names)} parts, found another at {number}; check the header"
+            )
         groups.append(pack_group(Group(number, (0,), parts)))
     return b"".join([pack_header(found), *groups])
 

@@ -37,6 +37,7 @@ class Header(NamedTuple):
     hop: new samples of a spectrum.
     look_ahead: whether the encoder saw one frame of the future, which delays a stream.
     spectra_per_frame: that share one set of LSFs.
+    redundant: whether each packet carries a copy of the one before it, ahead of its own parts; version 4 only.
     """
 
     model: str
@@ -46,6 +47,7 @@ class Header(NamedTuple):
     hop: int
     look_ahead: bool = False
     spectra_per_frame: int = SPECTRA_PER_FRAME
+    redundant: bool = False
 
     @property
     def version(self) -> int:

@@ -8,6 +8,7 @@ from functools import cached_property, lru_cache
 
 import numpy as np
 
+from nsc.coding.interface import PacketForm
 from nsc.entropy.coefficient_model import LARGEST_INDEX
 from nsc.entropy.packet_side import GroupSteps
 from nsc.entropy.spectral_coder import SpectralCoder, SpectralSymbols
@@ -72,7 +73,7 @@ class SpectralTarget(SpectralModel):
         """A file of about `frames` frames of drawn symbols, in groups of some frames; some spectra are silent."""
         hop, spectra = self.settings.hop, self.settings.spectra_per_frame
         num_samples = (spectra * frames - 1) * hop
-        header = self._header(num_samples if known else None, self.depth, group, packets=False)
+        header = self._header(num_samples if known else None, self.depth, group, None)
         groups: list[Group] = []
         for first in range(0, number_of_frames(num_samples, hop, spectra), group):
             count = min(group, frames - first)
@@ -91,7 +92,7 @@ class SpectralTarget(SpectralModel):
             coded = CodedSymbols(self._drawn(generator, 1), steps, writer.before)
             found.append(pack_parts(writer.content(coded).parts))
             writer.sent(coded)
-        return Packets(pack_header(self._header(None, self.depth, 1, packets=True)), found)
+        return Packets(pack_header(self._header(None, self.depth, 1, PacketForm(refresh))), found)
 
     def _drawn(self, generator: Generator, frames: int) -> SpectralSymbols:
         spectra = self.settings.spectra_per_frame * frames

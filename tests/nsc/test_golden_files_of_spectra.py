@@ -29,7 +29,7 @@ def coder() -> SpectralCoder:
 
 def symbols_hash(data: bytes, coder: SpectralCoder) -> str:
     digest = hashlib.sha256()
-    for symbols, steps, _ in file_groups(data, coder):
+    for symbols, steps, *_ in file_groups(data, coder):
         for array in (np.array(steps), symbols.lsf, symbols.gains, *symbols.indices):
             digest.update(array.astype("<i4").tobytes())
     return digest.hexdigest()
@@ -60,7 +60,7 @@ def test_golden_packets_hold_the_symbols_and_steps_of_the_golden_file(coder: Spe
 
 def test_the_symbols_of_the_golden_file_are_coded_to_the_golden_packets(coder: SpectralCoder) -> None:
     writer, parts = SymbolWriter(coder, REFRESH), []
-    for symbols, steps, _ in file_groups((FOLDER / f"{PACKETS_OF}.nsc").read_bytes(), coder):
+    for symbols, steps, *_ in file_groups((FOLDER / f"{PACKETS_OF}.nsc").read_bytes(), coder):
         coded = CodedSymbols(symbols, steps, writer.before)
         parts.append(writer.content(coded).parts)
         writer.sent(coded)

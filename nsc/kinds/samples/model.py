@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from nsc.coding.interface import CodeLengths, Signal, Unit
+from nsc.coding.interface import CodeLengths, PacketForm, Signal, Unit
 from nsc.coding.rate import Pace
 from nsc.constants import SAMPLE_RATE
 from nsc.entropy.check import check_tables
@@ -81,13 +81,13 @@ class CascadeModel:
         num_samples: int | None,
         whole: Signal | None,
         pace: Pace | None = None,
-        refresh: int | None = None,
+        packets: PacketForm | None = None,
     ) -> CascadeAnalysis:
         """See `interface.Model`; a span is 16 frames, 0.48 s."""
         spans = self._checked_spans(spans)
         if pace is not None:
             raise UserError(f"expected a model for any rate, found {self.digest}, which has one; choose another model")
-        if refresh is not None:
+        if packets is not None:
             raise UserError(f"expected a model on the lapped spectrum for packets, found {self.digest}; choose another")
         if self.needs_whole_signal and whole is None:
             raise UserError(

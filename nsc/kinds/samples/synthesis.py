@@ -22,6 +22,7 @@ class CascadeSynthesis:
     """Decodes groups; lost ones are concealed by repeating the last frame that arrived."""
 
     lead = OVERLAP  # the first frame begins before the signal
+    pauses = False
 
     def __init__(self, settings: CascadeSettings, network: Network, coder: SymbolCoder) -> None:
         self._network = network
@@ -40,6 +41,9 @@ class CascadeSynthesis:
         self._concealment.arrived(symbols)
         self._gain = group.side[-(-frames // FRAMES_PER_GROUP) - 1]
         return self._synthesised(network_frames(self._network, symbols), np.array(group.side, np.uint8))
+
+    def restore(self, group: Group, frames: int) -> None:
+        """Its groups carry no copies."""
 
     def conceal(self, frames: int) -> Signal:
         """The samples in place of frames that were lost, at the last gain."""

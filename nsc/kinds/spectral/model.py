@@ -10,7 +10,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from nsc.coding.interface import CodeLengths, Signal, Unit
+from nsc.coding.interface import CodeLengths, PacketForm, Signal, Unit
 from nsc.coding.rate import USUAL_FALL, EvenPace, Pace
 from nsc.entropy.coefficient_model import LARGEST_INDEX
 from nsc.entropy.spectral_coder import SpectralCoder, SpectralSymbols
@@ -27,6 +27,7 @@ from nsc.format import (
 )
 from nsc.format.version_2 import CODEC_PART, MOST_FRAMES
 from nsc.kinds.spectral.analysis import SpectralAnalysis
+from nsc.kinds.spectral.concealment import ConcealmentNetwork, GraphConcealment
 from nsc.kinds.spectral.enhancer import EnhancerNetwork, GraphEnhancer
 from nsc.kinds.spectral.network import (
     GraphNetwork,
@@ -52,6 +53,7 @@ class SpectralModel:
     digest: first eight hex digits of the model's hash.
     coder: of the symbols of all codecs.
     enhancer: of decoded speech; None where the model has none.
+    concealment: of lost speech; None where the last spectrum is repeated.
     own_kbps: of speech on average at its own offset, where that was measured.
     """
 
@@ -60,6 +62,7 @@ class SpectralModel:
     coder: SpectralCoder
     network: SpectralNetwork
     enhancer: EnhancerNetwork | None = None
+    concealment: ConcealmentNetwork | None = None
     own_kbps: float | None = None
     needs_whole_signal: bool = False
 
@@ -100,20 +103,21 @@ class SpectralModel:
         num_samples: int | None,
         whole: Signal | None,
         pace: Pace | None = None,
-        refresh: int | None = None,
+        packets: PacketForm | None = None,
     ) -> SpectralAnalysis:
         """See `interface.Model`; a span is a frame of 40 ms, by default 16 of them make a group."""
-        spans = self._checked_frames(1 if spans is None and refresh else spans)
-        header = self._header(num_samples, layers, spans, packets=refresh is not None)
+        spans = self._checked_frames(1 if spans is None and packets else spans)
+        header = self._header(num_samples, layers, spans, packets)
         pace = EvenPace(self.own_offset, self.offsets) if pace is None else pace
-        return SpectralAnalysis(header, self.settings, self.network, self.coder, pace, refresh)
+        return SpectralAnalysis(header, self.settings, self.network, self.coder, pace, packets)
 
     def synthesis(self, header: Header, layers: int) -> SpectralSynthesis:
         """See `interface.Model`."""
         own = self.settings.hop, self.settings.spectra_per_frame
         if not isinstance(header, version_2.Header) or (header.hop, header.spectra_per_frame) != own:
             raise WrongModelError(f"expected the parts of model {header.model}, found others; encode the speech again")
-        return SpectralSynthesis(header, self.settings, self.network, self.coder, layers, self.enhancer)
+        parts = self.network, self.coder, layers, self.enhancer, self.concealment
+        return SpectralSynthesis(header, self.settings, *parts)
 
     def code_lengths(self, data: bytes) -> CodeLengths:
         """See `interface.Model`."""
@@ -146,7 +150,7 @@ class SpectralModel:
         groups = list(file_groups(data, self.coder, self.digest))
         old, num_samples = unpack_header(data), whole_file(data).num_samples or 0
         spans = self._checked_frames(1 if spans is None and refresh else spans)
-        header = self._header(num_samples, old.layers, spans, packets=refresh is not None)
+        header = self._header(num_samples, old.layers, spans, PacketForm(refresh) if refresh else None)
         return b"".join(regrouped(groups, header, num_samples, self.coder, refresh))
 
     def _checked_frames(self, frames: int | None) -> int:
@@ -155,12 +159,15 @@ class SpectralModel:
             raise UserError(f"expected 1 to {MOST_FRAMES} frames in a group, found {frames}; choose among them")
         return frames
 
-    def _header(self, num_samples: int | None, layers: int, frames: int, *, packets: bool) -> version_2.Header:
+    def _header(
+        self, num_samples: int | None, layers: int, frames: int, packets: PacketForm | None
+    ) -> version_2.Header:
         settings = self.settings
         of_version_2 = settings.spectra_per_frame == version_2.SPECTRA_PER_FRAME
         kind = version_4.Header if packets else version_2.Header if of_version_2 else version_3.Header
         look_ahead, spectra = settings.look_ahead > 0, settings.spectra_per_frame
-        return kind(self.digest, num_samples, layers, frames, settings.hop, look_ahead, spectra)
+        redundant = packets is not None and packets.redundancy is not None
+        return kind(self.digest, num_samples, layers, frames, settings.hop, look_ahead, spectra, redundant)
 
 
 def file_groups(data: bytes, coder: SpectralCoder, model: str | None = None) -> Iterator[CodedSymbols]:
@@ -202,9 +209,9 @@ def load(description: Description, threads: int) -> SpectralModel:
         graphs = Graphs(partial(read_graph, description), threads)
         graphs.check(graph_ports(settings), encodes=description.encodes)
     enhancer = GraphEnhancer(graphs) if settings.enhancer_state else None
-    return SpectralModel(
-        description.digest, settings, coder, GraphNetwork(graphs, settings), enhancer, description.kbps
-    )
+    concealment = GraphConcealment(graphs) if settings.conceals else None
+    network = GraphNetwork(graphs, settings)
+    return SpectralModel(description.digest, settings, coder, network, enhancer, concealment, description.kbps)
 
 
 def _names(symbols: SpectralSymbols) -> list[str]:

@@ -11,17 +11,20 @@ from nsc.entropy.spectral_coder import SpectralCoder, SpectralSymbols
 from nsc.format import Group
 from nsc.format.version_2 import GAIN_STEP_DB, Header
 from nsc.kinds.samples.level import gains_of
+from nsc.kinds.spectral.concealment import Concealment, ConcealmentNetwork
 from nsc.kinds.spectral.enhancer import Enhancer, EnhancerNetwork
 from nsc.kinds.spectral.level import StepTrack, offset_of
 from nsc.kinds.spectral.network import Floats, SpectralNetwork, SpectralSettings, frames_between, joined, silence
-from nsc.kinds.spectral.noise import noise
+from nsc.kinds.spectral.noise import RANGE, noise
 from nsc.kinds.spectral.symbol_stream import SymbolReader
 
-FADE_DB = 1.5  # by which a lost spectrum is softer than the preceding one; random signs would sound worse
+# By which a repeated spectrum is softer than the one before. Networks see it as their past; it is heard where none
+# conceals: random signs would sound worse.
+FADE_DB = 1.5
 
 
 class SpectralSynthesis:
-    """Implements `interface.Synthesis`; lost groups are concealed by repeating the last spectrum, fading."""
+    """Implements `interface.Synthesis`; lost groups are concealed by a network, or by the last spectrum, fading."""
 
     def __init__(
         self,
@@ -31,6 +34,7 @@ class SpectralSynthesis:
         coder: SpectralCoder,
         layers: int,
         enhancer: EnhancerNetwork | None = None,
+        concealment: ConcealmentNetwork | None = None,
     ) -> None:
         """Begins to decode the first `layers` layers of a stream."""
         self.lead = header.hop  # the first spectrum begins before the signal
@@ -39,12 +43,14 @@ class SpectralSynthesis:
         self._history = settings.history  # frames of the past that the network is given with the next group
         self._steps = StepTrack(self._history, header.spectra_per_frame)
         self._last = GroupSteps(0, settings.offset)
+        self._pause: SpectralSymbols | None = None  # that comfort noise is like
         # of which the last frame is what concealment repeats
         self._past = silence(self._history, layers, header.hop, header.spectra_per_frame)
         self._state = np.zeros(settings.decoder_state, np.float32)
         self._passed = 0  # frames
         self._de_emphasis = DeEmphasis() if settings.pre_emphasis else None
         self._enhancer = Enhancer(enhancer, settings.enhancer_state, layers) if enhancer else None
+        self._concealment = Concealment(concealment, header.hop) if concealment else None
 
     def next_group(self, group: Group, frames: int) -> Signal | None:
         """The samples that a group completes; None if its bytes are corrupt, or it follows a packet that is missing."""
@@ -52,15 +58,32 @@ class SpectralSynthesis:
             coded = self._reader.read(group, self._layers, frames)
         except ValueError:
             return None
+        self._pause = coded.symbols if coded.pauses else None
+        return self._synthesised(coded.symbols, coded.steps)
+
+    @property
+    def pauses(self) -> bool:
+        """Whether the last packet said that nothing is sent for a while."""
+        return self._pause is not None
+
+    def restore(self, group: Group, frames: int) -> Signal | None:
+        """The samples of the packet before one, from the copy that this one carries; None if it carries none."""
+        try:
+            coded = self._reader.read_copy(group, frames)
+        except ValueError:
+            return None
         return self._synthesised(coded.symbols, coded.steps)
 
     def conceal(self, frames: int) -> Signal:
-        """The samples in place of frames that were lost, at the last level and offset."""
+        """The samples in place of frames that were lost, at the last level and offset; comfort noise in a pause."""
         self._reader.missed()
         blocks = [np.zeros(0, np.float32)]
         while frames > 0:
             count = min(frames, self._header.frames)
-            blocks.append(self._synthesised(self._repeated(count), self._last))
+            if self._pause:
+                blocks.append(self._synthesised(self._comfort_noise(self._pause, count), self._last))
+            else:
+                blocks.append(self._synthesised(self._repeated(count), self._last, lost=True))
             frames -= count
         return np.concatenate(blocks)
 
@@ -73,18 +96,28 @@ class SpectralSynthesis:
         codes = tuple(np.repeat(code[-1:], spectra, 0) for code in last.indices)
         return SpectralSymbols(np.repeat(last.lsf, frames, 0), gains, codes)
 
-    def _noise(self, spectra: int) -> Floats:
-        """For so many spectra, from the first of the history on."""
-        first = self._header.spectra_per_frame * (self._passed - self._history)
-        return noise(first, spectra, self._header.hop)
+    def _comfort_noise(self, like: SpectralSymbols, frames: int) -> SpectralSymbols:
+        """Codes of any of a pause's spectra with any sign, all as loud as these are on average."""
+        made, rows = self._noise(self._passed, self._header.spectra_per_frame * frames), len(like.gains)
+        row = np.minimum((np.abs(made) / RANGE * rows).astype(np.int32), rows - 1)
+        sign, bins = np.where(made < 0, -1, 1).astype(np.int32), np.arange(made.shape[1])
+        power = np.mean(10 ** (like.gains * GAIN_STEP_DB / 10))
+        gain = np.int32(round(10 * np.log10(power) / GAIN_STEP_DB)) if like.gains.any() else np.int32(0)
+        codes = tuple(each[row, bins] * sign for each in like.indices)
+        return SpectralSymbols(np.repeat(like.lsf[-1:], frames, 0), np.full(len(made), gain), codes)
 
-    def _synthesised(self, symbols: SpectralSymbols, steps: GroupSteps) -> Signal:
+    def _noise(self, first: int, spectra: int) -> Floats:
+        """For so many spectra, from the first of a frame of the stream on."""
+        return noise(self._header.spectra_per_frame * first, spectra, self._header.hop)
+
+    def _synthesised(self, symbols: SpectralSymbols, steps: GroupSteps, *, lost: bool = False) -> Signal:
         frames, kept, history = len(symbols.lsf), len(self._past.lsf), self._history
         whole = joined(self._past, symbols)
         header = self._header
         missing = silence(header.frames - frames, self._layers, header.hop, header.spectra_per_frame)
         padded = joined(frames_between(whole, kept - history, kept + frames), missing)
-        made = self._noise(len(padded.gains)) if self._settings.noise_fill else None
+        first, overlap = self._passed, self._state[-header.hop :]
+        made = self._noise(first - history, len(padded.gains)) if self._settings.noise_fill else None
         given = self._steps.with_group(steps, header.frames)
         samples, self._state = self._network.samples(padded, *given, made, self._state)
         self._passed += frames
@@ -95,7 +128,17 @@ class SpectralSynthesis:
             self._past = frames_between(self._past, history - 1, history)
         size = self._header.frame_samples
         signal = samples[history * size : (history + frames) * size]
+        level = float(gains_of(np.array(steps.level)))
+        if self._concealment:
+            if lost:
+                made = self._noise(first, frames * header.spectra_per_frame)
+                signal = self._overlapped(self._concealment(made, level), overlap)
+            self._concealment.follow(signal, lost=lost)
         signal = self._de_emphasis(signal) if self._de_emphasis else signal
-        if self._enhancer is None:
-            return signal
-        return self._enhancer(signal, float(gains_of(np.array(steps.level))), offset_of(steps.offset))
+        return self._enhancer(signal, level, offset_of(steps.offset)) if self._enhancer else signal
+
+    def _overlapped(self, samples: Floats, overlap: Floats) -> Signal:
+        """Samples that no network made, after the last hop of those before; their own last hop stays in the state."""
+        hop = self._header.hop
+        self._state = np.concatenate([self._state[:-hop], samples[-hop:]])
+        return np.concatenate([samples[:hop] + overlap, samples[hop:-hop]])

@@ -10,7 +10,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from export.graph import as_litert
-from kinds.spectral.enhancer import Enhancer
+from kinds.spectral.decoded.enhancer import Enhancer
 from kinds.spectral.graphs import enhancer_graph
 from kinds.spectral.serving import KerasEnhancerNetwork
 from nsc.kinds.spectral.enhancer import Enhancer as Stream

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from kinds.spectral import enhancer as trained
+from kinds.spectral.decoded import enhancer as trained
 from nsc.kinds.spectral.pitch import AHEAD, BLOCK, FADE, HISTORY, LONGEST, SHORTEST, lagged, pitch_of
 
 Array = NDArray[np.float32]

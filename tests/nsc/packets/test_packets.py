@@ -41,7 +41,7 @@ def sent() -> list[CodedSymbols]:
 
 def written(coder: SpectralCoder, sent: list[CodedSymbols], refresh: int = REFRESH) -> list[tuple[bytes, ...]]:
     writer, parts = SymbolWriter(coder, refresh), []
-    for symbols, steps, _ in sent:
+    for symbols, steps, *_ in sent:
         coded = CodedSymbols(symbols, steps, writer.before)
         parts.append(writer.content(coded).parts)
         writer.sent(coded)
@@ -63,7 +63,7 @@ def test_packets_come_back_with_their_steps_at_every_depth(
     coder: SpectralCoder, sent: list[CodedSymbols], layers: int
 ) -> None:
     reader = SymbolReader(HEADER, coder)
-    for parts, (symbols, steps, _) in zip(written(coder, sent), sent, strict=True):
+    for parts, (symbols, steps, *_) in zip(written(coder, sent), sent, strict=True):
         found = reader.read(group(parts), layers, FRAMES)
         assert found.steps == steps
         assert_same(found.symbols, symbols._replace(indices=symbols.indices[:layers]))
@@ -88,7 +88,7 @@ def test_after_a_loss_packets_are_read_from_the_next_that_stands_alone(
 def test_a_decoder_written_from_the_document_reads_the_same(coder: SpectralCoder, sent: list[CodedSymbols]) -> None:
     frames = [CodedSymbols(_first_frame(each.symbols), each.steps) for each in sent[:5]]
     reference = ReferencePacketDecoder(coder.arrays(), 2, 1, 2)
-    for parts, (symbols, steps, _) in zip(written(coder, frames), frames, strict=True):
+    for parts, (symbols, steps, *_) in zip(written(coder, frames), frames, strict=True):
         found = reference.decode(nsc.format.pack_parts(parts))
         assert found is not None
         assert GroupSteps(found.level, found.offset) == steps
@@ -102,7 +102,7 @@ def _first_frame(symbols: SpectralSymbols) -> SpectralSymbols:
 
 def test_a_chain_costs_its_ideal_code_length(coder: SpectralCoder, sent: list[CodedSymbols]) -> None:
     writer = SymbolWriter(coder, 100)
-    for symbols, steps, _ in sent:
+    for symbols, steps, *_ in sent:
         coded = CodedSymbols(symbols, steps, writer.before)
         one = SpectralSymbols(symbols.lsf[None], symbols.gains[None], tuple(each[None] for each in symbols.indices))
         lengths = coder.code_lengths(one, np.array([steps.offset]), coded.context)
