@@ -10,7 +10,7 @@ import keras
 import tensorflow as tf
 
 from nsc.kinds.samples.network import Part
-from options.common import ENHANCER
+from options.common import CONCEALMENT, ENHANCER
 from options.config import Config
 
 
@@ -91,7 +91,7 @@ class Stage:
 
     name: "first", "follower_2" ..., or "finetune".
     depth: number of codecs in use.
-    trained: modules (from 0) whose weights move; none where the enhancer of decoded speech is trained alone.
+    trained: modules (from 0) whose weights move; none where a part behind the codecs is trained alone.
     trains_front_end: whether the LSF codebook moves with them.
     epochs, learning_rate: as the flags of this stage say.
     warm_up: first epochs without quantisers.
@@ -118,11 +118,12 @@ def stages_of(config: Config) -> list[Stage]:
         config.pretrain_epochs,
     )
     followers = [_follower_stage(config, module) for module in range(1, config.num_modules)]
+    alone = config.finetuned in (ENHANCER, CONCEALMENT)
     finetune = Stage(
         "finetune",
         config.num_modules,
-        () if config.finetuned == ENHANCER else tuple(range(config.num_modules)),
-        config.train_lsf_codebook and config.finetuned != ENHANCER,
+        () if alone else tuple(range(config.num_modules)),
+        config.train_lsf_codebook and not alone,
         int(config.follower_setting(config.follower_epochs, None)),
         config.follower_setting(config.follower_learning_rates, None),
     )

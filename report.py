@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import itertools
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -135,6 +136,14 @@ def _add_measure(parser: argparse.ArgumentParser) -> None:
         metavar="REFRESH",
         help="also as in a call, in packets of the shortest length of which every REFRESH-th stands alone",
     )
+    parser.add_argument(
+        "--redundancy",
+        type=float,
+        nargs="*",
+        default=[],
+        metavar="KBPS",
+        help="also in such packets that carry a copy of the one before, of KBPS within the rate",
+    )
     parser.add_argument("--allow_overlap", action="store_true", help="test on speech used in training, too")
     parser.add_argument("--check_dir", type=Path, default=Path("check"), help="folder of models (default check)")
     parser.add_argument("--cache_dir", type=Path, default=Path("data/coded"), help="of coded files, safe to delete")
@@ -160,7 +169,9 @@ def _measure(options: argparse.Namespace) -> None:
 
     models = [model_coder(name, options.check_dir, losses, options.burst) for name in options.models]
     grouped = [with_groups_of(spans, model) for model in models for spans in options.spans]
-    models += [*grouped, *(in_packets(refresh, model) for model in models for refresh in options.packets)]
+    copies = [None, *options.redundancy]
+    calls = [in_packets(*each) for each in itertools.product(options.packets, models, copies)]
+    models += [*grouped, *calls]
     if not models and not peers:
         raise UserError("no codec to measure: name some that can be used here by --models or --peers")
     files = speech_to_test(options.data_dir, options.files_per_speaker)

@@ -8,7 +8,15 @@ from setuptools import find_packages, setup
 from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).resolve().parent
-MODEL_FILES = ["codec.json", "encoder.tflite", "decoder.tflite", "enhancer.tflite", "tables.npz", "README.md"]
+MODEL_FILES = [
+    "codec.json",
+    "encoder.tflite",
+    "decoder.tflite",
+    "enhancer.tflite",
+    "concealment.tflite",
+    "tables.npz",
+    "README.md",
+]
 
 
 def version() -> str:

@@ -117,6 +117,7 @@ class ModelCoder:
         spans: length of a group in units of the model's shortest; None for the model's own.
         refresh: coded as in a call, block by block, in packets of the shortest length, of which every so many-th stands
             alone; the rate is found on the way. None for files.
+        redundancy: kbps of copies in packets; None for none.
     """
 
     folder: Path
@@ -127,6 +128,7 @@ class ModelCoder:
     quality: float | None = None
     spans: int | None = None
     refresh: int | None = None
+    redundancy: float | None = None
 
     def code(self, samples: Samples, cache_dir: Path) -> list[Version]:
         """See Coder."""
@@ -158,7 +160,8 @@ class ModelCoder:
         model = load_alone(self.folder)
         if self.refresh is None:
             return nsc.encode(signal, model, kbps=kbps, quality=self.quality, spans=self.spans)
-        encoder = nsc.Encoder(model, kbps=kbps, quality=self.quality, spans=1, refresh=self.refresh)
+        packets = {"refresh": self.refresh, "redundancy": self.redundancy}
+        encoder = nsc.Encoder(model, kbps=kbps, quality=self.quality, spans=1, **packets)  # type: ignore[arg-type]
         blocks = [encoder.write(signal[start : start + BLOCK]) for start in range(0, len(signal), BLOCK)]
         return b"".join([*blocks, encoder.finish()])
 
@@ -266,11 +269,19 @@ def with_groups_of(spans: int, model: ModelCoder) -> ModelCoder:
     return replace(model, codec=replace(model.codec, name=name, label=label, family=family), spans=spans)
 
 
-def in_packets(refresh: int, model: ModelCoder) -> ModelCoder:
-    """The same model in a call, in packets of which every so many-th stands alone, as a codec of its own."""
-    codec, text = model.codec, "in packets"
-    name, label, family = f"{codec.name}-packets-{refresh}", f"{codec.label} {text}", f"{codec.family} {text}"
-    return replace(model, codec=replace(codec, name=name, label=label, family=family), refresh=refresh)
+def in_packets(refresh: int, model: ModelCoder, redundancy: float | None = None) -> ModelCoder:
+    """The same model in a call, in packets of which every so many-th stands alone, as a codec of its own.
+
+    Args:
+        refresh: see `ModelCoder`.
+        model: the same.
+        redundancy: kbps of the copy of the packet before that each one carries; None for none.
+    """
+    codec, text, name = model.codec, "in packets", f"{model.codec.name}-packets-{refresh}"
+    if redundancy is not None:
+        text, name = f"{text} with copies", f"{name}-copies-{redundancy:g}"
+    codec = replace(codec, name=name, label=f"{codec.label} {text}", family=f"{codec.family} {text}")
+    return replace(model, codec=codec, refresh=refresh, redundancy=redundancy)
 
 
 def _model_and_rate(name: str) -> tuple[str, float | str | None, float | None]:

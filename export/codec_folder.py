@@ -13,7 +13,16 @@ from kinds import kind_of
 from kinds.kind import Tables
 from nsc.atomic import atomic_write, folder_written_whole
 from nsc.errors import UserError
-from nsc.loading.folder import DECODER, DESCRIPTION, ENCODER, ENHANCER, TABLES, Description, write_description
+from nsc.loading.folder import (
+    CONCEALMENT,
+    DECODER,
+    DESCRIPTION,
+    ENCODER,
+    ENHANCER,
+    TABLES,
+    Description,
+    write_description,
+)
 from runs.saved_model import SavedModel
 
 
@@ -57,8 +66,8 @@ def write_codec(model: SavedModel, folder: Path, name: str, weights: str = "floa
         DECODER: as_litert(form.decoder, weights),
         TABLES: _packed(model.tables),
     }
-    if form.enhancer:
-        files[ENHANCER] = as_litert(form.enhancer, weights)
+    parts = {ENHANCER: form.enhancer, CONCEALMENT: form.concealment}
+    files |= {file: as_litert(graph, weights) for file, graph in parts.items() if graph}
     description = Description(
         folder,
         form.kind,

@@ -59,7 +59,7 @@ class TrainingSpeech(NamedTuple):
 class Form(NamedTuple):
     """What a folder for `nsc` holds of a cascade.
 
-    kind: by which `nsc` knows it. encoder, decoder, enhancer: graphs that `nsc` runs.
+    kind: by which `nsc` knows it. encoder, decoder, enhancer, concealment: graphs that `nsc` runs.
     settings: of a folder's description.
     parameters, multiply_adds: of the first codecs 1, 2, ...; multiply-adds for a second of speech.
     frame_seconds: new speech of a frame.
@@ -73,6 +73,7 @@ class Form(NamedTuple):
     multiply_adds: list[int]
     frame_seconds: float
     enhancer: Graph | None = None
+    concealment: Graph | None = None
 
 
 class DeviceGraphs(NamedTuple):

@@ -10,8 +10,8 @@ from constants import LPC_ORDER, LSF_CODEBOOK_SIZE
 from kinds import CHOICES, NETWORKS
 from options.option import extended, option, require
 
-ENHANCER = "enhancer"
-FINETUNED = ("all", ENHANCER)  # what mode 5 trains
+ENHANCER, CONCEALMENT = "enhancer", "concealment"  # parts that mode 5 adds to a frozen codec, by a width each
+FINETUNED = ("all", ENHANCER, CONCEALMENT)  # what mode 5 trains
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ class CommonOptions:
     )
     finetuned: str = option(
         "all",
-        "finetuning: of the whole model, or of its enhancer alone behind the frozen codec",
+        "finetuning: of the whole model, or of its enhancer or its concealment of losses alone behind the frozen codec",
         choices=FINETUNED,
         networks=NETWORKS["spectral"],
     )

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from kinds import NETWORKS
-from options.common import ENHANCER
+from options.common import CONCEALMENT, ENHANCER
 from options.config import IGNORED, Config
 from options.option import flag_of
 
@@ -83,8 +83,8 @@ RULES = (
     _Idle(("layer_loss", "finetuned"), _trains(5), "it is for finetuning, mode 5"),
     _Idle(
         ("layer_loss", "target_kbps", "loudness_weight", "disturbance_weight", "level_weight", "short_window_weight"),
-        lambda config: config.training_mode == 5 and config.finetuned == ENHANCER,
-        "the enhancer alone is trained, which has losses of its own",
+        lambda config: config.training_mode == 5 and config.finetuned in (ENHANCER, CONCEALMENT),
+        "a part alone is trained, which has losses of its own",
     ),
     _Idle(
         (

@@ -14,7 +14,7 @@ from corpus.shards import open_corpus
 from corpus.speech_file import SpeechFile
 from nsc.console import log
 from nsc.errors import UserError
-from options.common import ENHANCER
+from options.common import CONCEALMENT, ENHANCER
 from options.config import Config, check_known, from_dict
 from options.option import shown
 from runs.choice import FINETUNE, FINETUNED, GREEDY, saved_stage
@@ -117,10 +117,10 @@ def _resolved(config: Config, base_run: Run | None, base: Path | None, named: di
     resolved = _with_network_of(config, base, named)
     check_known(named, resolved)
     _check_original_finetuning(resolved, base_run)
-    has_enhancer = resolved.enhancer_width > 0
-    if resolved.training_mode == 5 and resolved.finetuned == ENHANCER and not has_enhancer:
+    part = resolved.finetuned
+    if resolved.training_mode == 5 and part in (ENHANCER, CONCEALMENT) and not getattr(resolved, f"{part}_width"):
         raise UserError(
-            f"argument --finetuned: run {base_run.id} has no enhancer; --enhancer_width adds one to spectral networks"
+            f"argument --finetuned: run {base_run.id} has no {part}; --{part}_width adds one to spectral networks"
         )
     return dataclasses.replace(resolved, base_model_id=base_run.id, from_where_step=step)
 
@@ -140,7 +140,8 @@ def _with_network_of(config: Config, base: Path, named: dict[str, Any]) -> Confi
     """The configuration with the saved model's network; a flag that says otherwise is named and ignored."""
     saved = saved_config(base)
     whole = _with_values_of_modules(config)
-    added = () if saved.enhancer_width else ("enhancer_width",)  # to a model that has none
+    widths = tuple(f"{part}_width" for part in (ENHANCER, CONCEALMENT))
+    added = tuple(name for name in widths if not getattr(saved, name))  # to a model that has none
     if config.training_mode == 2:  # the followers are the flags' own
         first, own = _with_values_of_modules(saved), {name: getattr(whole, name) for name in BY_MODULE}
         mixed = {name: getattr(first, name)[:1] + values[1:] for name, values in own.items()}

@@ -20,7 +20,7 @@ from nsc.format.channel import Channel
 from utilities import resample
 
 INSTALL = "pip install av"
-FRAME = 320  # samples, 20 ms
+FRAME, FRAME_MS = 320, 20  # samples
 MOST_BYTES = 1275  # of a packet, RFC 6716
 WIDE_BAND = 1103  # OPUS_BANDWIDTH_WIDEBAND, as the numbers below from opus_defines.h
 FORCED_KBPS = (6, 9, 12)  # where it chooses a narrower band
@@ -30,6 +30,8 @@ CONTROLS = {
     "OPUS_SET_VBR": 4006,
     "OPUS_SET_BANDWIDTH": 4008,
     "OPUS_SET_COMPLEXITY": 4010,
+    "OPUS_SET_INBAND_FEC": 4012,
+    "OPUS_SET_PACKET_LOSS_PERC": 4014,
     "OPUS_SET_VBR_CONSTRAINT": 4020,
 }
 LOOK_AHEAD = 104  # samples of the encoder, 6.5 ms, which PyAV's decoder takes off by itself
@@ -44,12 +46,14 @@ class LibraryOpus(Peer):
         mode: cbr or vbr.
         kbps: 1000 bits per second.
         wide: wide band is forced; otherwise the encoder chooses.
+        in_band: packets carry a copy of the one before (FEC) where the channel loses any, of which the encoder is told.
     """
 
     application: str = "audio"
     mode: str = "vbr"
     kbps: int = 16
     wide: bool = False
+    in_band: bool = False
     conceals: bool = True
 
     def options(self) -> dict[str, str]:
@@ -63,7 +67,7 @@ class LibraryOpus(Peer):
 
     def commands(self) -> list[str]:
         """See Peer."""
-        if self.wide:
+        if self._direct:
             return [f"opus_encoder_create of PyAV's libopus, {self._controls()}"]
         return [f"av.CodecContext.create('libopus', 'w'), bit_rate {1000 * self.kbps}, options {self.options()}"]
 
@@ -75,8 +79,13 @@ class LibraryOpus(Peer):
             "OPUS_SET_VBR": variable,
             "OPUS_SET_VBR_CONSTRAINT": 0,
             "OPUS_SET_COMPLEXITY": OPUS_COMPLEXITY,
-            "OPUS_SET_BANDWIDTH": WIDE_BAND,
+            **({"OPUS_SET_BANDWIDTH": WIDE_BAND} if self.wide else {}),
+            **({"OPUS_SET_INBAND_FEC": 1} if self.in_band else {}),
         }
+
+    @property
+    def _direct(self) -> bool:
+        return self.wide or self.in_band
 
     def missing(self) -> str:
         """See Peer."""
@@ -90,7 +99,7 @@ class LibraryOpus(Peer):
         """See Peer."""
         import av
 
-        if self.wide:
+        if self._direct:
             return self.through_channel(samples, Channel(0.0))
         try:
             encoder = self._encoder()
@@ -102,13 +111,18 @@ class LibraryOpus(Peer):
 
     def through_channel(self, samples: Samples, channel: Channel) -> Packed:
         """See Peer; the library itself decodes and conceals, at 16 kHz."""
-        if self.wide:
-            packets = _LibraryEncoder(self.application, self._controls()).encoded(samples)
+        if self._direct:
+            told = {"OPUS_SET_PACKET_LOSS_PERC": round(100 * channel.loss)} if self.in_band else {}
+            packets = _LibraryEncoder(self.application, self._controls() | told).encoded(samples)
         else:
             packets = [*self._encoded(self._encoder(), samples)]
         decoder = _LibraryDecoder()
         lost = channel.losses(len(packets)) if channel.loss else np.zeros(len(packets), bool)
-        decoded = [decoder.decode(None if gone else packet) for packet, gone in zip(packets, lost, strict=True)]
+        arrived = [None if gone else packet for packet, gone in zip(packets, lost, strict=True)]
+        if self.in_band:
+            decoded = [decoder.decode(packet, copy) for packet, copy in zip(arrived, [*arrived[1:], None], strict=True)]
+        else:
+            decoded = [decoder.decode(packet) for packet in arrived]
         return Packed(np.concatenate(decoded)[LOOK_AHEAD:], 8 * sum(map(len, packets)), band_shares(packets))
 
     def _encoder(self) -> Any:
@@ -192,12 +206,13 @@ class _LibraryDecoder:
     def __del__(self) -> None:
         self._library.opus_decoder_destroy(self._decoder)
 
-    def decode(self, packet: bytes | None) -> Signal:
-        """20 ms of speech: of a packet, or concealed for a lost one."""
+    def decode(self, packet: bytes | None, following: bytes | None = None) -> Signal:
+        """20 ms of speech: of a packet, or for a lost one of the copy in the one that follows, if any, or concealed."""
         sound = np.zeros(FRAME, np.float32)
         place = sound.ctypes.data_as(ctypes.POINTER(ctypes.c_float))
-        size = len(packet) if packet else 0
-        found = self._library.opus_decode_float(self._decoder, packet, size, place, FRAME, 0)
+        data, from_copy = packet or following, int(not packet and bool(following))
+        size = len(data) if data else 0
+        found = self._library.opus_decode_float(self._decoder, data, size, place, FRAME, from_copy)
         if found != FRAME:
             raise PeerError(f"expected {FRAME} samples of each packet, found {found}; skip the file")
         return sound
@@ -229,16 +244,17 @@ def _release(library: ctypes.CDLL) -> str:
     return str(library.opus_get_version_string().decode())
 
 
-def _peer(application: str, mode: str, kbps: int, *, wide: bool = False) -> LibraryOpus:
+def _peer(application: str, mode: str, kbps: int, *, wide: bool = False, in_band: bool = False) -> LibraryOpus:
     return LibraryOpus(
-        f"opus-av-{'wide-' * wide}{application}-{mode}-{kbps}",
-        f"Opus (av) {'wide band ' * wide}{application} {mode.upper()}",
-        delay_ms=OPUS_DELAY_MS,
+        f"opus-av-{'wide-' * wide}{'fec-' * in_band}{application}-{mode}-{kbps}",
+        f"Opus (av) {'wide band ' * wide}{'FEC ' * in_band}{application} {mode.upper()}",
+        delay_ms=OPUS_DELAY_MS + FRAME_MS * in_band,
         high_pass=application == "voip",
         application=application,
         mode=mode,
         kbps=kbps,
         wide=wide,
+        in_band=in_band,
     )
 
 
@@ -250,4 +266,5 @@ PEERS: tuple[Peer, ...] = (
         for kbps in OPUS_KBPS
     ),
     *(_peer("audio", mode, kbps, wide=True) for mode in ("cbr", "vbr") for kbps in FORCED_KBPS),
+    *(_peer("audio", "vbr", kbps, in_band=True) for kbps in OPUS_KBPS),
 )

@@ -12,7 +12,8 @@ import tensorflow as tf
 import lpc_utilities as lpc
 from cmrl import Cascade, residual_layers
 from constants import LPC_ORDER, SAMPLE_RATE
-from kinds.spectral.enhancer import Enhancer
+from kinds.spectral.decoded.concealment import Concealment
+from kinds.spectral.decoded.enhancer import Enhancer
 from kinds.spectral.front_end import Envelope, SpectralEnvelope
 from kinds.spectral.grid import Memory
 from kinds.spectral.networks import Memories, QuantisedSpectrum, SpectralCodec, StepSizes, Synthesised
@@ -22,6 +23,7 @@ from nsc.entropy.coefficient_model import LARGEST_INDEX as LARGEST
 from nsc.entropy.spectral_envelope import GAIN_LEVELS
 from nsc.kinds.samples.network import Part
 from nsc.kinds.spectral.enhancer import PLACE
+from options.common import CONCEALMENT
 from options.config import Config
 
 
@@ -34,6 +36,7 @@ class SpectralBatch(NamedTuple):
     warm: float32 [batch, spectra, 2], 1 where the spectrum before, and the one before that, is in the same group;
         None where no rate is asked for.
     noise: float32 [batch, spectra, hop], white, of unit variance; None where decoded signals without it are enough.
+    lost: int32 [batch, outages], spectra that each takes, see `Concealment.conceal`; None where all of them arrive.
     """
 
     signals: tf.Tensor
@@ -41,6 +44,7 @@ class SpectralBatch(NamedTuple):
     offsets: tf.Tensor
     warm: tf.Tensor = None
     noise: tf.Tensor | None = None
+    lost: tf.Tensor | None = None
 
 
 class SpectralOutput(NamedTuple):
@@ -48,7 +52,8 @@ class SpectralOutput(NamedTuple):
 
     signals: float32 [batch, (spectra + 1) hop] decoded at every depth; the first and last hop lack their overlap.
     noiseless: the same without the decoder's noise.
-    plain: as `signals` and `noiseless`, before the enhancer, if there is one.
+    plain: as `signals` and `noiseless`, before the enhancer, if there is one. A batch with losses is not enhanced: its
+        losses are concealed by rule here, by the network there.
     envelope: as the decoder knows it.
     codes: what each codec's quantiser made of its code.
     bits: float32 [batch] each, estimated cost of LSFs, of gains and of every codec, in the order of `parts`.
@@ -94,6 +99,8 @@ class SpectralCascade(Cascade):
         self.spectra_per_frame = config.spectra_per_frame
         self.frames_per_second = SAMPLE_RATE / (self.spectra_per_frame * self.hop)
         self.enhancer = Enhancer(config.enhancer_width) if config.enhancer_width else None
+        width = config.concealment_width
+        self.concealment = Concealment(width, self.hop, self.window) if width else None
         self.lsf_rate, self.gain_rate = LsfRate(), GainRate()
         self.rates = [CoefficientRate(self.hop, LARGEST, module) for module in range(config.num_modules)]
 
@@ -107,11 +114,22 @@ class SpectralCascade(Cascade):
         """
         output = self._coded(batch, decisions, lsf_decision)
         output = output._replace(bits=self._bits(output.envelope, output.codes, batch))
+        if batch.lost is not None:
+            return self._concealed(output, batch)
         signals, noiseless = output.plain
         enhanced = self._enhanced(signals, batch)
         return output._replace(
             signals=enhanced, noiseless=enhanced if batch.noise is None else self._enhanced(noiseless, batch)
         )
+
+    def _concealed(self, output: SpectralOutput, batch: SpectralBatch) -> SpectralOutput:
+        assert self.concealment and batch.noise is not None and batch.lost is not None
+        found = []
+        for signals, noise in zip(output.plain, (batch.noise, tf.zeros_like(batch.noise)), strict=True):
+            pairs = [self.concealment.conceal(each, batch.levels, batch.lost, noise) for each in signals]
+            found.append([list(each) for each in zip(*pairs, strict=True)])
+        (signals, by_rule), (noiseless, noiseless_by_rule) = found
+        return output._replace(signals=signals, noiseless=noiseless, plain=(by_rule, noiseless_by_rule))
 
     def _coded(
         self, batch: SpectralBatch, decisions: Sequence[str], lsf_decision: str, memory: Memory | None = None
@@ -238,14 +256,19 @@ class SpectralCascade(Cascade):
         return int(self.steps.first.state_size + networks + self.hop)
 
     def trained_layers(self, modules: Sequence[int]) -> list[keras.layers.Layer]:
-        """See `Cascade`; codecs with their rates, the first with the step sizes, and the enhancer of every depth."""
+        """See `Cascade`; codecs with their rates, the first with the step sizes, and the enhancer of every depth.
+
+        A concealment is trained alone.
+        """
+        if self.concealment and self.config.finetuned == CONCEALMENT:
+            return [self.concealment]
         layers = [self.steps, self.lsf_rate, self.gain_rate] if 0 in modules else []
         layers += [layer for module in modules for layer in (self.codecs[module], self.rates[module])]
         return layers + self._enhancers
 
     def coding_layers(self, depth: int | None) -> list[keras.layers.Layer]:
         """See `Cascade`; those of the rate become the coder's tables."""
-        return [self.front_end, self.steps, *self.codecs[:depth], *self._enhancers]
+        return [self.front_end, self.steps, *self.codecs[:depth], *self._enhancers, *self._concealments]
 
     def multiply_adds(self, depth: int | None = None) -> int:
         """See `Cascade`; of transform and networks."""
@@ -270,11 +293,15 @@ class SpectralCascade(Cascade):
     def saved_layers(self, depth: int) -> list[keras.layers.Layer]:
         """See `Cascade`."""
         side = [self.front_end, self.steps, self.lsf_rate, self.gain_rate]
-        return [*side, *self.codecs[:depth], *self.rates[:depth], *self._enhancers]
+        return [*side, *self.codecs[:depth], *self.rates[:depth], *self._enhancers, *self._concealments]
 
     @property
     def _enhancers(self) -> list[Enhancer]:
         return [self.enhancer] if self.enhancer else []
+
+    @property
+    def _concealments(self) -> list[Concealment]:
+        return [self.concealment] if self.concealment else []
 
     def _enhanced(self, signals: list[tf.Tensor], batch: SpectralBatch) -> list[tf.Tensor]:
         """Signals of every depth, emphasised as they were, after the enhancer, which takes them as they are heard."""

@@ -8,9 +8,11 @@ from constants import LPC_ORDER
 from kinds.graph import Graph, Port, Tensors
 from kinds.kind import DeviceGraphs
 from kinds.spectral.cascade import SpectralBatch, SpectralCascade, SpectralSymbols
-from kinds.spectral.enhancer import Enhancer
+from kinds.spectral.decoded.concealment import Concealment
+from kinds.spectral.decoded.enhancer import Enhancer
 from kinds.spectral.grid import Memory
 from kinds.spectral.serving import settings_of
+from nsc.kinds.spectral import concealment
 from nsc.kinds.spectral.enhancer import CONDITION, CONDITIONS, ENHANCED, LAGGED, PLACE, STATE
 from nsc.kinds.spectral.network import GAINS, LEVELS, LSF, NOISE, OFFSETS, SAMPLES, USED, code_port, codec_port
 from nsc.kinds.spectral.pitch import SIGNALS
@@ -81,6 +83,24 @@ def enhancer_graph(enhancer: Enhancer) -> Graph:
     return Graph("enhancer", inputs, outputs, run)
 
 
+def concealment_graph(layer: Concealment) -> Graph:
+    """What was decoded before a loss to samples in place of lost spectra."""
+    size = concealment.past_samples(layer.hop)
+    facts = "level, correlation, period in samples, spectra since the loss began"
+    inputs = [
+        Port(concealment.PAST, (size,), "float32", "emphasised, up to the loss"),
+        Port(concealment.CONDITION, (concealment.CONDITIONS,), "float32", facts),
+        Port(concealment.NOISE, (ANY, layer.hop), "float32", "white, of unit variance, by spectrum and bin"),
+    ]
+    outputs = [Port(concealment.CONCEALED, (ANY,), "float32", "emphasised; both ends lack their overlap")]
+
+    def run(past: tf.Tensor, conditions: tf.Tensor, noise: tf.Tensor) -> Tensors:
+        found = layer.call(*(tf.expand_dims(each, 0) for each in (past, conditions, noise)))
+        return {concealment.CONCEALED: tf.squeeze(found, 0)}
+
+    return Graph("concealment", inputs, outputs, run)
+
+
 def _steps() -> list[Port]:
     return [
         Port(LEVELS, (ANY,), "float32", "amplitude that counts as 1, of each spectrum"),
@@ -112,7 +132,7 @@ def _symbols(cascade: SpectralCascade, layers: int) -> list[Port]:
 
 
 def device_graphs(cascade: SpectralCascade, layers: int) -> DeviceGraphs:
-    """Encoder, decoder and, where there is one, enhancer: graphs of any number of frames, as `nsc` runs them.
+    """Encoder, decoder, enhancer and concealment, if there are any: graphs of any number of frames, as `nsc` runs them.
 
     Their program filters (pre-emphasis), measures levels of groups, and hands over the past frames that networks see.
     """
@@ -123,5 +143,6 @@ def device_graphs(cascade: SpectralCascade, layers: int) -> DeviceGraphs:
         "past_frames": settings.history,
         "look_ahead": settings.look_ahead,
     }
-    enhancers = [enhancer_graph(cascade.enhancer)] if cascade.enhancer else []
-    return DeviceGraphs([encoder_graph(cascade, layers), decoder_graph(cascade, layers), *enhancers], span)
+    parts = [enhancer_graph(cascade.enhancer)] if cascade.enhancer else []
+    parts += [concealment_graph(cascade.concealment)] if cascade.concealment else []
+    return DeviceGraphs([encoder_graph(cascade, layers), decoder_graph(cascade, layers), *parts], span)

@@ -107,6 +107,7 @@ class SpectralKind:
             [cascade.multiply_adds(layers) for layers in depths],
             1 / cascade.frames_per_second,
             graphs.enhancer_graph(cascade.enhancer) if cascade.enhancer else None,
+            graphs.concealment_graph(cascade.concealment) if cascade.concealment else None,
         )
 
 

@@ -19,7 +19,9 @@ from kinds.spectral.cascade import SpectralBatch, SpectralCascade, SpectralOutpu
 from kinds.spectral.fitting.training_symbols import GROUP_FRAMES, GROUP_SHARES
 from kinds.spectral.transform import mdct
 from loss_terms_and_measures import SQUARED_ERROR_FLOOR
+from nsc.kinds.spectral.concealment import LONGEST
 from nsc.kinds.spectral.noise import RANGE
+from options.common import CONCEALMENT
 from options.config import Config
 from training.losses.disturbance import disturbance_losses
 from training.losses.loudness import loudness_losses
@@ -33,6 +35,7 @@ LEVEL_FLOOR = 1e-7  # power of a band that counts as none: 70 dB under unit leve
 WIDENING_STEPS = 1000.0  # steps in which the range of offsets grows to its full width
 # Distortion grows with the step and bits fall: weights e^(k offset) of the loss and of its rate keep all rates alive.
 LOSS_SLOPE, RATE_SLOPE = -1.1, 2.3
+LOST_SHARES = 0.4, 0.15, 0.25, 0.1, 0.1  # of outages of 1, 2 ... frames of 40 ms
 ENHANCED_FLOORS = {"time": 1e-5, "disturbance": 1e-3, "short_windows": 1e-2, "levels": 0.3}  # what counts as none
 
 
@@ -76,8 +79,21 @@ def training_batch(stretches: tf.Tensor, config: Config, draw: Draw) -> Spectral
     places = tf.range(spectra) % (config.spectra_per_frame * sizes[:, None])
     ones = tf.ones_like(places, tf.float32)
     signals = stretches / level * 10.0 ** (decibels / 20)
-    noise = _noise(draw, spectra, config.hop)[own] if config.noise_fill else None
-    return SpectralBatch(signals, ones, offsets * ones, warm_mask(places), noise)
+    lost = _outages(draw, spectra * config.hop // (2 * LONGEST), config)[own] if conceals(config) else None
+    noise = _noise(draw, spectra, config.hop)[own] if config.noise_fill or conceals(config) else None
+    return SpectralBatch(signals, ones, offsets * ones, warm_mask(places), noise, lost)
+
+
+def conceals(config: Config) -> bool:
+    """Whether a run trains the concealment of losses."""
+    return config.training_mode == 5 and config.finetuned == CONCEALMENT
+
+
+def _outages(draw: Draw, outages: int, config: Config) -> tf.Tensor:
+    """Spectra that outages of all stretches of a step take, whole frames, int32 [total, outages]."""
+    shape, shares = (draw.total, outages), tf.math.log(tf.constant([LOST_SHARES]))
+    frames = 1 + tf.random.stateless_categorical(shares, draw.total * outages, draw.seed + 4, tf.int32)[0]
+    return tf.reshape(config.spectra_per_frame * frames, shape)
 
 
 def _noise(draw: Draw, spectra: int, hop: int) -> tf.Tensor:
@@ -129,7 +145,9 @@ def spectral_objective(
 
 
 def _enhancement(output: SpectralOutput, batch: SpectralBatch, cascade: SpectralCascade, stage: Stage) -> Losses:
-    """Of a stage that trains the enhancer alone: mean log ratios of what is wrong after it to what was before it.
+    """Of a stage that trains a part alone: mean log ratios of what is wrong after it to what was before it.
+
+    Before the concealment of losses there is that by rule.
 
     Ratios count alike at all rates. A waveform that is not sent cannot be met, so squared errors do not count the
     decoder's noise.

@@ -36,6 +36,7 @@ class SpectralOptions(CommonOptions):
     )
     look_ahead: int = option(0, "spectra of the future that encoders see, 0 or 1", network=True)
     enhancer_width: int = option(0, "channels of the enhancer of decoded speech along its pitch; 0: none", network=True)
+    concealment_width: int = option(0, "units of the network that conceals losses; 0: none", network=True)
     step_power: float = option(
         0.7, "power of the envelope that the quantiser's step follows, before training corrects it"
     )
@@ -85,6 +86,9 @@ def check(config: SpectralOptions, named: Mapping[str, Any]) -> None:
     require(width <= 1024 and width % 2 == 0, config, "enhancer_width", "an even number up to 1024, or 0")
     whole = not width or config.hop % PITCH_BLOCK == 0
     require(whole, config, "enhancer_width", f"0 with a hop that is no multiple of {PITCH_BLOCK}")
+    require(config.concealment_width <= 1024, config, "concealment_width", "0 to 1024")
+    goes_on = not config.concealment_width or (not config.look_ahead and config.hop % PITCH_BLOCK == 0)
+    require(goes_on, config, "concealment_width", f"0 with look_ahead, or a hop that is no multiple of {PITCH_BLOCK}")
     for name, most in (("spectral_width", 1024), ("spectral_narrow", 512), ("spectral_blocks", 16)):
         values = getattr(config, name)
         in_range = len(values) > 0 and all(0 < value <= most for value in values)

@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 
 from kinds.spectral.cascade import SpectralBatch, SpectralCascade
 from kinds.spectral.cascade import SpectralSymbols as Tensors
-from kinds.spectral.enhancer import Enhanced, Enhancer
+from kinds.spectral.decoded.concealment import Concealment
+from kinds.spectral.decoded.enhancer import Enhanced, Enhancer
 from kinds.spectral.grid import memory_of
 from nsc.entropy.spectral_coder import SpectralCoder, SpectralSymbols
 from nsc.kinds.spectral.level import offset_index
@@ -84,6 +85,22 @@ class KerasEnhancerNetwork:
         return self._enhancer.call(signals, conditions, state)
 
 
+class KerasConcealmentNetwork:
+    """Implements `nsc.kinds.spectral.concealment.ConcealmentNetwork`."""
+
+    def __init__(self, concealment: Concealment) -> None:
+        self._concealment = concealment
+
+    def concealed(self, past: Floats, conditions: Floats, noise: Floats) -> Floats:
+        """See `ConcealmentNetwork`."""
+        samples: Floats = self._concealed(*(tf.constant(each[None]) for each in (past, conditions, noise)))[0].numpy()
+        return samples
+
+    @tf.function(reduce_retracing=True, autograph=False)
+    def _concealed(self, past: tf.Tensor, conditions: tf.Tensor, noise: tf.Tensor) -> tf.Tensor:
+        return self._concealment.call(past, conditions, noise)
+
+
 def settings_of(cascade: SpectralCascade, depth: int) -> SpectralSettings:
     """What encoder and decoder have to know of the first `depth` codecs."""
     config = cascade.config
@@ -98,6 +115,7 @@ def settings_of(cascade: SpectralCascade, depth: int) -> SpectralSettings:
         rdo_lambda=config.rdo_lambda,
         noise_fill=config.noise_fill,
         enhancer_state=cascade.enhancer.state_size if cascade.enhancer else 0,
+        conceals=cascade.concealment is not None,
         encoder_state=cascade.encoder_state(depth),
         decoder_state=cascade.decoder_state(depth),
     )
@@ -106,5 +124,7 @@ def settings_of(cascade: SpectralCascade, depth: int) -> SpectralSettings:
 def coding_model(cascade: SpectralCascade, coder: SpectralCoder, digest: str) -> SpectralModel:
     """The codecs of a cascade for which there is a coder as a model that encodes and decodes files."""
     enhancer = KerasEnhancerNetwork(cascade.enhancer) if cascade.enhancer else None
+    concealment = KerasConcealmentNetwork(cascade.concealment) if cascade.concealment else None
     settings = settings_of(cascade, len(coder.codecs))
-    return SpectralModel(digest, settings, coder, KerasSpectralNetwork(cascade, settings.depth), enhancer)
+    network = KerasSpectralNetwork(cascade, settings.depth)
+    return SpectralModel(digest, settings, coder, network, enhancer, concealment)

@@ -25,6 +25,7 @@ LAYOUT = 1  # of the folder; raised when what it holds changes
 ENCODER, DECODER, TABLES, CARD = "encoder.tflite", "decoder.tflite", "tables.npz", "README.md"
 MOST_FILE_BYTES = 1 << 28  # of a graph or of tables
 ENHANCER = "enhancer.tflite"  # of models that enhance what they decode
+CONCEALMENT = "concealment.tflite"  # of models in which a network conceals what was lost
 LONGEST_REASON = 300  # characters
 TRAINED = "model.json"  # what a training run leaves; it has to be exported first
 
@@ -120,10 +121,11 @@ def load(folder: Path, threads: int = 1) -> Model:
 
 
 def read_graph(description: Description, graph: str) -> bytes:
-    """A model's graph, "encoder", "decoder" or "enhancer"."""
+    """A model's graph, "encoder", "decoder", "enhancer" or "concealment"."""
     if graph == "encoder" and not description.encodes:
         raise UserError(f"model {description.name} only decodes the files that it coded; encode with another")
-    return read_checked(description, {"encoder": ENCODER, "decoder": DECODER, "enhancer": ENHANCER}[graph])
+    names = {"encoder": ENCODER, "decoder": DECODER, "enhancer": ENHANCER, "concealment": CONCEALMENT}
+    return read_checked(description, names[graph])
 
 
 def read_tables(description: Description) -> dict[str, Any]:

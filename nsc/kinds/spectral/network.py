@@ -20,6 +20,7 @@ from nsc.format.version_2 import (
     SPECTRA_PER_FRAME,
     number_of_frames,
 )
+from nsc.kinds.spectral.concealment import concealment_ports
 from nsc.kinds.spectral.enhancer import STATE, enhancer_ports
 from nsc.kinds.spectral.level import ZERO_OFFSET
 from nsc.kinds.spectral.pitch import BLOCK
@@ -49,6 +50,7 @@ class SpectralSettings:
     rdo_lambda: squared error, in units of the step, that a bit is worth to the encoder; 0: always the nearest bins.
     noise_fill: whether the decoder adds noise.
     enhancer_state: numbers that the enhancer of decoded speech remembers; 0 where there is none.
+    conceals: whether a network conceals what was lost.
     encoder_state, decoder_state: numbers that networks remember of the past, so that they see its frames at the start
         of a stream alone; 0 for those that are given frames of the past in every call.
     """
@@ -64,6 +66,7 @@ class SpectralSettings:
     rdo_lambda: float = 0.0
     noise_fill: bool = False
     enhancer_state: int = 0
+    conceals: bool = False
     encoder_state: int = 0
     decoder_state: int = 0
 
@@ -96,8 +99,9 @@ def check_settings(settings: SpectralSettings) -> None:
         whole = type(value) is int or (name == "pre_emphasis" and isinstance(value, bool))  # True is no number
         if not whole or not lowest <= value <= highest:
             raise UserError(f"{name}: expected a whole number from {lowest} to {highest}, found {value!r}")
-    if not isinstance(settings.noise_fill, bool):
-        raise UserError(f"noise_fill: expected true or false, found {settings.noise_fill!r}")
+    for name in ("noise_fill", "conceals"):
+        if not isinstance(getattr(settings, name), bool):
+            raise UserError(f"{name}: expected true or false, found {getattr(settings, name)!r}")
     spectra = settings.spectra_per_frame
     if type(spectra) is not int or spectra not in version_3.SPECTRA_PER_FRAME:
         known = ", ".join(map(str, version_3.SPECTRA_PER_FRAME))
@@ -110,6 +114,8 @@ def check_settings(settings: SpectralSettings) -> None:
         raise UserError(f"hop: expected a multiple of {HOP_UNIT}, found {settings.hop}")
     if settings.enhancer_state and settings.hop % BLOCK:
         raise UserError(f"hop: expected a multiple of {BLOCK} with an enhancer, found {settings.hop}")
+    if settings.conceals and not settings.decoder_state:
+        raise UserError("decoder_state: expected numbers with a concealment, which goes on from them, found none")
 
 
 def check_coder(settings: SpectralSettings, coder: SpectralCoder) -> None:
@@ -230,11 +236,12 @@ def graph_ports(settings: SpectralSettings) -> dict[str, Ports]:
     sizes = settings.encoder_state, settings.decoder_state
     kept: list[dict[str, tuple[int | None, ...]]] = [{STATE: (size,)} if size else {} for size in sizes]
     steps, noise = {LEVELS: (None,), OFFSETS: (None,)}, {NOISE: spectra} if settings.noise_fill else {}
-    enhancer = {"enhancer": enhancer_ports(settings.enhancer_state)} if settings.enhancer_state else {}
+    parts = {"enhancer": enhancer_ports(settings.enhancer_state)} if settings.enhancer_state else {}
+    parts |= {"concealment": concealment_ports(settings.hop)} if settings.conceals else {}
     return {
         "encoder": Ports({SAMPLES: (None,)} | steps | kept[0], symbols | codes | kept[0]),
         "decoder": Ports(symbols | steps | noise | {USED: (settings.depth,)} | kept[1], {SAMPLES: (None,)} | kept[1]),
-    } | enhancer
+    } | parts
 
 
 def codec_port(number: int) -> str:
