@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nsc.coding.interface import Signal
-from nsc.entropy.model_arrays import TABLE_TOTAL
+from nsc.constants import TABLE_TOTAL
 from nsc.errors import UserError
 from utilities import load_speech
 

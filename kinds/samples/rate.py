@@ -8,8 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kinds.kind import Tables
-from nsc.constants import SAMPLE_RATE, TABLE_PRECISION_BITS
-from nsc.entropy.model_arrays import TABLE_TOTAL
+from nsc.constants import SAMPLE_RATE, TABLE_PRECISION_BITS, TABLE_TOTAL
 from nsc.format.version_1 import FRAMES_PER_GROUP, GAIN_LEVELS, HOP
 from nsc.kinds.samples.network import Part
 

@@ -20,7 +20,7 @@ from kinds.spectral.networks import Memories, QuantisedSpectrum, SpectralCodec, 
 from kinds.spectral.rate import CoefficientRate, GainRate, Known, LsfRate
 from kinds.spectral.transform import inverse_mdct, mdct
 from nsc.entropy.coefficient_model import LARGEST_INDEX as LARGEST
-from nsc.entropy.spectral_envelope import GAIN_LEVELS
+from nsc.format.version_2 import GAIN_LEVELS
 from nsc.kinds.samples.network import Part
 from nsc.kinds.spectral.enhancer import PLACE
 from options.common import CONCEALMENT

@@ -17,7 +17,8 @@ import tensorflow as tf
 import lpc_utilities as lpc
 from kinds.samples.front_end import lsf_codebook
 from nn_core_operator import Quantised, SoftToHardQuantizer
-from nsc.entropy.spectral_envelope import GAIN_FLOOR_DB, GAIN_LEVELS, GAIN_STEP_DB, RESPONSE_FLOOR
+from nsc.entropy.spectral_envelope import GAIN_FLOOR_DB, RESPONSE_FLOOR
+from nsc.format.version_2 import GAIN_LEVELS, GAIN_STEP_DB
 from options.config import Config
 
 DECIBEL = math.log(10) / 20  # natural logarithm of an amplitude's decibel

@@ -24,7 +24,8 @@ from kinds.spectral.objective import WIDENING_STEPS, Draw, spectral_objective, s
 from kinds.spectral.serving import coding_model, settings_of
 from nsc.coding.interface import Signal
 from nsc.entropy.spectral_coder import SpectralCoder
-from nsc.entropy.spectral_envelope import GAIN_FLOOR_DB, GAIN_STEP_DB
+from nsc.entropy.spectral_envelope import GAIN_FLOOR_DB
+from nsc.format.version_2 import GAIN_STEP_DB
 from nsc.kinds.spectral.level import offset_of
 from nsc.kinds.spectral.model import SpectralModel, file_groups
 from nsc.kinds.spectral.network import check_coder

@@ -19,7 +19,7 @@ import tensorflow as tf
 from constants import LPC_ORDER
 from nn_core_operator import Quantised
 from nsc.entropy.neighbourhood import BEFORE, BELOW, LARGEST_CONTEXT, LONG_BEFORE, ROUNDS, SIDE
-from nsc.entropy.spectral_envelope import GAIN_LEVELS
+from nsc.format.version_2 import GAIN_LEVELS
 
 CLASSES = 48  # tables, from the stillest to the liveliest
 FIRST_LOG_SCALE, LOG_SCALE_STEP = -2.6, 0.12  # of the logistic distributions that the tables start as

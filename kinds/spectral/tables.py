@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from kinds.spectral.cascade import SpectralCascade
 from kinds.spectral.rate import FIRST_LOG_SCALE, LOG_SCALE_STEP, CoefficientRate, GainRate
 from kinds.tables import whole_tables
+from nsc.constants import TABLE_TOTAL
 from nsc.entropy.coefficient_model import (
     ALPHABET,
     BIN_BITS,
@@ -27,11 +28,11 @@ from nsc.entropy.coefficient_model import (
 from nsc.entropy.lsf_model import ANGLE_ONE, LARGEST_ANGLE, MOST_TABLES, ORDER, LsfModel
 from nsc.entropy.lsf_model import LARGEST_WEIGHT as LARGEST_LSF_WEIGHT
 from nsc.entropy.lsf_model import WEIGHT_ONE as LSF_WEIGHT_ONE
-from nsc.entropy.model_arrays import TABLE_TOTAL
 from nsc.entropy.neighbourhood import ROUNDS
 from nsc.entropy.spectral_coder import SpectralCoder, SpectralSymbols, gains_before
-from nsc.entropy.spectral_envelope import COSINE_BITS, GAIN_LEVELS
+from nsc.entropy.spectral_envelope import COSINE_BITS
 from nsc.entropy.whole_numbers import LOG_ONE, Integers
+from nsc.format.version_2 import GAIN_LEVELS
 
 OFFSET_STEP = 8 / LOG_ONE  # of the log step: 1/32, about 0.27 dB
 INDEX_PRIOR = 256.0  # observations that a trained table of indices counts for

@@ -10,11 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nsc.constants import TABLE_PRECISION_BITS
+from nsc.constants import TABLE_TOTAL
 from nsc.entropy.context_model import ARRAY_SEPARATOR, ContextModel, read_models
 from nsc.errors import UserError
 
-TABLE_TOTAL = 1 << TABLE_PRECISION_BITS
 LONGEST_GROUP = 256  # frames
 MOST_PHASES = 4096
 MOST_OFFSETS = 33  # rows of a neighbourhood, of which nine are usual

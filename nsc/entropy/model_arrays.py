@@ -8,17 +8,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nsc.constants import TABLE_PRECISION_BITS, TABLE_TOTAL
 from nsc.entropy.whole_numbers import Integers
 from nsc.errors import UserError
 
-TABLE_BITS = 16
-TABLE_TOTAL = 1 << TABLE_BITS  # sum of a probability table
 ADVICE = "copy the model again"
 
 
 def code_lengths(tables: Integers) -> NDArray[np.float64]:
     """Bits of every symbol under probability tables that sum to 2^16."""
-    return float(TABLE_BITS) - np.log2(tables)
+    return float(TABLE_PRECISION_BITS) - np.log2(tables)
 
 
 class ModelArrays:

@@ -9,9 +9,9 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from nsc.constants import TABLE_TOTAL
 from nsc.entropy.range_coding import RangeDecoder, RangeEncoder, TableRows
 
-TOTAL: Final = 1 << 16
 LEVELS: Final = 64  # that a packet can have
 # Kinds of packets, of which others are not known yet: those that begin or renew a pause stand alone, too.
 FOLLOWS, ALONE, PAUSE = 0, 1, 2
@@ -63,7 +63,7 @@ def decode_side(coder: RangeDecoder, before: GroupSteps | None, offsets: int) ->
 def side_bits(steps: GroupSteps, before: GroupSteps | None, offsets: int) -> float:
     """Ideal code length of the side information in bits."""
     coded = _coded_side(steps, before, offsets)
-    return float(sum(np.log2(TOTAL / table[0, symbol]) for symbol, table in coded))
+    return float(sum(np.log2(TABLE_TOTAL / table[0, symbol]) for symbol, table in coded))
 
 
 def _coded_side(
@@ -86,7 +86,7 @@ def _kind_table() -> TableRows:
 @lru_cache(maxsize=16)
 def _even_table(values: int) -> TableRows:
     """All values alike; the first gets what does not divide."""
-    return _table(np.full(values, TOTAL // values))
+    return _table(np.full(values, TABLE_TOTAL // values))
 
 
 @lru_cache(maxsize=16)
@@ -95,7 +95,7 @@ def _difference_table(values: int) -> TableRows:
     if values < 2 * len(DIFFERENCE_COUNTS):
         return _even_table(values)
     near = {sign * size % values: count for size, count in enumerate(DIFFERENCE_COUNTS) for sign in (1, -1)}
-    rest = TOTAL - sum(near.values())
+    rest = TABLE_TOTAL - sum(near.values())
     counts = np.full(values, rest // (values - len(near)))
     for place, count in near.items():
         counts[place] = count
@@ -103,5 +103,5 @@ def _difference_table(values: int) -> TableRows:
 
 
 def _table(counts: NDArray[np.int64]) -> TableRows:
-    counts[0] += TOTAL - counts.sum()
+    counts[0] += TABLE_TOTAL - counts.sum()
     return counts[None].astype(np.float64)

@@ -27,8 +27,9 @@ from nsc.entropy.model_arrays import ModelArrays, code_lengths
 from nsc.entropy.neighbourhood import LARGEST_CONTEXT, SIDE
 from nsc.entropy.packet_side import FOLLOWS, GroupSteps, decode_side, encode_side
 from nsc.entropy.range_coding import RangeDecoder, RangeEncoder
-from nsc.entropy.spectral_envelope import GAIN_LEVELS, EnvelopeLogs, gain_logs
+from nsc.entropy.spectral_envelope import EnvelopeLogs, gain_logs
 from nsc.entropy.whole_numbers import LOG_ONE, Integers, WholeFloats
+from nsc.format.version_2 import GAIN_LEVELS
 
 MOST_CODECS = 63
 USUAL_SPECTRA_PER_FRAME, MOST_SPECTRA_PER_FRAME = 2, 8

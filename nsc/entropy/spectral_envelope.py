@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nsc.entropy.whole_numbers import LOG_ONE, Integers, integer_log2, log_add
+from nsc.format.version_2 import GAIN_LEVELS, GAIN_STEP_DB
 
 COSINE_BITS = 20  # 2^20 stands for 1 in cosines
 NARROWEST = 0.0075  # radians that an LSF keeps from every bin: the decoder parts equal ones by about twice that
-GAIN_LEVELS = 64
-GAIN_STEP_DB, GAIN_FLOOR_DB = 1.5, -72.0
+GAIN_FLOOR_DB = -72.0
 RESPONSE_FLOOR = 1e-5  # least |A|^2, as where step sizes are made
 
 

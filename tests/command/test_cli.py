@@ -264,6 +264,10 @@ MISTAKES = {
     ),
     "quality and a bound": (lambda: ["speech.wav", "a.nsc", "--quality", "5", "--cbr"], "expected quality or a bound"),
     "a bound without a rate": (lambda: ["speech.wav", "a.nsc", "--cbr"], "expected kbps with a bounded rate"),
+    "a bound that no group keeps": (
+        lambda: ["speech.wav", "a.nsc", "--model", "cq", "--kbps", "2", "--cbr"],
+        "expected groups of at most 2 kbps, found",
+    ),
     "layers of 5000 digits": (lambda: ["speech.wav", "a.nsc", "--layers", "9" * 5000], "from 1 to 63, found '9999"),
     "no port": (lambda: ["demo", "--port", "70000"], "argument --port: expected a whole number from 0 to 65535"),
     "speech on another scale": (lambda: [loud("loud.wav"), "a.nsc"], "loud.wav: expected samples from -1 to 1, found"),

@@ -24,6 +24,7 @@ from nsc.kinds.spectral.concealment import concealment_ports
 from nsc.kinds.spectral.enhancer import STATE, enhancer_ports
 from nsc.kinds.spectral.level import ZERO_OFFSET
 from nsc.kinds.spectral.pitch import BLOCK
+from nsc.loading.check import require
 from nsc.loading.litert import Graphs, Ports, naming_misfits
 
 Floats = NDArray[np.float32]
@@ -82,40 +83,31 @@ class SpectralSettings:
 
 def check_settings(settings: SpectralSettings) -> None:
     """Raises UserError where a number is beyond what any model needs."""
+    spectra, weight = settings.spectra_per_frame, settings.rdo_lambda
+    known = ", ".join(map(str, version_3.SPECTRA_PER_FRAME))
+    spectra_exist = type(spectra) is int and spectra in version_3.SPECTRA_PER_FRAME  # True is no number
+    require(spectra_exist, "spectra_per_frame", f"one of {known}", spectra)
     bounds = {
-        "depth": (1, MOST_LAYERS),
+        "depth": (1, MOST_LAYERS if spectra == SPECTRA_PER_FRAME else version_3.MOST_LAYERS),
         "hop": (HOP_UNIT, 16 * HOP_UNIT),
         "history": (1, MOST_HISTORY),
         "look_ahead": (0, 1),
         "group_frames": (1, MOST_FRAMES),
         "offset": (0, version_2.OFFSETS - 1),
-        "pre_emphasis": (0, 1),
-        "enhancer_state": (0, MOST_STATE),
-        "encoder_state": (0, MOST_STATE),
-        "decoder_state": (0, MOST_STATE),
-    }
+    } | dict.fromkeys(("enhancer_state", "encoder_state", "decoder_state"), (0, MOST_STATE))
     for name, (lowest, highest) in bounds.items():
         value = getattr(settings, name)
-        whole = type(value) is int or (name == "pre_emphasis" and isinstance(value, bool))  # True is no number
-        if not whole or not lowest <= value <= highest:
-            raise UserError(f"{name}: expected a whole number from {lowest} to {highest}, found {value!r}")
-    for name in ("noise_fill", "conceals"):
-        if not isinstance(getattr(settings, name), bool):
-            raise UserError(f"{name}: expected true or false, found {getattr(settings, name)!r}")
-    spectra = settings.spectra_per_frame
-    if type(spectra) is not int or spectra not in version_3.SPECTRA_PER_FRAME:
-        known = ", ".join(map(str, version_3.SPECTRA_PER_FRAME))
-        raise UserError(f"spectra_per_frame: expected one of {known}, found {spectra!r}")
-    if spectra != SPECTRA_PER_FRAME and settings.depth > version_3.MOST_LAYERS:
-        raise UserError(f"depth: expected at most {version_3.MOST_LAYERS} codecs, found {settings.depth}")
-    if not (isinstance(settings.rdo_lambda, (int, float)) and 0 <= settings.rdo_lambda <= MOST_LAMBDA):
-        raise UserError(f"rdo_lambda: expected a number from 0 to {MOST_LAMBDA}, found {settings.rdo_lambda!r}")
-    if settings.hop % HOP_UNIT:
-        raise UserError(f"hop: expected a multiple of {HOP_UNIT}, found {settings.hop}")
-    if settings.enhancer_state and settings.hop % BLOCK:
-        raise UserError(f"hop: expected a multiple of {BLOCK} with an enhancer, found {settings.hop}")
-    if settings.conceals and not settings.decoder_state:
-        raise UserError("decoder_state: expected numbers with a concealment, which goes on from them, found none")
+        within = type(value) is int and lowest <= value <= highest
+        require(within, name, f"a whole number from {lowest} to {highest}", value)
+    for name in ("pre_emphasis", "noise_fill", "conceals"):
+        value = getattr(settings, name)
+        require(isinstance(value, bool), name, "true or false", value)
+    is_weight = type(weight) in (int, float) and 0 <= weight <= MOST_LAMBDA
+    require(is_weight, "rdo_lambda", f"a number from 0 to {MOST_LAMBDA}", weight)
+    for unit in (HOP_UNIT, BLOCK if settings.enhancer_state else 1):
+        require(settings.hop % unit == 0, "hop", f"a multiple of {unit}", settings.hop)
+    goes_on = not settings.conceals or settings.decoder_state > 0
+    require(goes_on, "decoder_state", "numbers, from which a concealment goes on", settings.decoder_state)
 
 
 def check_coder(settings: SpectralSettings, coder: SpectralCoder) -> None:

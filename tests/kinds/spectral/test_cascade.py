@@ -11,8 +11,7 @@ from kinds.spectral.networks import UniformQuantizer
 from kinds.spectral.rate import FIRST_LOG_SCALE, LOG_SCALE_STEP, CoefficientRate, Known
 from kinds.spectral.transform import mdct
 from nsc.entropy.coefficient_model import LARGEST_INDEX as LARGEST
-from nsc.entropy.spectral_envelope import GAIN_LEVELS
-from nsc.format.version_2 import number_of_frames
+from nsc.format.version_2 import GAIN_LEVELS, number_of_frames
 from tests.helpers.spectral_cascade import batch_of, cascade_of
 
 Array = NDArray[np.float32]

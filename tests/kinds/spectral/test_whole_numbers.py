@@ -4,8 +4,9 @@ from fractions import Fraction
 import numpy as np
 
 from nsc.entropy import whole_numbers
-from nsc.entropy.spectral_envelope import GAIN_FLOOR_DB, GAIN_STEP_DB
+from nsc.entropy.spectral_envelope import GAIN_FLOOR_DB
 from nsc.entropy.whole_numbers import LOG_ONE, count_logs, integer_log2, log_add, tanh_table
+from nsc.format.version_2 import GAIN_STEP_DB
 
 MARGIN = 1e-6  # a last digit of a mathematical library is 1e-13 of these numbers
 
