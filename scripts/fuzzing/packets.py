@@ -9,6 +9,7 @@ import numpy as np
 import nsc
 from nsc.coding.packets import MOST_LATE, MOST_MISSING, NUMBERS
 from nsc.format import Packets
+from nsc.kinds.spectral.model import SpectralModel
 from scripts.fuzzing.choice import Generator, one_of
 from scripts.fuzzing.spectral_targets import SpectralTarget
 
@@ -22,7 +23,7 @@ FAR_SHARE = 1024  # one of so many; to conceal thousands of packets takes longer
 class Receiver:
     """A decoder, and how many samples it has to give for each number by a count of its own."""
 
-    def __init__(self, model: SpectralTarget, header: bytes) -> None:
+    def __init__(self, model: SpectralModel, header: bytes) -> None:
         self.decoder = nsc.PacketDecoder(model, header)
         self._due: int | None = None
         self._begun = False

@@ -1,6 +1,7 @@
 """Streams used in any order: whatever is called when, samples of the declared length come out or a promised error."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -9,6 +10,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 import nsc
+from nsc.kinds.spectral.model import SpectralModel
+from scripts.fuzzing.packets import Receiver
 from scripts.fuzzing.sequences import Listener
 from scripts.fuzzing.shipped import files_of, shipped_targets
 
@@ -85,9 +88,63 @@ class Speaking(RuleBasedStateMachine):
         assert len(signal) == self.written and not damage
 
 
+class Calling(RuleBasedStateMachine):
+    """An encoder of packets, a network that loses, repeats, delays and changes them, and `Receiver` behind it."""
+
+    @initialize(
+        kbps=st.sampled_from([None, 6, 32]), refresh=st.sampled_from([1, 3, 100]), spans=st.sampled_from([1, 2])
+    )
+    def begin(self, kbps: float | None, refresh: int, spans: int) -> None:
+        self.encoder = nsc.PacketEncoder(MODEL, kbps=kbps, refresh=refresh, spans=spans)
+        self.receiver = Receiver(cast("SpectralModel", MODEL), self.encoder.header)
+        self.sent, self.next, self.written, self.ended = list[bytes](), 0, 0, False
+
+    @rule(count=st.integers(0, 3000), seed=st.integers(0, 9))
+    def write(self, count: int, seed: int) -> None:
+        samples = np.random.default_rng(seed).normal(0, 0.1, count).clip(-1, 1)
+        self.sends(lambda: self.encoder.write(samples))
+        self.written += 0 if self.ended else count
+
+    @rule()
+    def finish(self) -> None:
+        self.sends(self.encoder.finish)
+        if not self.ended:
+            assert 0 <= len(self.sent) * self.encoder.packet_samples - self.written < 3 * self.encoder.packet_samples
+        self.ended = True
+
+    def sends(self, call: Callable[[], list[bytes]]) -> None:
+        if not self.ended:
+            self.sent += call()
+            return
+        with pytest.raises(nsc.UserError):
+            call()
+
+    @rule()
+    def refresh(self) -> None:
+        self.encoder.refresh()
+
+    @rule(skipped=st.integers(0, 3), changed=st.binary(max_size=40), told=st.booleans())
+    def deliver(self, skipped: int, changed: bytes, told: bool) -> None:
+        self.next += skipped
+        if self.next < len(self.sent):
+            self.receiver.take(changed or self.sent[self.next], self.next if told else None)
+            self.next += 1
+
+    @rule(back=st.integers(1, 5))
+    def repeat(self, back: int) -> None:
+        if 0 <= self.next - back < len(self.sent):
+            self.receiver.take(self.sent[self.next - back], self.next - back)
+
+    @rule()
+    def conceal(self) -> None:
+        self.receiver.conceal()
+
+
 MODEL = nsc.load("cq")
 USUAL = settings(deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
 TestListening = Listening.TestCase
 TestListening.settings = settings(USUAL, max_examples=60, stateful_step_count=20)
+TestCalling = Calling.TestCase
+TestCalling.settings = settings(USUAL, max_examples=15, stateful_step_count=16)
 TestSpeaking = Speaking.TestCase
 TestSpeaking.settings = settings(USUAL, max_examples=15, stateful_step_count=12)
