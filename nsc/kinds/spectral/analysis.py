@@ -22,6 +22,7 @@ from nsc.kinds.spectral.symbol_stream import CodedSymbols, SymbolWriter
 
 # The share of a group's codes that may reach the last bin: beyond, what is cut off outweighs what finer steps bring.
 MOST_OVERFLOWS = 2e-4
+MIRRORED_SHARE = 0.3  # of the amplitude of a stream's first frame, see docs/spectral.md
 QUIET_DB = 20.0  # below the level: such a group is a pause
 HANGOVER = 0.32  # seconds of a pause that are sent as speech is
 PAUSE_SECONDS = 0.4  # from one packet of a pause that is sent to the next
@@ -72,6 +73,7 @@ class SpectralAnalysis:
         self._past = StepTrack(self._history, header.spectra_per_frame)
         self._samples = np.zeros(0, np.float32)  # from the start of the next group
         self._state = np.zeros(settings.encoder_state, np.float32)
+        self._begun = False
         # from the first frame of the history on, whose first spectrum begins a hop before it
         self._filtered = np.zeros(settings.history * header.frame_samples + header.hop, np.float32)
 
@@ -91,6 +93,8 @@ class SpectralAnalysis:
 
     def next_group(self, frames: int) -> Content:
         """Codes the next group, as often as the pace asks for."""
+        if not self._begun:
+            self._begin()
         loudest, highest = self._next_levels(frames)
         level, quiet = level_index([highest]), loudest < highest - QUIET_DB
         seconds = frames * self.header.frame_samples / SAMPLE_RATE
@@ -120,6 +124,13 @@ class SpectralAnalysis:
             self._filtered = self._filtered[self._history * self.header.frame_samples :]
             self._history = 0
             self._past = StepTrack(0, self.header.spectra_per_frame)
+
+    def _begin(self) -> None:
+        """Lets the networks see the first frame mirrored, softer, ahead of it: after silence any sound is an event."""
+        self._begun = True
+        past = self._settings.history * self.header.frame_samples + self.header.hop
+        first = self._filtered[past : past + self.header.frame_samples]
+        self._filtered[:past] = MIRRORED_SHARE * np.pad(first, (past, 0), "reflect")[:past]
 
     def _paced(self, pace: Pace, frames: int, level: int, quiet: bool, *, copies: bool = False) -> _Trial:
         tried: dict[int, _Trial] = {}

@@ -181,6 +181,14 @@ def test_packets_cost_little_more_than_long_groups(real_speech: Signal) -> None:
     assert sent_bytes(nsc.encode(signal, "cq", quality=3, refresh=5)) < 1.08 * groups
 
 
+def test_the_first_packet_costs_little_more_than_those_after_it(speech_signals: list[Signal]) -> None:
+    sizes = [
+        list(map(len, nsc.PacketEncoder("cq", refresh=1, quality=5).write(signal[8_000:16_000])))
+        for signal in speech_signals
+    ]
+    assert sum(first for first, *_ in sizes) < 1.6 * sum(np.mean(rest) for _, *rest in sizes)
+
+
 def decoded_in(header: bytes, packets: dict[int, bytes], order: list[int]) -> tuple[Signal, nsc.Damage]:
     decoder = nsc.PacketDecoder("cq", header)
     blocks = [decoder.write(packets[number], (number + 65_520) % 65_536) for number in order]
