@@ -2,43 +2,24 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
-import io
 import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
-import soundfile
-from numpy.typing import NDArray
-
-from comparison.figures import plots
 from comparison.numbers.points import points_of
 from comparison.page.choice import Column, choose_columns, choose_files
-from comparison.page.listening_test import (
-    ANCHORS,
-    INSTRUCTIONS,
-    MOST_CODECS,
-    REFERENCE,
-    level_matched,
-    low_passed,
-    sound_names,
-)
+from comparison.page.listening_test import INSTRUCTIONS, MOST_CODECS, PARTS, REFERENCE, flac_text, sounds_of, templates
 from comparison.results import Store
-from constants import SAMPLE_RATE
 from nsc.errors import UserError
-from utilities import atomic_write, load_speech
+from utilities import atomic_write
 
-PARTS: Final = Path(__file__).parent
 MUSHRA, ABX = METHODS = ("mushra", "abx")
 ABX_INSTRUCTIONS: Final = (
     "A is the original, B is a coded version, X is one of the two. Listen as often as you like, then say which one X "
     "is. Guess where you hear no difference."
 )
-
-Signal = NDArray[np.float64]
 
 
 def write_blind_test(store: Store, patterns: Sequence[str], num_trials: int, folder: Path, method: str) -> Path:
@@ -66,28 +47,21 @@ def write_blind_test(store: Store, patterns: Sequence[str], num_trials: int, fol
     trials = [_trial(number, name, columns, folder, method) for number, name in enumerate(files)]
     listed = [each for trial in trials for each in trial]
     test = {"id": _identity(listed), "method": method, "trials": listed}
-    page = _template().render(
-        title="Listening test",
-        instructions=INSTRUCTIONS if method == MUSHRA else ABX_INSTRUCTIONS,
-        training="trial",
-        style=(PARTS / "style.css").read_text(),
-        script=(PARTS / "blind.js").read_text(),
-        test=json.dumps(test).replace("<", "\\u003c"),
-        sounds=[f"sounds/{number}.js" for number in range(len(files))],
+    page = (
+        templates()
+        .get_template("blind.html.jinja")
+        .render(
+            title="Listening test",
+            instructions=INSTRUCTIONS if method == MUSHRA else ABX_INSTRUCTIONS,
+            training="trial",
+            style=(PARTS / "style.css").read_text(),
+            script=(PARTS / "blind.js").read_text(),
+            test=json.dumps(test).replace("<", "\\u003c"),
+            sounds=[f"sounds/{number}.js" for number in range(len(files))],
+        )
     )
     atomic_write(folder / "index.html", page)
     return folder / "index.html"
-
-
-def _template() -> Any:
-    try:
-        import jinja2
-    except ImportError:
-        raise UserError(f"expected jinja2, found none: {plots.INSTALL}") from None
-    loader = jinja2.FileSystemLoader(PARTS)
-    return jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined).get_template(
-        "blind.html.jinja"
-    )
 
 
 def _identity(trials: Sequence[dict[str, Any]]) -> str:
@@ -96,22 +70,9 @@ def _identity(trials: Sequence[dict[str, Any]]) -> str:
 
 def _trial(number: int, name: str, columns: Sequence[Column], folder: Path, method: str) -> list[dict[str, Any]]:
     """The trials of a file, whose sounds are written on the way."""
-    results = sound_names([column.point for column in columns if column.point], name)
-    first = next(iter(results.values()))
-    reference = load_speech(Path(first.corpus) / name).astype(np.float64)
-    signals = {REFERENCE: reference}
-    if method == MUSHRA:
-        signals |= {anchor: low_passed(reference, cutoff) for anchor, cutoff in ANCHORS.items()}
-    signals |= {codec: load_speech(result.decoded).astype(np.float64) for codec, result in results.items()}
-    trial = f"file-{number}"
-    coded = {each: _flac(signal) for each, signal in level_matched(signals).items()}
+    sounds, trial = sounds_of(columns, name, anchors=method == MUSHRA), f"file-{number}"
+    coded = {each: flac_text(signal) for each, signal in sounds.items()}
     atomic_write(folder / "sounds" / f"{number}.js", f"sounds[{json.dumps(trial)}] = {json.dumps(coded)};\n")
     if method == MUSHRA:
-        return [{"id": trial, "stimuli": list(signals)}]
-    return [{"id": trial, "codec": codec} for codec in results]
-
-
-def _flac(signal: Signal) -> str:
-    buffer = io.BytesIO()
-    soundfile.write(buffer, np.clip(signal, -1, 1), SAMPLE_RATE, subtype="PCM_16", format="FLAC")
-    return base64.b64encode(buffer.getvalue()).decode()
+        return [{"id": trial, "stimuli": list(sounds)}]
+    return [{"id": trial, "codec": codec} for codec in sounds if codec != REFERENCE]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import json
 import math
 import re
@@ -19,14 +17,12 @@ from comparison.numbers import tables
 from comparison.numbers.points import MEASURES, Point, points_of, shown_measures
 from comparison.page.chart import chart_of
 from comparison.page.choice import Column, choose_columns, choose_files
+from comparison.page.listening_test import PARTS, flac_text, templates
 from comparison.results import Codec, Result, Store, faults
-from constants import SAMPLE_RATE
 from measures.time_structure import LONG
 from nsc.coding.interface import Signal
-from nsc.errors import UserError
 from utilities import atomic_write, load_speech
 
-PARTS = Path(__file__).parent
 MOST_SPECTRA = 2  # of other codecs, where there is no model of ours
 
 
@@ -45,7 +41,7 @@ def write_page(store: Store, patterns: Sequence[str] = (), num_files: int = 8, t
     Raises:
         UserError: there are no results, nothing matches a pattern, or a library is missing.
     """
-    environment = _templates()
+    environment = templates()
     codecs, results = store.codecs(), store.all()
     points = points_of(codecs, results)
     columns = choose_columns(points, patterns)
@@ -86,14 +82,6 @@ def _remove_unused(output: Path, files: Sequence[dict[str, Any]]) -> None:
             path.unlink()
 
 
-def _templates() -> Any:
-    try:
-        import jinja2
-    except ImportError:
-        raise UserError(f"expected jinja2, found none: {plots.INSTALL}") from None
-    return jinja2.Environment(loader=jinja2.FileSystemLoader(PARTS), autoescape=True, undefined=jinja2.StrictUndefined)
-
-
 def _listed_file(
     output: Path, number: int, name: str, columns: Sequence[Column], measures: Sequence[str]
 ) -> dict[str, Any]:
@@ -102,7 +90,8 @@ def _listed_file(
     first = results[0]
     reference = load_speech(Path(first.corpus) / name)
     signals = [reference, *(load_speech(result.decoded) for result in results)]
-    atomic_write(output / "sounds" / f"{number}.js", _sounds(number, signals))
+    coded = json.dumps([flac_text(signal) for signal in signals])
+    atomic_write(output / "sounds" / f"{number}.js", f"sounds[{number}] = {coded};\n")
     cells = [
         _cell(output, number, column, result, signal, reference, measures)
         for column, result, signal in zip(columns, [None, *results], signals, strict=True)
@@ -150,19 +139,6 @@ def _scores(point: Point | None, result: Result, measures: Sequence[str]) -> dic
             text = f"{value:.{MEASURES[name].digits}f}"
             found[name] = {"value": value, "text": text if point.comparable(name) else f"({text})"}
     return found
-
-
-def _sounds(number: int, signals: Sequence[Signal]) -> str:
-    """A script that holds the signals as FLAC in base64; a page opened from disk may load nothing else."""
-    return f"sounds[{number}] = {json.dumps([_flac(signal) for signal in signals])};\n"
-
-
-def _flac(signal: Signal) -> str:
-    import soundfile
-
-    buffer = io.BytesIO()
-    soundfile.write(buffer, signal, SAMPLE_RATE, subtype="PCM_16", format="FLAC")
-    return base64.b64encode(buffer.getvalue()).decode()
 
 
 def _inline_plots(store: Store, measures: Sequence[str]) -> list[dict[str, str]]:

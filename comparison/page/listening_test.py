@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import scipy.signal
 import soundfile
 from numpy.typing import NDArray
 
+from comparison.figures.plots import INSTALL
 from comparison.numbers.points import Point, points_of
 from comparison.page.choice import Column, choose_columns, choose_files
 from comparison.results import Result, Store
@@ -20,6 +23,7 @@ from constants import SAMPLE_RATE
 from nsc.errors import UserError
 from utilities import atomic_write, load_speech
 
+PARTS = Path(__file__).parent
 TEST_ID = "speech_codecs"
 REFERENCE = "reference"  # webMUSHRA's name of the hidden reference, which it adds itself
 ANCHORS = {"anchor35": 3500.0, "anchor70": 7000.0}  # Hz
@@ -110,14 +114,9 @@ def _configuration(trials: Sequence[dict[str, object]]) -> dict[str, object]:
 
 def _export_trial(number: int, name: str, columns: Sequence[Column], folder: Path) -> dict[str, object]:
     trial = f"trial_{number}"
-    results = sound_names([column.point for column in columns if column.point], name)
-    first = next(iter(results.values()))
-    reference = load_speech(Path(first.corpus) / name).astype(np.float64)
-    sounds = {REFERENCE: reference}
-    sounds |= {anchor: low_passed(reference, cutoff) for anchor, cutoff in ANCHORS.items()}
-    sounds |= {codec: load_speech(result.decoded).astype(np.float64) for codec, result in results.items()}
+    sounds = sounds_of(columns, name)
     place = f"configs/resources/{TEST_ID}/{trial}"
-    for sound, signal in level_matched(sounds).items():
+    for sound, signal in sounds.items():
         atomic_write(folder / place / f"{sound}.wav", _wav(signal))
     return {
         "type": "mushra",
@@ -131,6 +130,15 @@ def _export_trial(number: int, name: str, columns: Sequence[Column], folder: Pat
         "createAnchor70": False,
         "stimuli": {sound: f"{place}/{sound}.wav" for sound in sounds if sound != REFERENCE},
     }
+
+
+def sounds_of(columns: Sequence[Column], file: str, *, anchors: bool = True) -> dict[str, Signal]:
+    """The sounds of a trial, all at one level: the reference, anchors where wanted, and what each codec made of it."""
+    results = sound_names([column.point for column in columns if column.point], file)
+    reference = load_speech(Path(next(iter(results.values())).corpus) / file).astype(np.float64)
+    lowered = {anchor: low_passed(reference, cutoff) for anchor, cutoff in ANCHORS.items()} if anchors else {}
+    decoded = {codec: load_speech(result.decoded).astype(np.float64) for codec, result in results.items()}
+    return level_matched({REFERENCE: reference} | lowered | decoded)
 
 
 def sound_names(points: Sequence[Point], file: str) -> dict[str, Result]:
@@ -158,6 +166,26 @@ def level_matched(sounds: dict[str, Signal]) -> dict[str, Signal]:
 
 def _rms(signal: Signal) -> float:
     return float(np.sqrt(np.mean(signal**2)))
+
+
+def flac_text(signal: Signal | NDArray[np.float32]) -> str:
+    """A signal as FLAC in base64, for scripts: a page opened from disk may load nothing else."""
+    buffer = io.BytesIO()
+    soundfile.write(buffer, np.clip(signal, -1, 1), SAMPLE_RATE, subtype="PCM_16", format="FLAC")
+    return base64.b64encode(buffer.getvalue()).decode()
+
+
+def templates() -> Any:
+    """The pages' templates.
+
+    Raises:
+        UserError: jinja2 is not installed.
+    """
+    try:
+        import jinja2
+    except ImportError:
+        raise UserError(f"expected jinja2, found none: {INSTALL}") from None
+    return jinja2.Environment(loader=jinja2.FileSystemLoader(PARTS), autoescape=True, undefined=jinja2.StrictUndefined)
 
 
 def _wav(signal: Signal) -> bytes:
