@@ -61,11 +61,11 @@ class CommonOptions:
     )
     lsf_spacing: float = option(0.02, "smallest distance of neighbouring decoded LSFs, radians", network=True)
     lsf_alpha_start: float = option(
-        -300.0, "softmax scale of the soft assignment of LSFs, whose levels lie close together"
+        -300.0, "softmax scale of the soft assignment of LSFs, whose levels lie close together", sign=-1
     )
 
     num_modules: int = option(
-        2, "number of neural codecs in the cascade", flag="num_resnets", network=True, heading="Networks"
+        2, "number of neural codecs in the cascade", flag="num_resnets", network=True, heading="Networks", sign=1
     )
     block: str = option(
         "gln",
@@ -80,6 +80,7 @@ class CommonOptions:
         "samples, or bins of a spectrum, folded into channels (folded, spectral)",
         network=True,
         networks=("folded", *NETWORKS["spectral"]),
+        sign=1,
     )
 
     coefficients: tuple[float, ...] = option(
@@ -100,7 +101,7 @@ class CommonOptions:
         networks=NETWORKS["spectral"],
     )
     layer_loss: float = option(1.0, "finetuning: weight of the losses of shallower depths, 0 to 1")
-    target_entropy: float = option(2.2, "bits per symbol that tau steers to")
+    target_entropy: float = option(2.2, "bits per symbol that tau steers to", sign=1)
     target_entropy_per_module: tuple[float, ...] = option((), "bits per symbol of each module; empty: target_entropy")
     target_kbps: float = option(0.0, "bitrate of all parts, 1000 bits per second, instead of target_entropy; 0: unused")
     budget: str = option(
@@ -111,17 +112,17 @@ class CommonOptions:
     )
 
     learning_rate: float = option(
-        2e-4, "learning rate of the first codec", flag="learning_rate_tanh", heading="Training"
+        2e-4, "learning rate of the first codec", flag="learning_rate_tanh", heading="Training", sign=1
     )
     follower_learning_rates: tuple[float, ...] = option(
         (2e-5, 2e-6), "learning rates of the added codecs, then of finetuning", flag="learning_rate_greedy_followers"
     )
-    epochs: int = option(200, "epochs of the first codec, each steps_per_epoch steps", flag="epoch_tanh")
+    epochs: int = option(200, "epochs of the first codec, each steps_per_epoch steps", flag="epoch_tanh", sign=1)
     follower_epochs: tuple[int, ...] = option(
         (50, 50), "epochs of the added codecs, then of finetuning", flag="epoch_greedy_followers"
     )
     steps_per_epoch: int = option(0, "steps in an epoch; 0: a pass over the corpus")
-    batch_size: int = option(128, "frames per step")
+    batch_size: int = option(128, "frames per step", sign=1)
     precision: str = option(
         "float32",
         "arithmetic of the networks in training; weights, LPC, quantisers and losses, and all that a saved model does, "
@@ -137,9 +138,9 @@ class CommonOptions:
         "cosine", "how the learning rate falls over each stage", choices=("cosine", "constant")
     )
     clip_norm: float = option(1.0, "largest global norm of a step's gradient; 0: unlimited")
-    adam_epsilon: float = option(1e-7, "Adam's epsilon; the original: 1e-8")
+    adam_epsilon: float = option(1e-7, "Adam's epsilon; the original: 1e-8", sign=1)
     ema_decay: float = option(0.999, "averaging of the weights that are validated and exported; 0: none")
-    validation_files: int = option(8, "files scored after each epoch")
+    validation_files: int = option(8, "files scored after each epoch", sign=1)
     context_minutes: float = option(
         5.0,
         "minutes of training speech from which the saved model's contexts of symbols are estimated, a fifth of them at "

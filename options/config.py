@@ -21,28 +21,6 @@ from options.common import check
 from options.option import brief, flag_of, require, shown
 
 PROGRAM = "main.py"
-MAY_BE_NEGATIVE = ("alpha_start", "vector_alpha_start", "lsf_alpha_start")
-ABOVE_ZERO = (
-    "num_modules",
-    "res_scalar",
-    "time_domain_scale",
-    "gated_kernel",
-    "end_kernel",
-    "fold",
-    "hop",
-    "step_power",
-    "step_start",
-    "folded_width",
-    "folded_narrow",
-    "folded_blocks",
-    "folded_kernel",
-    "target_entropy",
-    "learning_rate",
-    "epochs",
-    "batch_size",
-    "adam_epsilon",
-    "validation_files",
-)
 FRESH = (1, 3, 4)  # modes that start without a saved model
 COMMAND_LINE = "command line"  # where flags come from, as opposed to files
 BARE = ("new", "deterministic")
@@ -273,10 +251,10 @@ def _check(config: Config) -> None:
             values = value if isinstance(value, tuple) else (value,)
             fits = bool(values) and set(values) <= set(choices)
             require(fits, config, field.name, f"one of {', '.join(map(str, choices))}")
-        if field.name in ABOVE_ZERO:
-            require(0 < value < math.inf, config, field.name, "a number above 0")
-        elif field.name in MAY_BE_NEGATIVE:
-            require(-math.inf < value < 0, config, field.name, "a number below 0")
+        sign = field.metadata["sign"]
+        if sign:
+            above = f"a number {'above' if sign > 0 else 'below'} 0"
+            require(0 < sign * value < math.inf, config, field.name, above)
         elif isinstance(field.default, (int, float)):
             require(0 <= value < math.inf, config, field.name, "a number of at least 0")
     check(config)

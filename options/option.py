@@ -21,6 +21,7 @@ def option(
     identity: bool = True,
     heading: str | None = None,
     networks: Sequence[str] = (),
+    sign: int = 0,
 ) -> Any:
     """A field of `Config` with all that the command line needs to know about it.
 
@@ -33,6 +34,7 @@ def option(
         identity: takes part in the run's id; paths and displays do not.
         heading: begins a group of options in `--help`.
         networks: the values of `block` under which anything reads it; none for all. To other kinds it is unknown.
+        sign: 1 for numbers above 0, -1 for those below; 0 for those of at least 0.
     """
     return dataclasses.field(
         default=default,
@@ -44,6 +46,7 @@ def option(
             "identity": identity,
             "heading": heading,
             "networks": networks,
+            "sign": sign,
         },
     )
 

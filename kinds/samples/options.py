@@ -54,19 +54,18 @@ class SampleOptions(CommonOptions):
         flag="bottleneck_kernel_and_dilation",
         network=True,
     )
-    gated_kernel: int = option(15, "kernel of the two gated convolutions (gln)", network=True, networks=GATED)
+    gated_kernel: int = option(15, "kernel of the two gated convolutions (gln)", network=True, networks=GATED, sign=1)
     end_kernel: int = option(
-        55,
-        "kernel of the first, code and last convolution (gln, bottleneck)",
-        network=True,
-        networks=WAVEFORM,
+        55, "kernel of the first, code and last convolution (gln, bottleneck)", network=True, networks=WAVEFORM, sign=1
     )
-    folded_width: int = option(144, "wide channels (folded)", network=True, networks=FOLDED)
-    folded_narrow: int = option(64, "narrow channels (folded)", network=True, networks=FOLDED)
+    folded_width: int = option(144, "wide channels (folded)", network=True, networks=FOLDED, sign=1)
+    folded_narrow: int = option(64, "narrow channels (folded)", network=True, networks=FOLDED, sign=1)
     folded_blocks: int = option(
-        3, "residual blocks in encoder and decoder each (folded)", network=True, networks=FOLDED
+        3, "residual blocks in encoder and decoder each (folded)", network=True, networks=FOLDED, sign=1
     )
-    folded_kernel: int = option(5, "kernel of the two gated convolutions (folded)", network=True, networks=FOLDED)
+    folded_kernel: int = option(
+        5, "kernel of the two gated convolutions (folded)", network=True, networks=FOLDED, sign=1
+    )
     film_units: int = option(
         0,
         "hidden units by which the LPC envelope scales and shifts every layer's channels (folded); 0: none",
@@ -76,9 +75,12 @@ class SampleOptions(CommonOptions):
     strides: tuple[int, ...] = option(
         (2,), "down-sampling of each module, 2 or 4: 256 or 128 codes per frame", flag="the_strides", network=True
     )
-    res_scalar: float = option(1.0, "scales every codec's input and, inversely, its output", network=True)
+    res_scalar: float = option(1.0, "scales every codec's input and, inversely, its output", network=True, sign=1)
     time_domain_scale: float = option(
-        1.0, "without LPC, levelled speech is divided by it before codecs and losses; the original: 33.46", network=True
+        1.0,
+        "without LPC, levelled speech is divided by it before codecs and losses; the original: 33.46",
+        network=True,
+        sign=1,
     )
 
     quantizer: tuple[str, ...] = option(
@@ -92,9 +94,13 @@ class SampleOptions(CommonOptions):
         (32, 32), "scalar quantisation bins of each module", flag="num_bins_for_follower", network=True
     )
     mu_law: bool = option(False, "1: mu-law companding of the code before the quantiser (mu 63)", network=True)
-    alpha_start: float = option(-50.0, "softmax scale of the codes' soft assignment, trained in the soft mode only")
+    alpha_start: float = option(
+        -50.0, "softmax scale of the codes' soft assignment, trained in the soft mode only", sign=-1
+    )
     vector_alpha_start: float = option(
-        -500.0, "the same for vectors on the original's grid, whose entries lie 0.2/31 apart; scaled with other starts"
+        -500.0,
+        "the same for vectors on the original's grid, whose entries lie 0.2/31 apart; scaled with other starts",
+        sign=-1,
     )
     vector_start: str = option(
         "data",

@@ -26,7 +26,7 @@ option = functools.partial(any_option, networks=NETWORKS["spectral"])
 class SpectralOptions(CommonOptions):
     """Flags that other kinds of networks do not know."""
 
-    hop: int = option(320, "new samples of a spectrum, and its bins", network=True, heading="Lapped spectrum")
+    hop: int = option(320, "new samples of a spectrum, and its bins", network=True, heading="Lapped spectrum", sign=1)
     spectra_per_frame: int = option(2, "spectra that share one set of LSFs", choices=SPECTRA_PER_FRAME, network=True)
     mdct_window: str = option("sine", "window of the transform", choices=WINDOWS, network=True)
     spectral_width: tuple[int, ...] = option((96,), "wide channels of each module", network=True)
@@ -38,9 +38,9 @@ class SpectralOptions(CommonOptions):
     enhancer_width: int = option(0, "channels of the enhancer of decoded speech along its pitch; 0: none", network=True)
     concealment_width: int = option(0, "units of the network that conceals losses; 0: none", network=True)
     step_power: float = option(
-        0.7, "power of the envelope that the quantiser's step follows, before training corrects it"
+        0.7, "power of the envelope that the quantiser's step follows, before training corrects it", sign=1
     )
-    step_start: float = option(0.6, "step size at the start, relative to the envelope at unit level")
+    step_start: float = option(0.6, "step size at the start, relative to the envelope at unit level", sign=1)
     rdo_lambda: float = option(
         0.0,
         "squared error, in units of the step, that a bit is worth where a model's encoder chooses between the nearest "
