@@ -43,6 +43,7 @@ class RateController(tf.Module):
         self.parts = list(parts)[: len(parts) - config.num_modules + stage.depth]
         self.tau = tf.Variable(tf.fill([config.num_modules], first_tau), trainable=False)
         self.integral = self.tau  # the taus at which training has arrived, for a later stage to go on from
+        self.found = tf.Variable(tf.zeros([len(self.parts)]), trainable=False)  # see `expect`
 
     def begin_from(self, taus: Sequence[float]) -> None:
         """Starts the first modules at the taus that steered them when they were last trained."""
@@ -68,8 +69,19 @@ class RateController(tf.Module):
         """Learns from validation files what every part really costs, in bits per frame."""
         raise NotImplementedError
 
+    def expect(self, bits: Sequence[float]) -> None:
+        """Takes what files cost before a stage's first step; `control` corrects by it once batches are measured."""
+        self.found.assign(bits)
+
+    def control(self) -> None:
+        """Every few steps: steers by rates that are corrected by files from the first move on."""
+        if np.any(self.found):
+            self.validated(self.found.numpy().tolist())
+            self.found.assign(tf.zeros_like(self.found))
+        self.steer()
+
     def steer(self) -> None:
-        """Moves the taus of the trained modules, every few steps."""
+        """Moves the taus of the trained modules."""
         raise NotImplementedError
 
     def end_epoch(self) -> None:

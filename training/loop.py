@@ -73,7 +73,8 @@ class Training:
         start = trainer.resume()
         self._note("resumed" if start else "stage", stage=stage.name, step=start, of=trainer.total_steps)
         if stage.name == "finetune" and not start:
-            self._validate(trainer, validation, epoch=-1)
+            # or else tau would follow an estimate until the first epoch ends, which is half of a short finetuning
+            trainer.controller.expect(self._validate(trainer, validation, epoch=-1))
         try:
             with self.cluster.naming_lost_workers():
                 self._run_steps(trainer, validation)
@@ -199,7 +200,7 @@ class Watch:
                 " or --clip_norm"
             )
         if not warm_up and step % CONTROL_INTERVAL == 0:
-            self.trainer.controller.steer()
+            self.trainer.controller.control()
             self._look_for_dead_codes(step)
         return Reading(self._values(losses))
 

@@ -189,6 +189,18 @@ def test_what_validation_files_cost_corrects_the_measured_rate() -> None:
     np.testing.assert_allclose(control.expected_module_bits(), [1.25 * (lpc + first), 0.6 * second], rtol=1e-6)
 
 
+def test_the_first_move_of_tau_knows_what_files_cost_before_the_first_step() -> None:
+    control = controller(mode=5, time_domain=True)
+    control.expect([1.2 * 2 * 256, 0.8 * 2 * 256])
+    observe_uniform(control, 4, 4)  # 2 bits a symbol, as is the target
+    control.control()
+    np.testing.assert_allclose(control.expected_module_bits(), [1.2 * 512, 0.8 * 512], rtol=1e-6)
+    assert control.tau[0] > 0 > control.tau[1]
+    control.validated([512.0, 512.0])  # a later one counts from then on
+    control.control()
+    np.testing.assert_allclose(control.expected_module_bits(), [512, 512], rtol=1e-6)
+
+
 class Plant:
     """A codec whose codes spread less as tau rises, but only after a while: bits fall by `slope` for a tau of 1."""
 
@@ -261,12 +273,13 @@ def test_all_state_survives_a_checkpoint(tmp_path: Path) -> None:
         observe_uniform(control, 16, 2 + step, 20)
         control.steer()
     control.validated((1.1 * control.measured_bits()).tolist())
+    control.expect((1.2 * control.measured_bits()).tolist())
     path = tf.train.Checkpoint(controller=control).save(str(tmp_path / "state"))
     tf.train.Checkpoint(controller=other).restore(path).assert_consumed()
     np.testing.assert_array_equal(other.measured_bits(), control.measured_bits())
     for each in (control, other):
         observe_uniform(each, 16, 8, 20)
-        each.steer()
+        each.control()
     np.testing.assert_array_equal(other.tau, control.tau)
     np.testing.assert_array_equal(other.expected_module_bits(), control.expected_module_bits())
     assert np.all(control.tau.numpy() != 0)
