@@ -204,6 +204,8 @@ def _add_call(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--refresh", type=_spans, default=1, help="every so many-th packet stands alone (default: %(default)s)"
     )
+    parser.add_argument("--redundancy", type=_kbps, help="part of --kbps for a coarse copy of the packet before each")
+    parser.add_argument("--dtx", action="store_true", help="send next to nothing in pauses")
     parser.add_argument(
         "--delay",
         type=_number(0, MOST_DELAY),
@@ -378,6 +380,8 @@ def _damage(damage: Damage, of: str = "groups") -> Iterator[str]:
         more = " ..." if len(damage.lost) > MOST_LOST_NAMED else ""
         names = " ".join(map(str, damage.lost[:MOST_LOST_NAMED])) + more
         yield f"{len(damage.lost)} {of} lost and concealed ({names})"
+    if damage.restored:
+        yield f"{len(damage.restored)} heard from the copy in the next one"
     if damage.damaged_bytes:
         yield f"{damage.damaged_bytes} damaged bytes"
     if damage.end_missing:

@@ -38,6 +38,8 @@ def call(options: argparse.Namespace) -> tuple[Session, int]:
         bounded=options.cbr,
         spans=options.frames_per_packet,
         refresh=options.refresh,
+        redundancy=options.redundancy,
+        dtx=options.dtx,
     )
     with _source(options.input) as source, closing(_link(options)) as link, stops() as met:
         met.waits = True  # for what has been received by then

@@ -40,7 +40,7 @@ class Counts:
 class Due(NamedTuple):
     """A packet whose turn has come, and how many are missing before it."""
 
-    payload: bytes
+    packet: Packet
     missing: int
 
 
@@ -51,7 +51,7 @@ class JitterBuffer:
         """Begins with the packet of number `first`."""
         self.counts = Counts()
         self._due, self._depth = first, depth  # counted on where sequence numbers come round
-        self._held: dict[int, bytes] = {}
+        self._held: dict[int, Packet] = {}
         self._missed: deque[int] = deque(maxlen=MOST_REMEMBERED)
         self._transit: float | None = None
 
@@ -69,7 +69,7 @@ class JitterBuffer:
         elif number - self._due >= MOST_MISSING or len(self._held) >= MOST_HELD:
             self.counts.strays += 1
         else:
-            self._held[number] = packet.payload
+            self._held[number] = packet
             self.counts.received += 1
             self.counts.payload_bytes += len(packet.payload)
             self._measure(packet.timestamp, seconds)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 import numpy as np
@@ -13,7 +13,7 @@ from nsc.api import model_of
 from nsc.call import rtp
 from nsc.call.jitter import Due, JitterBuffer
 from nsc.coding.interface import Signal
-from nsc.coding.packets import NUMBERS, PacketDecoder, PacketEncoder
+from nsc.coding.packets import MOST_MISSING, NUMBERS, PacketDecoder, PacketEncoder
 from nsc.constants import SAMPLE_RATE
 
 PATIENT_TICKS: Final = 125  # over which more packets wait than have to, before playing catches up
@@ -30,6 +30,7 @@ class Sender:
         self._first = self._next = secrets.randbits(15)
         self._start = self._timestamp = secrets.randbits(32)
         self._samples = 0
+        self._pauses = True  # before the first packet
 
     def stream(self, state: int) -> rtp.Stream:
         """What the other side has to know."""
@@ -43,18 +44,19 @@ class Sender:
     def write(self, block: ArrayLike) -> list[bytes]:
         """Takes samples [n]; the datagrams that they complete."""
         self._samples += np.size(block)
-        return [self._packed(packet) for packet in self._encoder.write(block)]
+        return list(self._packed(self._encoder.write(block)))
 
     def finish(self) -> list[bytes]:
         """The datagrams that are left when no more samples come."""
-        return [self._packed(packet) for packet in self._encoder.finish()]
+        return list(self._packed(self._encoder.finish()))
 
-    def _packed(self, packet: bytes) -> bytes:
-        marker = self._timestamp == self._start
-        data = rtp.pack(rtp.Packet(self._next, self._timestamp, self.source, packet, marker))
-        self._next = (self._next + 1) % NUMBERS
-        self._timestamp = (self._timestamp + self._encoder.packet_samples) % rtp.CLOCKS
-        return data
+    def _packed(self, packets: Iterable[bytes]) -> Iterator[bytes]:
+        for packet in packets:
+            if packet:
+                yield rtp.pack(rtp.Packet(self._next, self._timestamp, self.source, packet, self._pauses))
+                self._next = (self._next + 1) % NUMBERS
+            self._pauses = not packet
+            self._timestamp = (self._timestamp + self._encoder.packet_samples) % rtp.CLOCKS
 
 
 class Receiver:
@@ -81,9 +83,9 @@ class Receiver:
         self._depth = max(1, -(-round(delay * SAMPLE_RATE) // self.packet_samples))
         self._buffer = JitterBuffer(stream.first, self._depth)
         self._position = self._given = 0  # packets and samples that have come out
+        self._behind = 0  # packets by which playing has fallen behind the timestamps
         self._kept = np.zeros(0, np.float32)
         self._joined = False  # a decoder takes the first packet for the stream's beginning
-        self._waited = 0  # packets concealed while the buffer was empty
         self._ticks, self._least, self._plays = 0, self._depth, False
         self.counts, self.damage = self._buffer.counts, self._decoder.damage
 
@@ -104,25 +106,24 @@ class Receiver:
     def ready(self) -> Iterator[Signal]:
         """Speech of the packets that are in order by now but for the last, which may reach beyond the signal's end."""
         while due := self._buffer.ready():
-            signal = np.concatenate([self._kept, self._played(due, due.missing)])
+            signal = np.concatenate([self._kept, self._played(due)])
             self._kept = signal[-self.packet_samples :]
             yield self._counted(signal[: -self.packet_samples])
 
     def rest(self) -> Iterator[Signal]:
         """What is left at the end of a call, with speech in place of what has not come."""
+        length = (self._stream.end - self._stream.start) % rtp.CLOCKS if self.ended else None
         for signal in self._left():
-            if self.ended:
-                length = (self._stream.end - self._stream.start) % rtp.CLOCKS
-                signal = signal[: max(0, length - self._given)]
-            yield self._counted(signal)
+            yield self._counted(signal if length is None else signal[: max(0, length - self._given)])
+        if length is not None:
+            self._buffer.skip(self._buffer.missing_until(self._stream.next))
+            for _ in range(min(-(-(length - self._given) // self.packet_samples), MOST_MISSING)):
+                yield self._counted(self._lost()[: length - self._given])
 
     def _left(self) -> Iterator[Signal]:
         yield self._kept
         while due := self._buffer.earliest():
-            yield self._played(due, due.missing)
-        if self.ended:
-            for _ in range(self._buffer.skip(self._buffer.missing_until(self._stream.next))):
-                yield self._lost()
+            yield self._played(due)
 
     def _counted(self, signal: Signal) -> Signal:
         self._given += len(signal)
@@ -136,28 +137,29 @@ class Receiver:
         self._ticks, self._least = self._ticks + 1, min(self._least, len(self._buffer))
         due = self._buffer.earliest()
         if due is None:
-            self._waited += 1
             return self._lost()
-        signal = self._played(due, max(0, due.missing - self._waited))
-        self._waited = 0
+        signal = self._played(due)
         if self._ticks >= PATIENT_TICKS:
             behind = self._least > self._depth
             self._ticks, self._least = 0, len(self._buffer)
             if behind and (due := self._buffer.earliest()):
-                return _merged(signal, self._played(due, due.missing))
+                return _merged(signal, self._played(due))
         return signal
 
-    def _played(self, due: Due, concealed: int) -> Signal:
-        """Speech of a packet, with that in place of those before it."""
+    def _played(self, due: Due) -> Signal:
+        """Speech of a packet, with what is heard from the end of the one before to its timestamp."""
+        place = (due.packet.timestamp - self._stream.start) % rtp.CLOCKS // self.packet_samples
+        waited = place + self._behind - self._position
+        if not 0 <= waited < MOST_MISSING:  # the loudspeaker could not wait so long
+            self._behind, waited = self._position - place, 0
         self.asks |= due.missing > 0
-        self._position += concealed
-        before = [] if self._joined else [self._decoder.lost() for _ in range(concealed)]
-        signal = self._decoder.write(due.payload, self._position % NUMBERS)
+        before = [] if self._joined else [self._decoder.lost() for _ in range(waited)]
+        self._position += waited
+        signal = self._decoder.write(due.packet.payload, self._position % NUMBERS)
         self._position, self._joined = self._position + 1, True
         return np.concatenate([*before, signal])
 
     def _lost(self) -> Signal:
-        self.asks = True
         self._position += 1
         return self._decoder.lost()
 

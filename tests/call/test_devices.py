@@ -153,6 +153,7 @@ def taken() -> Any:
         ("localhost:5004 --input none.wav", "none.wav"),
         ("localhost:5004 --output heard.mp3", "expected a name that ends in .wav or .flac or .ogg"),
         ("localhost:5004 --cbr", "expected kbps with a bounded rate"),
+        ("localhost:5004 --kbps 9 --redundancy 9", "redundancy: expected less than kbps, 9 in all, found 9"),
         ("localhost:5004 --frames_per_packet 5", "expected a whole number from 1 to 4"),
     ],
 )

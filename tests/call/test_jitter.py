@@ -20,7 +20,7 @@ def taken(buffer: JitterBuffer) -> list[tuple[str, int]]:
     """What is in order by now."""
     found = []
     while due := buffer.ready():
-        found.append((due.payload.decode(), due.missing))
+        found.append((due.packet.payload.decode(), due.missing))
     return found
 
 

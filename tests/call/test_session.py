@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -215,3 +216,41 @@ class TestLoudspeaker:
             lengths.append(len(receiver.tick()))
         assert set(lengths[1:]) == {640}
         assert sum(1 for _ in receiver.ready()) < 8 and not receiver.damage
+
+
+def heard_of(encoder: nsc.PacketEncoder, speech: Signal, lost: set[int]) -> tuple[Session, Signal, list[bytes]]:
+    """What a side hears of another, whose packets are lost as they are counted."""
+    other = Sender(encoder)
+    packets = other.write(speech) + other.finish()
+    kept = [packet for number, packet in enumerate(packets) if number not in lost]
+    offer, end = (rtp.pack_control(other.stream(state)) for state in (rtp.HEARD, rtp.ENDED))
+    session = session_on(Wire([offer, *kept, end + rtp.pack_control(rtp.Bye(other.source))]), nsc.load("cq"))
+    return session, np.concatenate(list(session.blocks())), packets
+
+
+def test_a_lost_packet_is_heard_from_the_copy_in_the_next_one(model: Model, real_speech: Signal) -> None:
+    encoder = nsc.PacketEncoder(model, quality=4, redundancy=4)
+    session, signal, packets = heard_of(encoder, real_speech[:20_000], {4, 9, 10, 15})
+    assert (session.damage.restored, session.damage.lost) == ([4, 10, 15], [9])
+    assert len(signal) == 20_000 and len(packets) == 32
+
+
+def test_pauses_in_which_nothing_is_sent_take_their_time(model: Model, real_speech: Signal) -> None:
+    pause = 1e-4 * np.random.default_rng(0).standard_normal(32_000).astype(np.float32)
+    speech = np.concatenate([real_speech[8_000:24_000], pause, real_speech[8_000:24_000], pause])
+    encoder = nsc.PacketEncoder(model, quality=4, dtx=True, refresh=1)
+    session, signal, packets = heard_of(encoder, speech, {12})
+    read = [rtp.unpack(packet) for packet in packets]
+    numbers, timestamps, _, _, markers = zip(*(each for each in read if each), strict=True)
+    assert {(after - before) % 65_536 for before, after in pairwise(numbers)} == {1}
+    places = [(after - before) % rtp.CLOCKS // 640 for before, after in pairwise(timestamps)]
+    assert max(places) == 10 and markers == (True, *(each > 1 for each in places))
+    assert session.damage.lost == [12]
+    assert len(packets) < 80 and len(signal) == len(speech)
+    encoder = nsc.PacketEncoder(model, quality=4, dtx=True, refresh=1)
+    decoder = nsc.PacketDecoder(model, encoder.header)
+    blocks = [
+        decoder.write(packet) if packet and place != 12 else decoder.lost()
+        for place, packet in enumerate(encoder.write(speech) + encoder.finish())
+    ]
+    assert np.array_equal(signal, np.concatenate(blocks)[: len(speech)])
