@@ -15,7 +15,7 @@ from nsc.coding.whole import Rate, decode, encode
 from nsc.errors import UserError
 from nsc.format import DamagedError, info, pack_group, read_contents, truncate, unpack_header, version_2
 from nsc.format.channel import lose_groups
-from nsc.kinds.spectral.level import ZERO_OFFSET, LevelMeter, offset_of
+from nsc.kinds.spectral.level import START_DB, ZERO_OFFSET, LevelMeter, decibels, offset_of
 from nsc.kinds.spectral.model import SpectralModel
 from nsc.loading.folder import read_description
 from runs.saved_model import SavedModel
@@ -188,22 +188,33 @@ def test_headers_say_what_they_were_given() -> None:
         version_2.read("01234567", 1234, (0, 0))
 
 
-def test_a_stream_begins_as_if_soft_speech_had_gone_before() -> None:
-    noise = np.full(640, 1e-4, np.float32)
+def levels(signal: Signal) -> list[float]:
     meter = LevelMeter(640)
-    levels = [meter.frame(noise) for _ in range(300)]
-    assert levels[0] == pytest.approx(-50 - 4 * 0.04)
-    assert levels[-1] == pytest.approx(-80, abs=0.01)
+    return [meter.frame(signal[start : start + 640]) for start in range(0, len(signal) - 639, 640)]
 
 
-def test_the_level_rises_at_once_and_falls_slowly() -> None:
-    meter = LevelMeter(640)
-    loud, soft = np.full(640, 0.5, np.float32), np.full(640, 1e-4, np.float32)
-    assert meter.frame(loud) == pytest.approx(20 * np.log10(0.5), abs=0.01)
-    levels = [meter.frame(soft) for _ in range(50)]
-    assert min(np.diff(levels)) >= -4 * 0.04 - 1e-9
-    assert levels[-1] == pytest.approx(20 * np.log10(0.5) - 8, abs=1)
-    assert meter.frame(2 * loud) == pytest.approx(20 * np.log10(1.0) - 6, abs=0.1)
+def noise(seconds: float, level: float) -> Signal:
+    random = np.random.default_rng(0).standard_normal(round(seconds * 16_000))
+    return (10 ** (level / 20) * random).astype(np.float32)
+
+
+def test_noise_ahead_of_the_first_word_is_soft_whether_or_not_silence_goes_before() -> None:
+    for lead in (0, 16_000):
+        assert set(levels(np.pad(noise(3, -55), (lead, 0)))) == {START_DB}
+
+
+def test_the_level_of_speech_stays_in_a_pause(real_speech: Signal) -> None:
+    speech = levels(real_speech)
+    assert np.ptp(levels(np.concatenate([real_speech, noise(10, -60)]))[len(speech) :]) == 0
+    loudest = max(decibels(real_speech[start : start + 640]) for start in range(0, len(real_speech) - 639, 640))
+    assert max(speech) == pytest.approx(loudest)
+
+
+def test_the_level_follows_a_softer_talker_within_seconds(real_speech: Signal) -> None:
+    softer = np.concatenate([real_speech, *[0.1 * real_speech] * 4])
+    assert levels(softer)[-1] < max(levels(real_speech)) - 15
+    louder = np.concatenate([0.1 * real_speech, real_speech])
+    assert max(levels(louder)) == pytest.approx(max(levels(real_speech)), abs=1)
 
 
 def test_exported_graphs_code_as_the_layers_do(saved: SavedModel, tmp_path: Path, real_speech: Signal) -> None:
