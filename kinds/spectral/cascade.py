@@ -164,6 +164,11 @@ class SpectralCascade(Cascade):
                 signals[-1] += self._signals(made * tf.exp(log_step), batch.levels)
         return SpectralOutput(signals, noiseless, (signals, noiseless), envelope, codes, [])
 
+    def bits_of(self, batch: SpectralBatch, depth: int) -> list[tf.Tensor]:
+        """Estimated cost of the hard symbols of a batch, as `SpectralOutput.bits` has it; nothing is enhanced."""
+        output = self._coded(batch, ["hard"] * depth, "hard")
+        return self._bits(output.envelope, output.codes, batch)
+
     def symbols_of(self, batch: SpectralBatch, depth: int) -> SpectralSymbols:
         """The hard symbols of a batch up to `depth` codecs."""
         return self.quantised_of(batch, depth)[0]

@@ -131,7 +131,7 @@ class ContextEstimate:
 
 @tf.function(reduce_retracing=True, autograph=False)
 def _estimated_bits(cascade: SpectralCascade, batch: SpectralBatch, depth: int) -> tf.Tensor:
-    return tf.add_n(cascade.call(batch, ["hard"] * depth, "hard").bits)[0]
+    return tf.add_n(cascade.bits_of(batch, depth))[0]
 
 
 def _stretches(config: Config) -> int:
