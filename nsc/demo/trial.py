@@ -15,6 +15,7 @@ from nsc import arguments
 from nsc import format as bitstream
 from nsc.audio import open_speech, to_int16
 from nsc.coding import whole
+from nsc.coding.encoder import Encoder
 from nsc.coding.interface import Model, Signal
 from nsc.coding.whole import Rate
 from nsc.constants import SAMPLE_RATE
@@ -33,6 +34,7 @@ class Choice(NamedTuple):
     kbps: of the whole file; None for the model's own.
     spans: length of a group or packet; None for the model's own.
     refresh: every so many-th packet stands alone; None for groups.
+    redundancy: kbps, of those in all, of a copy of the packet before in each; None for none.
     layers: codecs of a cascade whose parts are kept; None for all.
     loss: share of groups or packets lost.
     burst: mean number of them lost in a row.
@@ -42,6 +44,7 @@ class Choice(NamedTuple):
     kbps: float | None = None
     spans: int | None = None
     refresh: int | None = None
+    redundancy: float | None = None
     layers: int | None = None
     loss: float = 0.0
     burst: float = 1.0
@@ -53,14 +56,15 @@ class Choice(NamedTuple):
         Raises:
             UserError: a value is no number within its bounds.
         """
-        kbps, loss, burst = (_number(query, name) for name in ("kbps", "loss", "burst"))
+        kbps, redundancy, loss, burst = (_number(query, name) for name in ("kbps", "redundancy", "loss", "burst"))
         spans, refresh, layers = (_whole_number(query, name) for name in ("spans", "refresh", "layers"))
         arguments.check_rate(kbps, None, False)
+        arguments.check_redundancy(redundancy, kbps, False)
         arguments.whole_number("spans", spans, 1, arguments.MOST_SPANS)
         arguments.whole_number("refresh", refresh, 1, arguments.MOST_SPANS)
         arguments.whole_number("layers", layers, 1, arguments.MOST_LAYERS)
         burst = 1.0 if burst is None else burst
-        return Choice(query.get("model", ""), kbps, spans, refresh, layers, loss or 0.0, burst)
+        return Choice(query.get("model", ""), kbps, spans, refresh, redundancy, layers, loss or 0.0, burst)
 
 
 def _number(query: Mapping[str, str], name: str) -> float | None:
@@ -94,12 +98,15 @@ class Trials:
         signal = _beginning(speech.blocks)
         with self._turn:
             model = self._model(choice.model)
-            data = whole.encode(signal, model, spans=choice.spans, refresh=choice.refresh, rate=Rate(choice.kbps))
+            data = _coded(signal, model, choice)
             data = bitstream.truncate(data, choice.layers) if choice.layers else data
             arrived = lose_groups(data, choice.loss, choice.burst, seed=0) if choice.loss else data
             decoded = whole.decode(arrived, model)
             bits, seconds = model.code_lengths(data)
         header = bitstream.unpack_header(data)
+        if choice.redundancy:
+            copies = [8 * len(group.parts[0]) / header.group_frames for group in bitstream.read_contents(data).groups]
+            bits["copy"] = np.repeat(copies, header.group_frames)
         lost = sorted(_numbers(data) - _numbers(arrived))
         cut = speech.num_samples > len(signal)
         return {
@@ -114,6 +121,7 @@ class Trials:
             "group_seconds": header.group_samples / SAMPLE_RATE,
             "packets": len(_numbers(data)),
             "lost": lost,
+            "restored": list(decoded.damage.restored),
             "concealed": sorted(set(decoded.damage.lost) - set(lost)),
             "notes": [*speech.notes, *([f"the first {LONGEST_SECONDS} s of it"] if cut else [])],
         }
@@ -122,6 +130,21 @@ class Trials:
         if name not in self._models:
             self._models[name] = load(find_model(name))
         return self._models[name]
+
+
+def _coded(signal: Signal, model: Model, choice: Choice) -> bytes:
+    """A file of a signal; one whose packets carry copies is coded as a stream."""
+    if choice.redundancy is None:
+        return whole.encode(signal, model, spans=choice.spans, refresh=choice.refresh, rate=Rate(choice.kbps))
+    encoder = Encoder(
+        model,
+        kbps=choice.kbps,
+        spans=choice.spans,
+        refresh=choice.refresh or 1,
+        redundancy=choice.redundancy,
+        num_samples=len(signal),
+    )
+    return encoder.write(signal) + encoder.finish()
 
 
 def _numbers(data: bytes) -> set[int]:

@@ -101,6 +101,19 @@ def test_lost_packets_and_those_that_follow_them_are_listed(server: DemoServer) 
     ]
 
 
+def test_a_lost_packet_is_heard_from_the_copy_in_the_next_one(server: DemoServer) -> None:
+    answer = code(server, kbps=12, spans=1, refresh=1, redundancy=4, loss=0.2)[1]
+    lost = answer["lost"]
+    assert (
+        answer["restored"]
+        == [number for number in lost if number + 1 not in lost and number + 1 < answer["packets"]]
+        != []
+    )
+    assert answer["concealed"] == []
+    assert sum(answer["bits"]["copy"]) / 1000 / answer["seconds"] == pytest.approx(4, rel=0.2)
+    assert answer["bytes"] == pytest.approx(12_000 / 8 * answer["seconds"], rel=0.1)
+
+
 def test_models_of_one_rate_are_coded_with_too(server: DemoServer) -> None:
     status, answer = code(server, model="cq-9k", spans=2)
     assert status == 200
@@ -139,6 +152,7 @@ def test_long_recordings_are_cut_with_a_note(server: DemoServer, monkeypatch: py
         ({"layers": 2}, CLIP.read_bytes(), "expected 1"),
         ({"loss": 2}, CLIP.read_bytes(), "expected a loss"),
         ({"loss": 0.1, "burst": 0}, CLIP.read_bytes(), "bursts of at least 1"),
+        ({"kbps": 6, "redundancy": 6}, CLIP.read_bytes(), "redundancy: expected less than kbps"),
         ({"refresh": 0}, CLIP.read_bytes(), "refresh: expected a whole number from 1"),
         ({"model": "cq-9k", "refresh": 5}, CLIP.read_bytes(), "lapped spectrum for packets"),
     ],
@@ -260,6 +274,9 @@ def test_sliders_change_rate_and_loss_and_a_mistake_is_shown(page: Any, tmp_path
     assert not page.locator("#layers").is_visible()
     page.locator("#kbps").fill("24")
     page.locator("#facts", has_text=re.compile(r"^2[345]\.")).wait_for()
+    page.locator("#redundancy").fill("4")
+    page.locator("#packets-legend", has_text="heard from the copy").wait_for()
+    assert "copy" in page.locator("#legend").inner_text()
     (tmp_path / "notes.txt").write_text("no sound")
     page.set_input_files("#file", str(tmp_path / "notes.txt"))
     page.locator("#error").wait_for(state="visible")

@@ -2,7 +2,8 @@
 // The recording goes to the server of this machine; original and coded speech start together, and only their volumes change.
 
 const $ = (id) => document.getElementById(id);
-const COLOURS = { lpc: "#e0a030", gain: "#8a63d2", "codec 1": "#2a7fbf", "codec 2": "#3a9d6a", "codec 3": "#c2515c" };
+const COLOURS = { lpc: "#e0a030", gain: "#8a63d2", "codec 1": "#2a7fbf", "codec 2": "#3a9d6a", "codec 3": "#c2515c", copy: "#6b7680" };
+const NO_COPY = 3; // kbps, of which hardly a model makes a copy
 const WINDOW = 512, HOP = 256, FLOOR_DB = 70;
 let recording = null, trial = null, player = null, heard = "decoded", pending = null, request = null;
 
@@ -29,7 +30,7 @@ function chooseModel() {
   $("layers-label").hidden = layers === 1;
   $("layers").replaceChildren(...Array.from({ length: layers }, (_, i) => new Option(`${i + 1} of ${layers}`, i + 1)));
   $("layers").value = layers;
-  $("refresh-label").hidden = !anyRate;
+  for (const id of ["refresh", "redundancy"]) $(`${id}-label`).hidden = !anyRate;
   $("spans").max = anyRate ? 16 : 4;
   $("spans").value = 1;
   showLength();
@@ -38,6 +39,10 @@ function chooseModel() {
 function showLength() { // models for any rate send packets, the others groups
   const [what, unit] = $("refresh-label").hidden ? ["groups", 480] : ["packets", 40];
   $("spans-shown").textContent = `${what} of ${$("spans").value * unit} ms`;
+}
+
+function showCopy() {
+  $("redundancy-shown").textContent = $("redundancy").value > NO_COPY ? `${$("redundancy").value} kbps` : "none";
 }
 
 function take(bytes, name) {
@@ -54,6 +59,7 @@ async function code() {
   const query = new URLSearchParams({ name: recording.name, model: $("model").value, spans: $("spans").value, loss: $("loss").value / 100, burst: $("burst").value });
   if (anyRate) query.set("kbps", $("kbps").value);
   if (anyRate) query.set("refresh", $("refresh").value);
+  if (anyRate && $("redundancy").value > NO_COPY) query.set("redundancy", $("redundancy").value);
   if (!$("layers-label").hidden) query.set("layers", $("layers").value);
   document.body.classList.add("busy");
   try {
@@ -85,7 +91,7 @@ function present(answer) {
   player = makePlayer(trial);
   $("result").hidden = false;
   const kbps = (8 * answer.bytes) / 1000 / answer.seconds;
-  const lost = answer.lost.length ? `, ${answer.lost.length} of ${answer.packets} packets lost, ${answer.lost.length + answer.concealed.length} concealed` : "";
+  const lost = answer.lost.length ? `, ${answer.lost.length} of ${answer.packets} packets lost, ${answer.lost.length + answer.concealed.length - answer.restored.length} concealed` : "";
   const notes = answer.notes.length ? ` (${answer.notes.join("; ")})` : "";
   $("facts").textContent = `${kbps.toFixed(2)} kbps: ${answer.bytes.toLocaleString("en")} bytes for ${answer.seconds.toFixed(2)} s, delay ${Math.round(answer.delay_ms)} ms${lost}${notes}`;
   $("download").href = URL.createObjectURL(new Blob([bytesOf(answer.file)]));
@@ -182,8 +188,13 @@ function drawSpectrogram(samples) {
   createImageBitmap(image).then((bitmap) => context.drawImage(bitmap, 0, 0, canvas.width, canvas.height));
 }
 
-function damaged({ lost, concealed }) { // numbers of packets, and how dark they are drawn
-  return [...lost.map((number) => [number, 1]), ...concealed.map((number) => [number, 0.4])];
+function damages({ lost, restored, concealed }) { // what became of packets, and how they are drawn
+  const gone = lost.filter((number) => !restored.includes(number));
+  return [
+    { text: "lost", numbers: gone, colour: colour("--bad"), strength: 1 },
+    { text: "lost, heard from the copy in the next one", numbers: restored, colour: colour("--mark"), strength: 1 },
+    { text: "arrived, but follow a lost one: concealed, too", numbers: concealed, colour: colour("--bad"), strength: 0.4 },
+  ].filter(({ numbers }) => numbers.length);
 }
 
 function colour(name) {
@@ -198,17 +209,17 @@ function drawPackets(trial) {
   context.clearRect(0, 0, canvas.width, canvas.height);
   context.fillStyle = colour("--line");
   for (let number = 0; number < packets; number++) draw(number);
-  for (const [number, strength] of damaged(trial)) {
-    context.clearRect(number * width, 0, Math.max(1, width - gap), canvas.height);
-    context.fillStyle = colour("--bad");
-    context.globalAlpha = strength;
-    draw(number);
-    context.globalAlpha = 1;
+  for (const { numbers, colour, strength } of damages(trial)) {
+    for (const number of numbers) {
+      context.clearRect(number * width, 0, Math.max(1, width - gap), canvas.height);
+      context.fillStyle = colour;
+      context.globalAlpha = strength;
+      draw(number);
+      context.globalAlpha = 1;
+    }
   }
-  const entries = [["arrived", "--line", 1]];
-  if (trial.lost.length) entries.push(["lost", "--bad", 1]);
-  if (trial.concealed.length) entries.push(["arrived, but follow a lost one: concealed, too", "--bad", 0.4]);
-  $("packets-legend").replaceChildren(...entries.map(([text, name, strength]) => legendEntry(text, `color-mix(in srgb, ${colour(name)} ${100 * strength}%, transparent)`)));
+  const entries = [{ text: "arrived", colour: colour("--line"), strength: 1 }, ...damages(trial)];
+  $("packets-legend").replaceChildren(...entries.map((entry) => legendEntry(entry.text, `color-mix(in srgb, ${entry.colour} ${100 * entry.strength}%, transparent)`)));
 }
 
 function legendEntry(text, shade) {
@@ -225,10 +236,10 @@ function drawBits(trial) {
   const names = Object.keys(bits), count = bits[names[0]].length;
   const sums = Array.from({ length: count }, (_, i) => names.reduce((sum, name) => sum + bits[name][i], 0));
   const most = Math.max(1, ...sums), scale = canvas.width / seconds;
-  context.fillStyle = colour("--bad");
-  for (const [number, strength] of damaged(trial)) {
+  for (const { numbers, colour, strength } of damages(trial)) {
+    context.fillStyle = colour;
     context.globalAlpha = 0.25 * strength;
-    context.fillRect(number * group_seconds * scale, 0, group_seconds * scale, canvas.height);
+    for (const number of numbers) context.fillRect(number * group_seconds * scale, 0, group_seconds * scale, canvas.height);
   }
   context.globalAlpha = 1;
   for (let i = 0; i < count; i++) {
@@ -294,7 +305,9 @@ $("file").addEventListener("change", (event) => takeFile(event.target.files[0]))
 $("record").addEventListener("click", record);
 $("model").addEventListener("change", () => { chooseModel(); code(); });
 for (const id of ["layers", "refresh"]) $(id).addEventListener("change", code);
-$("spans").addEventListener("input", () => { showLength(); later(code); });
+for (const [id, shows] of [["spans", showLength], ["redundancy", showCopy]]) {
+  $(id).addEventListener("input", () => { shows(); later(code); });
+}
 for (const [id, unit] of [["kbps", ""], ["loss", " %"], ["burst", ""]]) {
   $(id).addEventListener("input", () => { $(`${id}-shown`).textContent = $(id).value + unit; later(code); });
 }
@@ -311,4 +324,5 @@ document.addEventListener("keydown", (event) => {
 for (const kind of ["dragenter", "dragover"]) document.addEventListener(kind, (event) => { event.preventDefault(); $("drop").classList.add("over"); });
 for (const kind of ["dragleave", "drop"]) document.addEventListener(kind, (event) => { event.preventDefault(); $("drop").classList.remove("over"); });
 document.addEventListener("drop", (event) => takeFile(event.dataTransfer.files[0]));
+showCopy();
 loadModels();
