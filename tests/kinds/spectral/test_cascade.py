@@ -111,6 +111,21 @@ def test_the_quantiser_takes_the_nearest_bin_even_where_bins_have_moved() -> Non
     np.testing.assert_array_equal(quantizer(codes).decoded, bins[nearest + LARGEST])
 
 
+def test_a_bin_nearer_to_zero_is_taken_where_its_bits_are_worth_the_error() -> None:
+    quantizer, saved = UniformQuantizer(), np.float32([1.0, 3.0, 9.0, 9.5, 0.0])
+    codes = tf.constant([0.6, 0.6, -2.45, 0.95, 0.3])
+    with tf.GradientTape() as tape:
+        tape.watch(codes)
+        nearest = quantizer(codes, decision="straight_through")
+        chosen = quantizer.nearer_to_zero(nearest, saved, 0.1)
+        decoded = tf.reduce_sum(chosen.decoded)
+    # squared errors grow by 0.2, 0.2, 1.9, 0.9
+    np.testing.assert_array_equal(nearest.indices, [1, 1, -2, 1, 0])
+    np.testing.assert_array_equal(chosen.indices, [1, 0, -2, 0, 0])
+    np.testing.assert_array_equal(chosen.decoded, chosen.indices)
+    np.testing.assert_array_equal(tape.gradient(decoded, codes), np.ones(5))
+
+
 def test_bins_lie_evenly_up_to_47_and_then_further_and_further_apart() -> None:
     bins = np.asarray(UniformQuantizer().codebook)
     half = bins[LARGEST:]

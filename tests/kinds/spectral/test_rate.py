@@ -95,6 +95,17 @@ def test_larger_magnitudes_pull_towards_zero(rate: CoefficientRate) -> None:
     assert float(tf.reduce_mean(tape.gradient(bits, indices))) > 0
 
 
+def test_what_one_bin_nearer_to_zero_saves_is_what_the_bits_say(rate: CoefficientRate) -> None:
+    generator = np.random.default_rng(4)
+    indices, facts = generator.integers(-4, 5, (1, 6, BINS)).astype(np.float32), known(generator)
+    saved = rate.saved_nearer_to_zero(indices, facts).numpy()
+    for place in range(1, BINS, 2):  # of the last spectrum's last round, which nothing comes after
+        lower = indices.copy()
+        lower[0, -1, place] -= np.sign(lower[0, -1, place])
+        assert saved[0, -1, place] == pytest.approx(float(rate(indices, facts)[0] - rate(lower, facts)[0]), abs=2e-3)
+    assert (saved[indices == 0] == 0).all()
+
+
 def test_gains_cost_less_where_they_resemble_the_one_before() -> None:
     warm = np.ones((1, 8, 2), np.float32)
     steady = GainRate()(tf.fill([1, 8], 30), warm).numpy()
