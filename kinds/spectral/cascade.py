@@ -181,7 +181,7 @@ class SpectralCascade(Cascade):
 
     def bits_of(self, batch: SpectralBatch, depth: int) -> list[tf.Tensor]:
         """Estimated cost of the hard symbols of a batch, as `SpectralOutput.bits` has it; nothing is enhanced."""
-        output = self._coded(batch, ["hard"] * depth, "hard")
+        output = self._coded(batch, ["hard"] * depth, "hard", chooses=True)
         return self._bits(output.envelope, output.codes, batch)
 
     def symbols_of(self, batch: SpectralBatch, depth: int) -> SpectralSymbols:

@@ -112,7 +112,7 @@ def test_the_quantiser_takes_the_nearest_bin_even_where_bins_have_moved() -> Non
 
 
 def test_a_bin_nearer_to_zero_is_taken_where_its_bits_are_worth_the_error() -> None:
-    quantizer, saved = UniformQuantizer(), np.float32([1.0, 3.0, 9.0, 9.5, 0.0])
+    quantizer, saved = UniformQuantizer(), tf.constant([1.0, 3.0, 9.0, 9.5, 0.0])
     codes = tf.constant([0.6, 0.6, -2.45, 0.95, 0.3])
     with tf.GradientTape() as tape:
         tape.watch(codes)
