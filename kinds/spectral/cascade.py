@@ -53,17 +53,18 @@ class SpectralOutput(NamedTuple):
 
     signals: float32 [batch, (spectra + 1) hop] decoded at every depth; the first and last hop lack their overlap.
     noiseless: the same without the decoder's noise.
-    plain: as `signals` and `noiseless`, before the enhancer, if there is one. A batch with losses is not enhanced: its
-        losses are concealed by rule here, by the network there.
+    plain: as `signals` and `noiseless`, before the enhancer, if there is one.
     envelope: as the decoder knows it.
     codes: what each codec's quantiser made of its code.
     bits: float32 [batch] each, estimated cost of LSFs, of gains and of every codec, in the order of `parts`.
+
+    A batch with losses is not coded: `signals` is concealed by the network, `plain` by rule, and costs nothing.
     """
 
     signals: list[tf.Tensor]
     noiseless: list[tf.Tensor]
     plain: tuple[list[tf.Tensor], list[tf.Tensor]]
-    envelope: Envelope
+    envelope: Envelope | None
     codes: list[QuantisedSpectrum]
     bits: list[tf.Tensor]
 
@@ -113,24 +114,24 @@ class SpectralCascade(Cascade):
             decisions: how each codec's quantiser decides, see `UniformQuantizer.call`.
             lsf_decision: how the LSF quantiser decides.
         """
-        output = self._coded(batch, decisions, lsf_decision, chooses=True)
-        output = output._replace(bits=self._bits(output.envelope, output.codes, batch))
         if batch.lost is not None:
-            return self._concealed(output, batch)
+            return self._concealed(batch, len(decisions))
+        output = self._coded(batch, decisions, lsf_decision, chooses=True)
+        assert output.envelope
+        output = output._replace(bits=self._bits(output.envelope, output.codes, batch))
         signals, noiseless = output.plain
         enhanced = self._enhanced(signals, batch)
         return output._replace(
             signals=enhanced, noiseless=enhanced if batch.noise is None else self._enhanced(noiseless, batch)
         )
 
-    def _concealed(self, output: SpectralOutput, batch: SpectralBatch) -> SpectralOutput:
+    def _concealed(self, batch: SpectralBatch, depth: int) -> SpectralOutput:
+        """Speech that is not coded: its losses are those of any codec, and the time that coding takes is saved."""
         assert self.concealment and batch.noise is not None and batch.lost is not None
-        found = []
-        for signals, noise in zip(output.plain, (batch.noise, tf.zeros_like(batch.noise)), strict=True):
-            pairs = [self.concealment.conceal(each, batch.levels, batch.lost, noise) for each in signals]
-            found.append([list(each) for each in zip(*pairs, strict=True)])
-        (signals, by_rule), (noiseless, noiseless_by_rule) = found
-        return output._replace(signals=signals, noiseless=noiseless, plain=(by_rule, noiseless_by_rule))
+        by_network, by_rule = self.concealment.conceal(batch.signals, batch.levels, batch.lost, batch.noise)
+        signals, plain = [by_network] * depth, [by_rule] * depth
+        bits = [tf.zeros(tf.shape(batch.signals)[:1])] * len(self.parts(depth))
+        return SpectralOutput(signals, signals, (plain, plain), None, [], bits)
 
     def _coded(
         self,
@@ -182,6 +183,7 @@ class SpectralCascade(Cascade):
     def bits_of(self, batch: SpectralBatch, depth: int) -> list[tf.Tensor]:
         """Estimated cost of the hard symbols of a batch, as `SpectralOutput.bits` has it; nothing is enhanced."""
         output = self._coded(batch, ["hard"] * depth, "hard", chooses=True)
+        assert output.envelope
         return self._bits(output.envelope, output.codes, batch)
 
     def symbols_of(self, batch: SpectralBatch, depth: int) -> SpectralSymbols:
@@ -199,6 +201,7 @@ class SpectralCascade(Cascade):
         return self._symbols(output, batch), [self._flat(code.code) for code in output.codes]
 
     def _symbols(self, output: SpectralOutput, batch: SpectralBatch) -> SpectralSymbols:
+        assert output.envelope
         frames = tf.shape(batch.levels)[1] // self.spectra_per_frame
         lsf = tf.reshape(output.envelope.lsf.symbols, [-1, frames, LPC_ORDER])
         return SpectralSymbols(lsf, output.envelope.gains, [self._flat(_whole(code.indices)) for code in output.codes])

@@ -126,12 +126,13 @@ class SpectralRateController(RateController):
         """What the log steps of the modules in use lack for the target; side information stays as it is."""
         codes, side = bits[-self.stage.depth :], bits[: -self.stage.depth].sum()
         side += overhead if self.config.target_kbps else 0.0
-        wanted, trained = self.target_module_bits(side), list(self.stage.trained)
+        changes, wanted, trained = np.zeros(self.stage.depth), self.target_module_bits(side), list(self.stage.trained)
+        if not trained:
+            return changes
         wanted[0] -= side
         if self.config.budget != "modules":  # what is trained makes up for what is not
             others = codes.sum() - codes[trained].sum()
             wanted = codes * (wanted.sum() - others) / codes[trained].sum()
-        changes = np.zeros(self.stage.depth)
         ratio = np.maximum(codes, 1e-6) / np.maximum(wanted, 1e-6)
         changes[trained] = np.clip(np.log(ratio) / falls, -LARGEST_STEP_CHANGE, LARGEST_STEP_CHANGE)[trained]
         return changes

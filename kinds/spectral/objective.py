@@ -127,6 +127,8 @@ def spectral_objective(
         warm_up: quantisers are bypassed, so that bits do not count.
     """
     config = cascade.config
+    if batch.lost is not None:
+        return _concealment(output, batch, cascade, stage)
     if not stage.trained:
         return _enhancement(output, batch, cascade, stage)
     offset = batch.offsets[:, 0]
@@ -145,9 +147,7 @@ def spectral_objective(
 
 
 def _enhancement(output: SpectralOutput, batch: SpectralBatch, cascade: SpectralCascade, stage: Stage) -> Losses:
-    """Of a stage that trains a part alone: mean log ratios of what is wrong after it to what was before it.
-
-    Before the concealment of losses there is that by rule.
+    """Of a stage that trains the enhancer alone: mean log ratios of what is wrong after it to what was before it.
 
     Ratios count alike at all rates. A waveform that is not sent cannot be met, so squared errors do not count the
     decoder's noise.
@@ -172,6 +172,23 @@ def _enhancement(output: SpectralOutput, batch: SpectralBatch, cascade: Spectral
     return Losses(tf.add_n(list(ratios.values())), ratios, entropies)
 
 
+def _concealment(output: SpectralOutput, batch: SpectralBatch, cascade: SpectralCascade, stage: Stage) -> Losses:
+    """Of a stage that trains the concealment of losses alone: mean log ratios of what is wrong to that by rule.
+
+    A waveform that did not arrive cannot be met: an error that is as small as can be would be silence.
+    """
+    config = cascade.config
+    target, rule, network = (
+        as_heard(each[:, config.hop : -config.hop], config)
+        for each in (batch.signals, output.plain[0][0], output.signals[0])
+    )
+    ratios = {}
+    for name, measure in (("disturbance", disturbance_losses), ("short_windows", short_window_losses)):
+        found, was = (measure(target, each) + ENHANCED_FLOORS[name] for each in (network, rule))
+        ratios[name] = tf.reduce_mean(tf.math.log(found / was))
+    return Losses(tf.add_n(list(ratios.values())), ratios, tf.zeros([stage.depth]))
+
+
 def _squared_errors(target: tf.Tensor, decoded: tf.Tensor) -> tf.Tensor:
     """Mean squared error, float32 [batch]."""
     return tf.reduce_mean(tf.square(target - decoded), 1)
@@ -179,6 +196,7 @@ def _squared_errors(target: tf.Tensor, decoded: tf.Tensor) -> tf.Tensor:
 
 def module_bits(output: SpectralOutput, depth: int, spectra_per_frame: int) -> tf.Tensor:
     """Bits per frame of every module for each signal, float32 [depth, batch]; LSFs and gains count with the first."""
+    assert output.envelope
     lsf, gain, *codes = output.bits
     frames = tf.cast(tf.shape(output.envelope.gains)[1] // spectra_per_frame, tf.float32)
     return tf.stack([lsf + gain + codes[0], *codes[1:depth]]) / frames

@@ -14,7 +14,7 @@ from nsc.format.version_3 import SPECTRA_PER_FRAME
 from nsc.kinds.spectral.level import offset_of
 from nsc.kinds.spectral.network import MOST_LAMBDA
 from nsc.kinds.spectral.pitch import BLOCK as PITCH_BLOCK
-from options.common import CommonOptions
+from options.common import CONCEALMENT, CommonOptions
 from options.option import extended, require, shown
 from options.option import option as any_option
 
@@ -77,6 +77,8 @@ def check(config: SpectralOptions, named: Mapping[str, Any]) -> None:
     """See `kinds.check_of_kind`."""
     run = config.consecutive_frames
     require(run >= 8, config, "consecutive_frames", "at least 8 frames of 40 ms")
+    holds_outages = run >= 10 or config.finetuned != CONCEALMENT
+    require(holds_outages, config, "consecutive_frames", "at least 10 frames of 40 ms with --finetuned concealment")
     fits = 160 <= config.hop <= 512 and config.hop % 16 == 0 and config.hop % config.fold == 0
     require(fits, config, "hop", f"a multiple of 16 and of fold {config.fold} from 160 to 512")
     require(config.rdo_lambda <= MOST_LAMBDA, config, "rdo_lambda", f"0 to {MOST_LAMBDA}")

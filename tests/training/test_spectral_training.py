@@ -74,18 +74,21 @@ def moved(before: dict[str, Any], after: dict[str, Any]) -> set[str]:
     return {name.split("/")[0] for name in arrays if not np.array_equal(before[name], after[name])}
 
 
-def test_an_enhancer_is_added_to_a_frozen_codec_and_then_trained_with_it(place: Workplace) -> None:
+def test_parts_are_added_to_a_frozen_codec_and_the_enhancer_then_trained_with_it(place: Workplace) -> None:
     short = spectral(num_modules=1, steps_per_epoch=2)
     base = place.train(training_mode=1, **short)
     plain = saved_weights(stage_folders(base.folder)["first"])
-    with pytest.raises(UserError, match="--enhancer_width adds one"):
-        place.train(training_mode=5, base_model_id=base.id, finetuned="enhancer", **short)
-
-    frozen = place.train(training_mode=5, base_model_id=base.id, finetuned="enhancer", **short | {"enhancer_width": 8})
-    enhancing = saved_weights(stage_folders(frozen.folder)["finetune"])
-    assert moved(plain, enhancing) == set()
-    assert {"enhancer"} == {name.split("/")[0] for name in enhancing.keys() - plain.keys()}
-    assert place.events(frozen, "step")[-1]["loss"] < 0.5
+    longer = short | {"consecutive_frames": 11, "batch_size": 22}
+    for part, changes in (("concealment", longer), ("enhancer", short)):
+        with pytest.raises(UserError, match=f"--{part}_width adds one"):
+            place.train(training_mode=5, base_model_id=base.id, finetuned=part, **changes)
+        frozen = place.train(training_mode=5, base_model_id=base.id, finetuned=part, **changes | {f"{part}_width": 8})
+        enhancing = saved_weights(stage_folders(frozen.folder)["finetune"])
+        assert moved(plain, enhancing) == set()
+        added = {name: array for name, array in enhancing.items() if name not in plain}
+        assert {name.split("/")[0] for name in added} == {part}
+        assert all(np.any(array) for array in added.values())
+        assert place.events(frozen, "step")[-1]["loss"] < 0.5
 
     together = place.train(training_mode=5, base_model_id=frozen.id, **short | {"enhancer_width": 16})
     whole = stage_folders(together.folder)["finetune"]
