@@ -127,6 +127,16 @@ def packets(seed: int) -> Try:
     return Calls(models, np.random.default_rng(seed)).outcome
 
 
+def datagrams(seed: int) -> Try:
+    """Datagrams of anybody, to a side of a call."""
+    from scripts.fuzzing.datagrams import Datagrams
+    from scripts.fuzzing.shipped import shipped_targets
+    from scripts.fuzzing.spectral_targets import SpectralTarget
+
+    models = [model for model in shipped_targets() if isinstance(model, SpectralTarget)]
+    return Datagrams(models, np.random.default_rng(seed)).outcome
+
+
 def sounds(seed: int) -> Try:
     """Recordings of all containers, to samples."""
     from scripts.fuzzing.sounds import mutated, outcome, recordings
@@ -139,6 +149,7 @@ KINDS = {
     "streams": streams,
     "sequences": sequences,
     "packets": packets,
+    "datagrams": datagrams,
     "models": models,
     "folders": folders,
     "commands": commands,

@@ -105,10 +105,12 @@ def calling(host: str, port: int, bind: str | None, protection: Protection) -> L
 
 def _resolved(host: str, port: int, what: str, family: int = socket.AF_UNSPEC) -> tuple[int, Address]:
     try:
-        found, _, _, _, address = socket.getaddrinfo(host, port, family, socket.SOCK_DGRAM)[0]
+        found = socket.getaddrinfo(host, port, family, socket.SOCK_DGRAM)
     except (OSError, UnicodeError):
         raise UserError(f"expected {what} that this machine knows, found {brief(host)}; check the name") from None
-    return found, address
+    # IPv4 where there is both: localhost is then where the other side listens by default
+    chosen, *_, address = min(found, key=lambda each: each[0] != socket.AF_INET)
+    return chosen, address
 
 
 def _bound(family: int, address: Address | None) -> socket.socket:

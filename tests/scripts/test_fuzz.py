@@ -15,7 +15,7 @@ from scripts.fuzzing import models, streams
 from scripts.fuzzing.shipped import files_of, shipped_targets
 
 SEED = 20
-STREAMS, SOUNDS, MODELS, FOLDERS, COMMANDS, SEQUENCES, PACKETS = 10_000, 1000, 60, 60, 400, 2000, 500
+STREAMS, SOUNDS, MODELS, FOLDERS, COMMANDS, SEQUENCES, PACKETS, DATAGRAMS = 10_000, 1000, 60, 60, 400, 2000, 500, 100
 
 
 @pytest.mark.parametrize(
@@ -26,6 +26,7 @@ STREAMS, SOUNDS, MODELS, FOLDERS, COMMANDS, SEQUENCES, PACKETS = 10_000, 1000, 6
         ("folders", FOLDERS),
         ("sequences", SEQUENCES),
         ("packets", PACKETS),
+        ("datagrams", DATAGRAMS),
         ("commands", COMMANDS),
     ],
 )
