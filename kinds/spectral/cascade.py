@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -105,7 +106,7 @@ class SpectralCascade(Cascade):
             decisions: how each codec's quantiser decides, see `UniformQuantizer.call`.
             lsf_decision: how the LSF quantiser decides.
         """
-        output = self._coded(batch, decisions, lsf_decision)
+        output = self._coded(batch, decisions, lsf_decision, chooses=True)
         output = output._replace(bits=self._bits(output.envelope, output.codes, batch))
         signals, noiseless = output.plain
         enhanced = self._enhanced(signals, batch)
@@ -114,9 +115,18 @@ class SpectralCascade(Cascade):
         )
 
     def _coded(
-        self, batch: SpectralBatch, decisions: Sequence[str], lsf_decision: str, memory: Memory | None = None
+        self,
+        batch: SpectralBatch,
+        decisions: Sequence[str],
+        lsf_decision: str,
+        memory: Memory | None = None,
+        *,
+        chooses: bool,
     ) -> SpectralOutput:
-        """As `call`, without enhancer and cost. What decoded signals depend on alone is not remembered."""
+        """As `call`, without enhancer and cost. What decoded signals depend on alone is not remembered.
+
+        Where it `chooses`, the last codec weighs bits against errors if the configuration says so; in a graph, `nsc` does.
+        """
         spectra = mdct(batch.signals, self.window, self.hop) / tf.expand_dims(batch.levels, -1)
         envelope = self.front_end(batch.signals, spectra, decision=lsf_decision)
         log_step, condition, audible = self._conditions(envelope.log, envelope.gains, batch.offsets, memory)
@@ -130,7 +140,12 @@ class SpectralCascade(Cascade):
             def code(left: tf.Tensor, before: _Layer | None) -> tuple[tf.Tensor, _Layer]:
                 below = None if before is None else before.quantised.decoded
                 memories = Memories(memory, None if codec is last else memory)
-                layer = _Layer(*codec(left, condition, below, audible, decision=decision, memories=memories))
+                weigh = chooses and codec is last and self.config.rdo_lambda
+                choose = (
+                    functools.partial(self._cheaper, len(decisions) - 1, envelope, batch, before) if weigh else None
+                )
+                found = codec(left, condition, below, audible, decision=decision, memories=memories, choose=choose)
+                layer = _Layer(*found)
                 return layer.decoded.spectrum, layer
 
             return code
@@ -148,21 +163,22 @@ class SpectralCascade(Cascade):
 
     def symbols_of(self, batch: SpectralBatch, depth: int) -> SpectralSymbols:
         """The hard symbols of a batch up to `depth` codecs."""
-        return self.quantised_of(batch, depth)[0]
+        return self._symbols(self._coded(batch, ["hard"] * depth, "hard", chooses=True), batch)
 
     def quantised_of(
         self, batch: SpectralBatch, depth: int, memory: Memory | None = None
     ) -> tuple[SpectralSymbols, list[tf.Tensor]]:
-        """The hard symbols of a batch up to `depth` codecs, and what each codec quantised [batch, spectra, bins].
+        """The nearest symbols of a batch up to `depth` codecs, and what each codec quantised [batch, spectra, bins].
 
         With a memory, of `encoder_state` numbers, the batch goes on from what came before it.
         """
-        output = self._coded(batch, ["hard"] * depth, "hard", memory)
+        output = self._coded(batch, ["hard"] * depth, "hard", memory, chooses=False)
+        return self._symbols(output, batch), [self._flat(code.code) for code in output.codes]
+
+    def _symbols(self, output: SpectralOutput, batch: SpectralBatch) -> SpectralSymbols:
         frames = tf.shape(batch.levels)[1] // self.spectra_per_frame
         lsf = tf.reshape(output.envelope.lsf.symbols, [-1, frames, LPC_ORDER])
-        indices = [self._flat(_whole(code.indices)) for code in output.codes]
-        codes = [self._flat(code.code) for code in output.codes]
-        return SpectralSymbols(lsf, output.envelope.gains, indices), codes
+        return SpectralSymbols(lsf, output.envelope.gains, [self._flat(_whole(code.indices)) for code in output.codes])
 
     def signals_of(
         self,
@@ -301,13 +317,26 @@ class SpectralCascade(Cascade):
         log_step = self.steps(envelope, memory=memory) + _per_spectrum(offsets)
         return log_step, envelope - log_step, _per_spectrum(tf.cast(gains > 0, tf.float32))
 
+    def _cheaper(
+        self,
+        number: int,
+        envelope: Envelope,
+        batch: SpectralBatch,
+        before: _Layer | None,
+        quantised: QuantisedSpectrum,
+    ) -> QuantisedSpectrum:
+        """What a model's encoder sends in place of the nearest bins of the codec after a layer."""
+        below = None if before is None else self._flat(before.quantised.indices)
+        saved = self.rates[number].saved_nearer_to_zero(self._flat(quantised.indices), _known(envelope, batch), below)
+        return self.codecs[number].quantizer.nearer_to_zero(quantised, self._grid(saved), self.config.rdo_lambda)
+
     def _bits(self, envelope: Envelope, codes: list[QuantisedSpectrum], batch: SpectralBatch) -> list[tf.Tensor]:
         frames = tf.shape(batch.warm)[1] // self.spectra_per_frame
         warm_frames = batch.warm[:, :: self.spectra_per_frame, 1]
         lsf = self.lsf_rate(envelope.lsf, self.front_end.quantizer.codebook, warm_frames)
         bits = [tf.reduce_sum(tf.reshape(lsf, [-1, frames]), 1)]
         bits.append(tf.reduce_sum(self.gain_rate(envelope.gains, batch.warm), 1))
-        known, below = Known(envelope.log, batch.offsets, batch.warm), None
+        known, below = _known(envelope, batch), None
         for rate, code in zip(self.rates, codes, strict=False):
             indices = self._flat(code.indices)
             bits.append(rate(indices, known, below))
@@ -328,6 +357,10 @@ class SpectralCascade(Cascade):
     def _flat(self, values: tf.Tensor) -> tf.Tensor:
         """[batch, spectra, bands, fold] -> [batch, spectra, bins]."""
         return tf.reshape(values, [-1, tf.shape(values)[1], self.hop])
+
+
+def _known(envelope: Envelope, batch: SpectralBatch) -> Known:
+    return Known(envelope.log, batch.offsets, batch.warm)
 
 
 def _per_spectrum(values: tf.Tensor) -> tf.Tensor:

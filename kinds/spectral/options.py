@@ -42,9 +42,8 @@ class SpectralOptions(CommonOptions):
     step_start: float = option(0.6, "step size at the start, relative to the envelope at unit level")
     rdo_lambda: float = option(
         0.0,
-        "squared error, in units of the step, that a bit is worth where a model's encoder chooses between the nearest "
-        "bin and the one below; 0: always the nearest",
-        network=True,
+        "squared error, in units of the step, that a bit is worth where training and a model's encoder choose between "
+        "the nearest bin and the one below; 0: always the nearest",
     )
     noise_fill: bool = option(False, "decoders add noise, as loud as their network says", network=True)
     disturbance_weight: float = option(0.0, "weight of the loss on the disturbance of P.862 over the stretch; 0: none")

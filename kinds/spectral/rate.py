@@ -10,7 +10,7 @@ Meine and Edler (2000); the joint training with the codec is that of Balle et al
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -79,17 +79,34 @@ class CoefficientRate(keras.layers.Layer):
         Returns:
             float32 [batch], of each signal.
         """
+        tables = self.code_lengths()
+        pieces = zip(self._positions(indices, known, below), _by_round(tf.abs(indices)), strict=True)
+        return tf.add_n([tf.reduce_sum(_looked_up(tables, *each), [1, 2]) for each in pieces])
+
+    def saved_nearer_to_zero(self, indices: tf.Tensor, known: Known, below: tf.Tensor | None = None) -> tf.Tensor:
+        """Bits that each coefficient alone would save one bin nearer to zero, of the shape of `indices`, no gradient.
+
+        Takes what `call` takes; where an index is 0, nothing is saved.
+        """
+        tables = tf.stop_gradient(self.code_lengths())
+        saved = []
+        for position, magnitude in zip(self._positions(indices, known, below), _by_round(tf.abs(indices)), strict=True):
+            lower = tf.maximum(magnitude - 1.0, 0.0)
+            saved.append(_looked_up(tables, position, magnitude) - _looked_up(tables, position, lower))
+        return tf.stop_gradient(
+            tf.gather(tf.concat(saved, -1), np.argsort(np.concatenate(_by_round(np.arange(self.bins)))), axis=-1)
+        )
+
+    def _positions(self, indices: tf.Tensor, known: Known, below: tf.Tensor | None) -> list[tf.Tensor]:
+        """Of the coefficients of each round, where among the tables theirs lies."""
         magnitudes = _sided(tf.minimum(tf.abs(indices), float(LARGEST_CONTEXT)))
         base = None if below is None else _sided(tf.minimum(tf.abs(below), float(LARGEST_CONTEXT)))
-        tables = self.code_lengths()
-        bits = []
-        for number, (first, step, _) in enumerate(ROUNDS):
+        positions = []
+        for number, offsets in enumerate(_by_round(self.bin_offsets)):
             features = self._features(number, magnitudes, known, base)
             log_scale = self.outputs[number](self.hidden[number](features)) + self.direct[number](features)
-            log_scale = log_scale[..., 0] + self.bin_offsets[first::step]
-            position = (log_scale - FIRST_LOG_SCALE) / LOG_SCALE_STEP
-            bits.append(tf.reduce_sum(_looked_up(tables, position, tf.abs(indices[..., first::step])), [1, 2]))
-        return tf.add_n(bits)
+            positions.append((log_scale[..., 0] + offsets - FIRST_LOG_SCALE) / LOG_SCALE_STEP)
+        return positions
 
     def code_lengths(self) -> tf.Tensor:
         """Bits of each magnitude under each table with its sign, float32 [classes, largest + 1]."""
@@ -121,6 +138,11 @@ class CoefficientRate(keras.layers.Layer):
         wide = [mean, mean - mean_before, known.warm[..., :1], known.warm[..., 1:], known.offset[..., None]]
         found += [own] + [tf.broadcast_to(each, tf.shape(own)) for each in wide]
         return tf.stack(found, -1)
+
+
+def _by_round(values: Any) -> list[Any]:
+    """[..., bins] in the order of coding: what each round codes."""
+    return [values[..., first::step] for first, step, _ in ROUNDS]
 
 
 def _sided(values: tf.Tensor) -> tf.Tensor:

@@ -19,11 +19,14 @@ NEAR_ENOUGH: Final = 0.004  # relative error of a rate at which the search ends
 MOST_GROUP_TRIALS: Final = 7  # encodings of one group
 WELL_FILLED: Final = 0.96  # of a bound: finer steps are not worth another trial
 OVERFLOW_GROWTH: Final = 2  # indices by which steps grow where codes reach the last bin
-BUCKET_SECONDS: Final = 1.5  # of the rate, by which a stream may be ahead of or behind its budget
+BUCKET_SECONDS: Final = 1.0  # of the rate, by which a stream may be ahead of its budget
 FIRST_BUCKET_SECONDS: Final = 0.4  # the same when speech begins and nothing is known of its rate
 BUCKET_GROWTH: Final = 0.3  # seconds for each second of speech
-PULL: Final = 8.0  # indices by which steps are coarser for each second of the rate that a stream is ahead
-DRIFT: Final = 0.4  # indices a second, for each second of the rate, by which they go on following
+SAVED_SECONDS: Final = 2.0  # of the rate, by which it may be behind: what pauses leave beyond that is not used
+PULL: Final = 12.0  # indices by which steps are coarser for each second of the rate that a stream is ahead
+MOST_FINER: Final = 8.0  # indices by which they are finer at most where it is behind
+FOLLOWED: Final = 0.5  # share of what the bucket enforced that steps keep
+DRIFT: Final = 0.8  # indices a second, for each second of the rate, by which they go on following
 
 
 class Rate(NamedTuple):
@@ -171,8 +174,8 @@ class BucketPace:
     """A leaky bucket: an average rate, kept by steps that follow the bucket's level slowly.
 
     The bucket takes every group's bytes and leaks at the rate; what soft groups leave is for those after them. A group
-    is coded again where the level would go further from 0 than the bucket is deep. It is shallow when speech begins, so
-    that the first groups find steps for the rate.
+    is coded again, at coarser steps, where the bucket would run over. It is shallow when speech begins, so that the
+    first groups find steps for the rate.
     """
 
     def __init__(self, kbps: float, first: int, offsets: int) -> None:
@@ -185,38 +188,33 @@ class BucketPace:
     def first(self, seconds: float, *, quiet: bool) -> int:
         """See `Pace`."""
         self._seconds, self._quiet = seconds, quiet
-        self._first = min(max(round(self._middle + PULL * self._level), 0), self._offsets - 1)
+        index = round(self._middle + max(PULL * self._level, -MOST_FINER))
+        self._first = min(max(index, 0), self._offsets - 1)
         return self._first
 
     def following(self, sizes: Mapping[int, float]) -> int | None:
         """See `Pace`."""
-        most, least = self._bounds
         last = list(sizes)[-1]
         enough = len(sizes) >= MOST_GROUP_TRIALS and any(map(math.isfinite, sizes.values()))
-        if least <= sizes[last] <= most or enough:
+        if enough or (last == self._first and sizes[last] <= self._most):
             return None
-        return _between(sizes, (most + max(least, 0.0)) / 2, self._offsets, halve=len(sizes) % 3 == 0)
+        return _between(sizes, self._most, self._offsets, halve=len(sizes) % 3 == 0)
 
     def chosen(self, sizes: Mapping[int, float]) -> int:
         """See `Pace`."""
-        most, least = self._bounds
-        inside = [index for index, size in sizes.items() if least <= size <= most]
-        fitting = [index for index, size in sizes.items() if size <= most]
-        chosen = inside[-1] if inside else min(fitting, default=max(sizes))  # of which the coarsest never overflows
-        if chosen != self._first:
-            self._middle = chosen - PULL * self._level
-        self._level = max(self._level + sizes[chosen] / self._bytes_a_second - self._seconds, -BUCKET_SECONDS)
+        fitting = [index for index, size in sizes.items() if size <= self._most]
+        chosen = min(fitting, default=max(sizes))  # of which the coarsest never overflows
+        self._middle += FOLLOWED * (chosen - self._first)
+        self._level = max(self._level + sizes[chosen] / self._bytes_a_second - self._seconds, -SAVED_SECONDS)
         if not self._quiet:
             self._middle += DRIFT * self._level * self._seconds
             self._depth = min(self._depth + BUCKET_GROWTH * self._seconds, BUCKET_SECONDS)
         return chosen
 
     @property
-    def _bounds(self) -> tuple[float, float]:
-        """Most and fewest bytes of the group."""
-        middle = self._seconds - self._level
-        least = 0.0 if self._quiet else middle - self._depth
-        return self._bytes_a_second * max(middle + self._depth, 0.0), self._bytes_a_second * least
+    def _most(self) -> float:
+        """Bytes of the group with which the bucket is full."""
+        return self._bytes_a_second * max(self._seconds - self._level + self._depth, 0.0)
 
 
 def pace_of(rate: Rate, first: int, offsets: int) -> Pace:

@@ -13,43 +13,53 @@ from nsc.constants import SAMPLE_RATE
 from nsc.entropy.packet_side import GroupSteps
 from nsc.format.version_2 import LEVELS, OFFSETS
 from nsc.kinds.samples.level import GAIN_FLOOR_DB, GAIN_STEP_DB, gains_of
+from nsc.kinds.spectral.pitch import BLOCK, HISTORY, pitch_of
 
-MEMORY: Final = 8  # frames over which power is averaged: 0.32 s at frames of 40 ms
-ONSET_SHARE: Final = 0.25  # of a frame's own power, which counts where it is above that average
-DECAY_DB_PER_SECOND: Final = 4.0  # by which the level falls at most: pauses stay soft
-START_DB: Final = -50.0  # of full scale, before the first frame: so does noise ahead of the first word
+MEMORY_SECONDS: Final = 1.0  # of voiced sound, of which the loudest frame gives the level
+VOICED: Final = 0.8  # correlation along the pitch from which on a frame is voiced; noise of rooms stays below
+ONSET_DB: Final = 15.0  # above the softest frame of the last FLOOR_SECONDS: counts as voiced, as whispering does
+FLOOR_SECONDS: Final = 1.5
+NEAR_DB: Final = 10.0  # of the level
+START_DB: Final = -30.0  # of full scale, before the first voiced frame: noise ahead of the first word is soft
 OFFSET_STEP: Final = 1 / 32  # of the natural logarithm of the step: 0.27 dB
 ZERO_OFFSET: Final = 40  # index of the offset 0; smaller ones make finer steps
 
 
 class LevelMeter:
-    """Levels of a stream in dB of full scale, frame by frame, from the frame and the past only."""
+    """Levels of a stream in dB of full scale, frame by frame, from the frame and the past only.
+
+    The level is that of the loudest frame of the last second of sound that stands out: so it hardly moves within a
+    sentence, and stays where it is in a pause, whose noise is coded relative to the speech.
+    """
 
     def __init__(self, frame_samples: int) -> None:
         """Starts before the stream's first frame of so many new samples."""
-        self._fall = DECAY_DB_PER_SECOND * frame_samples / SAMPLE_RATE
-        self._powers: list[float] = []
-        self._level = START_DB
+        frames_per_second = SAMPLE_RATE / frame_samples
+        self._remembered = round(MEMORY_SECONDS * frames_per_second)
+        self._looked_back = round(FLOOR_SECONDS * frames_per_second)
+        self._recent: list[float] = []
+        self._voiced: list[float] = []
+        self._past = np.zeros(HISTORY + BLOCK + 1, np.float32)
 
     def frame(self, samples: NDArray[np.floating]) -> float:
         """The level after one more frame [n]."""
-        power = _power(samples)
-        self._powers = [*self._powers, power][-MEMORY:]
-        loudness = max(float(np.mean(self._powers)), power * ONSET_SHARE)
-        self._level = max(_decibels(loudness), self._level - self._fall)
-        return self._level
+        power = decibels(samples)
+        self._past = np.concatenate([self._past, samples], dtype=np.float32)[-len(self._past) :]
+        if power > GAIN_FLOOR_DB:  # what follows digital silence need not be speech
+            self._recent = [*self._recent, power][-self._looked_back :]
+            is_loud = power > min(min(self._recent) + ONSET_DB, max(self._voiced, default=START_DB) - NEAR_DB)
+            if is_loud or self._is_voiced():
+                self._voiced = [*self._voiced, power][-self._remembered :]
+        return max(self._voiced, default=START_DB)
+
+    def _is_voiced(self) -> bool:
+        differences = np.diff(self._past)  # without the rumble of rooms, which correlates as well
+        return bool(pitch_of(differences).correlations[0] > VOICED)
 
 
 def decibels(samples: NDArray[np.floating]) -> float:
     """Level of samples [n] in dB of full scale."""
-    return _decibels(_power(samples))
-
-
-def _power(samples: NDArray[np.floating]) -> float:
-    return float(np.mean(np.square(samples, dtype=np.float64))) if len(samples) else 0.0
-
-
-def _decibels(power: float) -> float:
+    power = float(np.mean(np.square(samples, dtype=np.float64))) if len(samples) else 0.0
     return max(10 * math.log10(power), GAIN_FLOOR_DB) if power > 0 else GAIN_FLOOR_DB
 
 
