@@ -254,3 +254,26 @@ def test_pauses_in_which_nothing_is_sent_take_their_time(model: Model, real_spee
         for place, packet in enumerate(encoder.write(speech) + encoder.finish())
     ]
     assert np.array_equal(signal, np.concatenate(blocks)[: len(speech)])
+
+
+def test_a_loudspeaker_plays_pauses_in_which_nothing_is_sent(model: Model, real_speech: Signal) -> None:
+    pause = 1e-4 * np.random.default_rng(0).standard_normal(32_000).astype(np.float32)
+    other = Sender(nsc.PacketEncoder(model, quality=4, dtx=True, refresh=1))
+    stream = other.stream(rtp.HEARD)
+    sent = {
+        (packet.timestamp - stream.start) % rtp.CLOCKS // 640: packet
+        for data in other.write(np.concatenate([real_speech[8_000:24_000], pause, real_speech[8_000:24_000]]))
+        if (packet := rtp.unpack(data))
+    }
+    receiver, waiting, played = Receiver(stream, 0.08), 0, 0
+    for place in range(max(sent) + 1):
+        if place in sent:
+            receiver.put(sent[place], 0.04 * place)
+        waiting -= 640
+        while waiting <= 0:
+            signal = receiver.tick()
+            waiting, played = waiting + len(signal), played + len(signal)
+        assert waiting <= 2 * 640
+    assert len(sent) < max(sent) - 20
+    assert receiver.damage.lost == [] and receiver.counts.lost == 0
+    assert abs(played - 640 * max(sent)) <= 2 * 640
