@@ -309,10 +309,13 @@ class SpectralCascade(Cascade):
         return round(spectra * (self.hop // self.fold * networks + transforms)) + enhancers
 
     def move_steps(self, changes: Sequence[float]) -> None:
-        """Adds a number for each of the first codecs to the logarithm of its step size; later ones follow the first."""
+        """Adds a number for each of the first codecs to the logarithm of its step size, relative to what it codes.
+
+        What a codec leaves to the next ones is as large as its steps, by which theirs are counted.
+        """
         self.steps.offsets.assign_add(tf.fill(self.steps.offsets.shape, float(changes[0])))
         for codec, change in zip(self.codecs[1:], changes[1:], strict=False):
-            codec.log_scale.assign_add(float(change - changes[0]))  # in units of the first one's step
+            codec.log_scale.assign_add(float(change))
 
     def saved_layers(self, depth: int) -> list[keras.layers.Layer]:
         """See `Cascade`."""

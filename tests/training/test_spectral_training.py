@@ -193,6 +193,7 @@ def test_step_sizes_move_by_codec_and_carry_their_rates_with_them(speech_signals
     assert finer_first[0] == before[0] and finer_first[1] < 0.9 * before[1]
     cascade.move_steps([0.5, 0.0])
     assert bits()[0] < 0.9 * before[0]
+    assert bits()[1] < finer_first[1]  # what the first leaves grows with its steps, and so do the next one's
 
 
 def test_a_new_codec_begins_at_the_price_of_a_bit_that_the_one_before_came_to() -> None:
