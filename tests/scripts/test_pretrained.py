@@ -33,7 +33,7 @@ from tests.helpers.places import CORPUS, GOLDEN, ROOT
 from tests.helpers.tiny import Workplace
 
 IDS = sorted(path.parent.name for path in SHIPPED.glob("*/state.json"))
-MOST_PARAMETERS = {"cq": 500_000, "cq-9k": 600_000}
+MOST_PARAMETERS = {"cq": 700_000, "cq-9k": 600_000}
 NOMINAL_KBPS = {"cq": 12, "cq-9k": 9, "cq-scalable": 24}
 ONE_RATE = "cq-9k"
 

@@ -70,8 +70,9 @@ def test_copies_count_in_the_rate(speech: Signal) -> None:
     _, packets = sent(speech, kbps=14, redundancy=6)
     copies = sum(1 + packet[0] for packet in packets)  # each has its length ahead of it, below 128
     seconds = len(speech) / 16_000
-    assert abs(8 * sum(map(len, packets)) / seconds / 14_000 - 1) < 0.1
-    assert abs(8 * copies / seconds / 6_000 - 1) < 0.15
+    # a stream may save what its first seconds leave
+    assert 0.75 < 8 * sum(map(len, packets)) / seconds / 14_000 < 1.05
+    assert 0.6 < 8 * copies / seconds / 6_000 < 1.1
     with pytest.raises(UserError, match="redundancy: expected less than kbps"):
         nsc.PacketEncoder("cq", kbps=6, redundancy=6)
     with pytest.raises(UserError, match="redundancy: expected a number above 0"):
