@@ -24,7 +24,7 @@ export PYTHONPATH="$PWD${PYTHONPATH:+:$PYTHONPATH}"
 measure() { "$PUBLISH_PYTHON" report.py measure "$@"; }
 
 trap 'exit 130' INT
-measure --data_dir "$speech" --output report --models cq@{6,9,12,16,24,32} cq@q{1,3,5,6,7,8,9} --packets 5 "$@"
+measure --data_dir "$speech" --output report --models cq@{6,9,12,16,24,32} --packets 5 "$@"
 measure --data_dir "$speech" --output report --models cq-scalable cq-9k --peers "$@"
 measure --data_dir "$sounds" --output report/sounds --models cq@opus-av-audio-vbr-12 --packets 5 \
     --peers opus-av-audio-vbr-12 "$@"
