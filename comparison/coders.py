@@ -145,7 +145,7 @@ class ModelCoder:
             for loss in self.losses:
                 decoded = cut.with_suffix(f".{loss:g}.{self.burst:g}.flac" if loss else ".flac")
                 if not _is_intact(decoded, len(samples)):
-                    baselines.write_flac(decoded, self._decoded(cut.read_bytes(), loss, _seed(samples)))
+                    baselines.write_flac(decoded, self._decoded(cut.read_bytes(), loss, samples))
                 versions.append(Version(layer, loss, bits, 0, decoded, delay_ms))
         return versions
 
@@ -165,10 +165,12 @@ class ModelCoder:
         blocks = [encoder.write(signal[start : start + BLOCK]) for start in range(0, len(signal), BLOCK)]
         return b"".join([*blocks, encoder.finish()])
 
-    def _decoded(self, data: bytes, loss: float, seed: int) -> Samples:
+    def _decoded(self, data: bytes, loss: float, samples: Samples) -> Samples:
+        """As long as the signal: after a last packet that was lost, there is silence."""
         if loss:
-            data = lose_groups(data, loss, self.burst, seed)
-        return to_int16(nsc.decode(data, load_alone(self.folder)).signal)
+            data = lose_groups(data, loss, self.burst, _seed(samples))
+        decoded = to_int16(nsc.decode(data, load_alone(self.folder)).signal)
+        return np.pad(decoded, (0, len(samples) - len(decoded)))
 
 
 def _kbps_of(peer: str, samples: Samples, cache_dir: Path) -> float:

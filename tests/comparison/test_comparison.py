@@ -124,6 +124,17 @@ def test_lost_groups_cost_quality_and_no_bits(model_folder: Path, check_dir: Pat
     assert results[2, 0.4].measures["snr"] != results[2, 0.0].measures["snr"]
 
 
+def test_a_file_whose_last_packet_is_lost_is_scored_to_its_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    signal = to_int16(load_speech(CLIPS[0].path)[:20_000])
+    monkeypatch.setattr(
+        coders,
+        "lose_groups",
+        lambda data, *_: data[: -len(bitstream.pack_group(bitstream.read_contents(data).groups[-1]))],
+    )
+    *_, version = in_packets(1, model_coder("cq@q5", tmp_path, losses=(0.0, 0.1))).code(signal, tmp_path)
+    assert version.loss == 0.1 and soundfile.info(version.decoded).frames == len(signal)
+
+
 def test_a_label_joins_models_and_an_unnamed_model_is_called_after_its_run(model_folder: Path, check_dir: Path) -> None:
     plain, labelled = (model_coder(f"{label}{model_folder}", check_dir).codec for label in ("", "ours="))
     assert plain.name == labelled.name and len(plain.name) == 8
