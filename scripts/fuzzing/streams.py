@@ -10,7 +10,7 @@ from nsc import format as bitstream
 from nsc.coding.decoder import Decoder
 from nsc.coding.interface import Signal
 from nsc.constants import SAMPLE_RATE
-from nsc.format import MOST_MISSING, BitstreamError, Info, version_1, version_2
+from nsc.format import MOST_MISSING, BitstreamError, Info, version_1, version_2, version_3
 from scripts.fuzzing.choice import Generator, one_of
 from scripts.fuzzing.spectral_targets import SpectralTarget
 from scripts.fuzzing.targets import BrokenPromiseError, Target
@@ -133,7 +133,8 @@ def _lie_in_header(stream: Stream, files: Sequence[bytes], generator: Generator)
     elif kind == 1:
         header = header._replace(num_samples=None)
     elif kind == 2:
-        header = header._replace(layers=int(generator.integers(0, 128)))
+        fewest = int(isinstance(header, version_3.Header))  # which writes one less
+        header = header._replace(layers=int(generator.integers(fewest, 128)))
     elif kind == 3:
         header = _with_other_groups(header, generator)
     elif kind == 4:
