@@ -21,9 +21,8 @@ from scripts.fuzzing.spectral_targets import SpectralTarget
 
 MOST_DATAGRAMS = 16
 SENT = 24  # packets of a stream
-FAR_SHARE = (
-    1024  # of changed fields one in so many leads far; to conceal thousands of packets takes longer than all else
-)
+# Of changed fields one in so many leads far: to conceal thousands of packets takes longer than all else.
+FAR_SHARE = 1024
 OTHER_SIDE = ("192.0.2.1", 5004)
 
 

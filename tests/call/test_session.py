@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from typing import Any
 
@@ -18,29 +18,7 @@ from nsc.coding.interface import Model, Signal
 from nsc.coding.playout import LOUDEST
 from nsc.format import pack_header
 from nsc.format.packets import unpack_packet_header
-
-ADDRESS = ("192.0.2.1", 5004)
-
-
-class Wire:
-    """Takes the place of a link: what comes is known beforehand."""
-
-    def __init__(self, datagrams: Iterable[bytes], peer: Any = None) -> None:
-        self.peer, self.gone = peer, False
-        self.sent: list[tuple[bytes, Any]] = []
-        self._left = iter(datagrams)
-
-    def choose(self, peer: Any) -> None:
-        self.peer = peer
-
-    def send(self, data: bytes, to: Any = None) -> None:
-        self.sent.append((data, to))
-
-    def received(self, seconds: float) -> Iterator[tuple[bytes, Any]]:
-        data = next(self._left, None)
-        self.gone = data is None
-        if data is not None:
-            yield data, ADDRESS
+from scripts.fuzzing.datagrams import OTHER_SIDE, Wire
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +33,7 @@ def other(model: Model) -> Sender:
 
 def session_on(wire: Wire, model: Model, patience: float = 600) -> Session:
     source = PacedFile([np.zeros(64_000, np.float32)], lambda: 0.0)
-    return Session(wire, Sender(nsc.PacketEncoder(model)), source, delay=0.06, patience=patience)  # type: ignore[arg-type]
+    return Session(wire, Sender(nsc.PacketEncoder(model)), source, delay=0.06, patience=patience)
 
 
 def said(wire: Wire) -> list[Any]:
@@ -118,16 +96,16 @@ def test_a_model_that_is_not_here_is_refused_with_the_reason(model: Model, other
     listening = session_on(wire, model)
     with pytest.raises(nsc.UserError, match="found nobody listening there"):
         list(listening.blocks())
-    assert [to for _, to in wire.sent if to] == [ADDRESS] * 3
+    assert [to for _, to in wire.sent if to] == [OTHER_SIDE] * 3
     reasons = [message.reason for message in said(wire) if isinstance(message, rtp.Bye) and message.reason]
     assert len(reasons) == 3
     assert all(word in reason for word, reason in zip(("00000000", "expected", "version 4"), reasons, strict=True))
     with pytest.raises(nsc.UserError, match="00000000"):
-        list(session_on(Wire(offers, ADDRESS), model).blocks())
+        list(session_on(Wire(offers, OTHER_SIDE), model).blocks())
 
 
 def test_a_refusal_is_one_line(model: Model) -> None:
-    wire = Wire([rtp.pack_control(rtp.Bye(1, "no such model"))], ADDRESS)
+    wire = Wire([rtp.pack_control(rtp.Bye(1, "no such model"))], OTHER_SIDE)
     with pytest.raises(nsc.UserError, match="the other side refuses: no such model"):
         list(session_on(wire, model).blocks())
 
