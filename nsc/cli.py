@@ -265,7 +265,9 @@ def _encode(options: argparse.Namespace) -> None:
     from nsc.loading.folder import load
 
     source = read_bytes(options.input) if is_pipe(options.input) else Path(options.input)
+    _show("reading")  # to its end, for length and channels
     speech = open_speech(source, options.input)
+    _show("")
     said = _say(speech.notes, options.input)
     if speech.converted:
         log.info("%s: %d Hz and %d channels become 16 kHz mono", options.input, speech.rate, speech.channels)
@@ -355,7 +357,7 @@ class _Progress(Iterable[Block]):
         self._blocks, self._total, self._passes = blocks, total, 0
 
     def __iter__(self) -> Iterator[Block]:
-        shows = sys.stderr.isatty() and self._total > SHOWS_PROGRESS * SAMPLE_RATE
+        shows = self._total > SHOWS_PROGRESS * SAMPLE_RATE
         done, start = 0, time.monotonic()
         self._passes += 1
         named = f"pass {self._passes}: " if self._passes > 1 else ""
@@ -364,10 +366,15 @@ class _Progress(Iterable[Block]):
             done += len(block)
             if shows:
                 left = (time.monotonic() - start) * (self._total / max(done, 1) - 1)
-                line = f"\r{named}{100 * done / self._total:3.0f} %, {_clock(left)} left "
-                print(line, end="", file=sys.stderr, flush=True)
+                _show(f"{named}{100 * done / self._total:3.0f} %, {_clock(left)} left")
         if shows:
-            print(f"\r{'':40}\r", end="", file=sys.stderr, flush=True)
+            _show("")
+
+
+def _show(line: str) -> None:
+    """A line in the place of the one before, on a terminal."""
+    if sys.stderr.isatty():
+        print(f"\r{line:40}\r", end="", file=sys.stderr, flush=True)
 
 
 def _clock(seconds: float) -> str:

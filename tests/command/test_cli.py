@@ -458,6 +458,15 @@ def test_a_terminal_shows_how_far_coding_is_and_how_long_the_rest_takes(monkeypa
     assert len(list(progress)) == 4 and not pipe.getvalue()
 
 
+def test_a_terminal_tells_that_a_recording_is_read(
+    run: RunCommand, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    screen = Screen()
+    monkeypatch.setattr(cli.sys, "stderr", screen)
+    assert run("encode", str(place / "speech.wav"), "--force") == 0
+    assert screen.getvalue().startswith(f"\r{'reading':40}\r\r{'':40}\r")
+
+
 @pytest.mark.parametrize(("name", "status"), STOPS)
 def test_a_signal_while_encoding_leaves_nothing_half_written(
     run: RunCommand,
