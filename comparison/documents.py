@@ -71,12 +71,13 @@ def document(summary: Summary, others: Sequence[Kept] = ()) -> str:
 
 
 def _other_sounds(kept: Kept) -> str:
-    """A section on sounds that no model was trained on."""
+    """A section on sounds that no model was trained on, with differences at equal rate where Opus has several."""
     summary = summary_of(kept)
+    paired = equal_rate(summary, [point for point in summary.points if point.codec.kind == "model"])
     title = kept.corpus[:1].upper() + kept.corpus[1:]
     about = summary.extent("speakers, players or recordings")
     table = tables.part_table(points_of_parts(kept))
-    return f"## {title}\n\n{about}, none of which a model was trained on.\n\n{table}\n\n"
+    return f"## {title}\n\n{about}, none of which a model was trained on.\n\n{table}\n\n{paired}"
 
 
 def short_document(summary: Summary) -> str:

@@ -101,11 +101,12 @@ def jury_table(points: Sequence[Point]) -> str:
 
 
 def part_table(parts: Sequence[tuple[str, Point]]) -> str:
-    """Scores of every codec on each part of a corpus."""
+    """Scores of every codec on each part of a corpus, which is named where there are several."""
     names = measures_of([point for _, point in parts])
+    named = any(part for part, _ in parts)
     lines = [
         [
-            part,
+            *([part] if named else []),
             point.label,
             str(len(point.results)),
             f"{point.kbps:.2f}",
@@ -114,7 +115,8 @@ def part_table(parts: Sequence[tuple[str, Point]]) -> str:
         ]
         for part, point in parts
     ]
-    return markdown(["sounds", "codec", "files", "kbps", "delay ms", *(MEASURES[name].title for name in names)], lines)
+    headings = ["codec", "files", "kbps", "delay ms", *(MEASURES[name].title for name in names)]
+    return markdown(["sounds", *headings] if named else headings, lines)
 
 
 def paired_table(found: Sequence[tuple[str, Mapping[str, Interval]]]) -> str:

@@ -190,6 +190,18 @@ def test_other_sounds_have_a_row_for_each_kind_and_language(
     assert of_m == [("music", "2"), ("speech", "4"), ("speech, de", "2"), ("speech, fr", "2")]
 
 
+def test_another_corpus_has_a_row_for_each_codec_and_differences_at_equal_rate(store: Store, places: Places) -> None:
+    write_kept(kept_of(store), places.results)
+    write_kept(kept_of(store, "clean speech"), places.results / "clean")
+    text = documents.document(summary_of(read_kept(places.results)), places.others())
+    _, _, section = text.partition("## Clean speech")
+    rows = [[cell.strip() for cell in line.split("|")[1:5]] for line in section.splitlines() if line.startswith("|")]
+    assert rows[0] == ["codec", "files", "kbps", "delay ms"] and ["m-9", "6", "9.00", "660"] in rows
+    assert "At equal rate, ours minus Opus (av) audio VBR" in section and ["m-16-groups-1", "16.00"] in [
+        row[:2] for row in rows
+    ]
+
+
 def test_damaged_results_and_a_readme_without_marks_are_refused_in_one_line(
     store: Store, places: Places, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
