@@ -73,3 +73,14 @@ def test_five_generations_lose_no_level(model: Model, speech_signals: list[Signa
     for _ in range(5):
         decoded = coded(decoded, model)
     assert abs(level(decoded) - level(speech)) < 0.2
+
+
+@pytest.mark.parametrize("decibels", [-60, -45])
+def test_a_noisy_pause_costs_less_than_the_speech_before_it_and_keeps_its_level(
+    decibels: float, model: Model, speech_signals: list[Signal]
+) -> None:
+    speech = speech_signals[0][: 2 * RATE]
+    noise = 10 ** (decibels / 20) * np.random.default_rng(0).standard_normal(2 * RATE).astype(np.float32)
+    data = nsc.encode(np.concatenate([speech, noise]), model, quality=QUALITY)
+    assert len(data) < 2 * len(nsc.encode(speech, model, quality=QUALITY))
+    assert abs(level(nsc.decode(data).signal[-RATE:]) - level(noise)) < 2
