@@ -280,15 +280,15 @@ class SpectralCascade(Cascade):
         return int(self.steps.first.state_size + networks + self.hop)
 
     def trained_layers(self, modules: Sequence[int]) -> list[keras.layers.Layer]:
-        """See `Cascade`; codecs with their rates, the first with the step sizes, and the enhancer of every depth.
+        """See `Cascade`; codecs with their rates, the first with step sizes and enhancer, which each depth needs.
 
-        A concealment is trained alone.
+        So a follower leaves the depths before it as they are. A concealment is trained alone, as an enhancer may be.
         """
         if self.concealment and self.config.finetuned == CONCEALMENT:
             return [self.concealment]
         layers = [self.steps, self.lsf_rate, self.gain_rate] if 0 in modules else []
         layers += [layer for module in modules for layer in (self.codecs[module], self.rates[module])]
-        return layers + self._enhancers
+        return layers + self._enhancers * (0 in modules or not modules)
 
     def coding_layers(self, depth: int | None) -> list[keras.layers.Layer]:
         """See `Cascade`; those of the rate become the coder's tables."""

@@ -162,3 +162,14 @@ def test_a_cascade_without_enhancer_has_no_weight_of_one() -> None:
     assert [layer.name for layer in enhancing.saved_layers(2)][-1] == "enhancer"
     more = enhancing.count_parameters(2) - plain.count_parameters(2)
     assert more == enhancing.enhancer.count_params() == sum(math.prod(v.shape) for v in enhancing.enhancer.weights)
+
+
+def test_a_follower_moves_nothing_that_the_depths_before_it_decode_by() -> None:
+    cascade = cascade_of(enhancer_width=WIDTH)
+    assert cascade.enhancer
+    enhancer = {id(variable) for variable in cascade.enhancer.trainable_variables}
+    follower, alone, finetuned = (
+        {id(variable) for variable in cascade.variables_of(modules, front_end=False)} for modules in ([1], [], [0, 1])
+    )
+    assert follower and alone == enhancer < finetuned
+    assert not follower & {id(v) for layer in cascade.saved_layers(1) for v in layer.trainable_variables}
