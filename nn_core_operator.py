@@ -383,7 +383,8 @@ class SoftToHardQuantizer(keras.layers.Layer):
 
 
 def neighbour_distance(codebook: np.ndarray) -> float:
-    """Median distance from an entry of a codebook [bins, length] to its nearest neighbour."""
+    """Median distance from an entry of a codebook [bins] or [bins, length] to its nearest neighbour."""
+    codebook = codebook.reshape(len(codebook), -1)
     distances = np.linalg.norm(codebook[:, None] - codebook, axis=-1)
     np.fill_diagonal(distances, np.inf)
     return float(np.median(distances.min(axis=1)))

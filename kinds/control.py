@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,10 @@ from options.config import Config
 MEMORY = 0.95  # share of what was measured that survives a step: a window of about 20 steps
 DEAD_BITS = 0.02  # bits per symbol below which a codec sends nothing
 LEAST_TARGET = 0.1  # bits per symbol that a codec aims at where side information alone takes all of target_kbps
+STEP_FALL = 0.85  # bits fall about as the step size of a quantiser to the power of -0.85
+LARGEST_STEP_CHANGE = 1.0  # of the logarithm of a finished model's step sizes, at a time
+ON_TARGET = 0.01  # relative error of a finished model's rate that is left alone
+FALLS = 0.3, 1.5  # bounds of the fall of bits with the log step, as a correction of a finished model shows it
 
 
 class RateController(tf.Module):
@@ -27,7 +31,13 @@ class RateController(tf.Module):
     unmeasured_bits = 0.0  # per frame, of what every frame costs beside the parts
 
     def __init__(
-        self, config: Config, stage: Stage, parts: Sequence[Part], frames_per_second: float, first_tau: float
+        self,
+        config: Config,
+        stage: Stage,
+        parts: Sequence[Part],
+        frames_per_second: float,
+        first_tau: float,
+        move_steps: Callable[[Sequence[float]], None] | None = None,
     ) -> None:
         """Makes the taus.
 
@@ -37,8 +47,12 @@ class RateController(tf.Module):
             parts: of the whole cascade, those of the codecs last.
             frames_per_second: of the kind.
             first_tau: of every module.
+            move_steps: adds a number for each of the first codecs to the logarithm of its step size; None: they stay.
         """
         super().__init__()
+        self._move_steps = move_steps
+        self.is_joint = config.budget == "joint"
+        self._corrected: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None
         self.config, self.stage, self.frames_per_second = config, stage, frames_per_second
         self.parts = list(parts)[: len(parts) - config.num_modules + stage.depth]
         self.tau = tf.Variable(tf.fill([config.num_modules], first_tau), trainable=False)
@@ -88,7 +102,7 @@ class RateController(tf.Module):
         """Moves tau where that happens once an epoch."""
 
     def correct(self, bits: Sequence[float], overhead: float) -> bool:
-        """Brings a finished model to its target, where its quantisers have step sizes that can be moved.
+        """Brings a finished model to its target by the step sizes of its quantisers, unless its rate is right already.
 
         Args:
             bits: per frame, what every part costs in files.
@@ -97,7 +111,41 @@ class RateController(tf.Module):
         Returns:
             Whether the model was changed.
         """
-        return False
+        if not self._move_steps:
+            return False
+        found = np.array(bits)
+        falls = self._falls(found)
+        changes = self._lacking(found, overhead, falls)
+        if np.abs(changes * falls).max() < ON_TARGET:
+            return False
+        self._move_steps(changes.tolist())
+        self._corrected = changes, found
+        return True
+
+    def _falls(self, bits: NDArray[np.float64]) -> NDArray[np.float64]:
+        """By how much the logarithm of each codec's bits falls with that of its step, as the last correction showed."""
+        falls = np.full(self.stage.depth, STEP_FALL)
+        if self._corrected:
+            changes, before = self._corrected
+            moved = np.abs(changes) > 0.02
+            fallen = np.log(np.maximum(before, 1e-6) / np.maximum(bits, 1e-6))[-self.stage.depth :]
+            falls[moved] = np.clip(fallen[moved] / changes[moved], *FALLS)
+        return falls
+
+    def _lacking(self, bits: NDArray[np.float64], overhead: float, falls: NDArray[np.float64]) -> NDArray[np.float64]:
+        """What the log steps of the modules in use lack for the target; side information stays as it is."""
+        codes, side = bits[-self.stage.depth :], bits[: -self.stage.depth].sum()
+        side += overhead - self.unmeasured_bits if self.config.target_kbps else 0.0
+        changes, wanted, trained = np.zeros(self.stage.depth), self.target_module_bits(side), list(self.stage.trained)
+        if not trained:
+            return changes
+        wanted[0] -= side if self.config.lsf_terms else 0.0
+        if self.is_joint:  # what is trained makes up for what is not
+            others = codes.sum() - codes[trained].sum()
+            wanted = codes * (wanted.sum() - others) / codes[trained].sum()
+        ratio = np.maximum(codes, 1e-6) / np.maximum(wanted, 1e-6)
+        changes[trained] = np.clip(np.log(ratio) / falls, -LARGEST_STEP_CHANGE, LARGEST_STEP_CHANGE)[trained]
+        return changes
 
     def target_module_bits(self, side: float | None = None) -> NDArray[np.float64]:
         """Bits per frame that every module in use should cost.

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# The papers' experiment: no LPC, LPC with a fixed codebook and CQ at 9 to 32 kbps, strides 2 and 4, greedy and finetuned,
-# as configs/sweeps/paper.toml has it.
+# The papers' experiment: K-Net's and CMRL's codecs without LPC, LPC with a fixed codebook and CQ at 9 to 32 kbps, strides 2
+# and 4, greedy and finetuned, as configs/sweeps/paper.toml has it.
 #
 #   scripts/reproduce_paper.sh DATA_DIR [--dry_run] [--output reproduction] [--kbps 9 16 ...] [--strides 2 4]
-#       [--methods time_domain fixed_lpc cq] [--max_files 0] [FLAGS of scripts.sweep] [-- FLAGS of main.py]
+#       [--methods knet cmrl lpc_cmrl cq] [--max_files 0] [FLAGS of scripts.sweep] [-- FLAGS of main.py]
 #
 # --dry_run prints the runs with an estimate of hours on this machine. A TIMIT tree is split into 300 training and 50
 # test speakers. Stopped, the same command continues; --processes, --scheduler and --slurm run trainings side by side.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -102,6 +103,11 @@ class SampleCascade(Cascade):
             Part(f"{CODEC_PART} {number}", codec.symbols_shape, codec.quantizer.codebook.shape[0])
             for number, codec in enumerate(self.codecs[:depth], start=1)
         ]
+
+    def move_steps(self, changes: Sequence[float]) -> None:
+        """Spreads the codebook of each of the first codecs by e to the power of a number, about zero."""
+        for codec, change in zip(self.codecs, changes, strict=False):
+            codec.quantizer.restart(codec.quantizer.codebook.numpy() * math.exp(change))
 
     def soft_hard_gaps(self, contexts: tf.Tensor, depth: int) -> dict[str, float]:
         """How far each part's soft mixture is from its hard decision, on float32 [batch, 1024]."""

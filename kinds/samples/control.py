@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -32,12 +32,18 @@ class SymbolRateController(RateController):
 
     unmeasured_bits = GAIN_BITS_PER_FRAME
 
-    def __init__(self, config: Config, stage: Stage, parts: Sequence[Part]) -> None:
-        super().__init__(config, stage, parts, FRAMES_PER_SECOND, float(config.coefficients[3]))
+    def __init__(
+        self,
+        config: Config,
+        stage: Stage,
+        parts: Sequence[Part],
+        move_steps: Callable[[Sequence[float]], None] | None = None,
+    ) -> None:
+        moves = move_steps if config.tau_controller == "closed_loop" else None
+        super().__init__(config, stage, parts, FRAMES_PER_SECOND, float(config.coefficients[3]), moves)
         self.counts = [tf.Variable(tf.zeros([part.shape[1], part.alphabet]), trainable=False) for part in self.parts]
         self.integral = tf.Variable(self.tau)  # to which tau adds what the present error asks for
         self.correction = tf.Variable(tf.ones([config.num_modules]), trainable=False)
-        self.is_joint = config.budget == "joint"
 
     def begin_from(self, taus: Sequence[float]) -> None:
         """See `RateController`."""

@@ -39,7 +39,7 @@ class SamplesKind:
 
     def controller(self, cascade: SampleCascade, stage: Stage) -> SymbolRateController:
         """See `Kind`."""
-        return SymbolRateController(cascade.config, stage, cascade.parts())
+        return SymbolRateController(cascade.config, stage, cascade.parts(), cascade.move_steps)
 
     def batch_form(self, config: Config, *, augmented: bool) -> dict[str, Any]:
         """See `Kind`; frames of a random level."""

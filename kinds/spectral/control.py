@@ -9,35 +9,27 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from cmrl import Stage
-from kinds.control import MEMORY, RateController
+from kinds.control import MEMORY, STEP_FALL, RateController
 from kinds.spectral.cascade import SpectralCascade
 from training.losses.replicas import sum_over_replicas
 
-OFFSET_FALL = 0.85  # bits fall as e^(-0.85 offset), by which rates at all offsets give the one at the model's own
 STEER_RATE, LARGEST_ERROR = 0.2, 0.5  # change of log tau for each relative error of the rate, in one interval
 USUAL_STEPS, MOST_PACE = 800, 8.0  # of a stage: tau of a shorter one moves as much faster, at most so many times
-LARGEST_STEP_CHANGE = 1.0  # of the logarithm of a finished model's step sizes, at a time
-ON_TARGET = 0.01  # relative error of a finished model's rate that is left alone
-FALLS = 0.3, 1.5  # bounds of the fall of bits with the log step, as a correction of a finished model shows it
 FIRST_TAU = 3.0  # where `coeff_term` has none
 TAU_RANGE = 1e-3, 1e3
 
 
 class SpectralRateController(RateController):
-    """Measures the context model's estimate on training batches, brought to the model's own offset.
-
-    Corrects step sizes at the end.
-    """
+    """Measures the context model's estimate on training batches, brought to the model's own offset."""
 
     def __init__(self, cascade: SpectralCascade, stage: Stage) -> None:
         config = cascade.config
         first_tau = float(config.coefficients[3]) or FIRST_TAU
-        super().__init__(config, stage, cascade.parts(), cascade.frames_per_second, first_tau)
-        self._move_steps = cascade.move_steps
+        super().__init__(config, stage, cascade.parts(), cascade.frames_per_second, first_tau, cascade.move_steps)
+        self.is_joint = config.budget != "modules"
         steps = stage.epochs * config.steps_per_epoch
         # a stage without a number of steps is a pass over the corpus, which is not short
         self._pace = float(np.clip(USUAL_STEPS / steps, 1.0, MOST_PACE)) if steps else 1.0
-        self._corrected: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None
         self.bits = tf.Variable(tf.zeros([len(self.parts)]), trainable=False)
         self.correction = tf.Variable(tf.ones([len(self.parts)]), trainable=False)
 
@@ -60,7 +52,7 @@ class SpectralRateController(RateController):
         """
         part_bits, offsets = observed
         spectra = tf.cast(tf.shape(offsets)[1], tf.float32)
-        fall = tf.exp(OFFSET_FALL * (offsets[:, 0] - self.config.default_offset))
+        fall = tf.exp(STEP_FALL * (offsets[:, 0] - self.config.default_offset))
         weight = fall * self.config.spectra_per_frame / spectra
         signals = tf.cast(tf.shape(offsets)[0], tf.float32)
         found = tf.stack([tf.reduce_sum(bits * weight) for bits in part_bits] + [signals])
@@ -92,50 +84,12 @@ class SpectralRateController(RateController):
     def steer(self) -> None:
         """Moves the taus of the trained modules by the relative error of their rate, or of all rates together."""
         expected, target = self.expected_module_bits(), self.target_module_bits()
-        if self.config.budget == "modules":
-            error = expected / target - 1
-        else:
+        if self.is_joint:
             error = np.full(self.stage.depth, expected.sum() / target.sum() - 1)
+        else:
+            error = expected / target - 1
         change = np.exp(self._pace * STEER_RATE * np.clip(error, -LARGEST_ERROR, LARGEST_ERROR))
         self.move(self.tau, np.clip(self.tau.numpy()[: self.stage.depth] * change, *TAU_RANGE))
-
-    def correct(self, bits: Sequence[float], overhead: float) -> bool:
-        """See `RateController`; moves the step sizes, unless the rate is right already."""
-        found = np.array(bits)
-        falls = self._falls(found)
-        changes = self._lacking(found, overhead, falls)
-        if np.abs(changes * falls).max() < ON_TARGET:
-            return False
-        self._move_steps(changes.tolist())
-        self._corrected = changes, found
-        return True
-
-    def _falls(self, bits: NDArray[np.float64]) -> NDArray[np.float64]:
-        """By how much the logarithm of each codec's bits falls with that of its step, as the last correction showed."""
-        falls = np.full(self.stage.depth, OFFSET_FALL)
-        if self._corrected:
-            changes, before = self._corrected
-            moved = np.abs(changes) > 0.02
-            fallen = np.log(np.maximum(before, 1e-6) / np.maximum(bits, 1e-6))[-self.stage.depth :]
-            falls[moved] = np.clip(fallen[moved] / changes[moved], *FALLS)
-        return falls
-
-    def _lacking(
-        self, bits: NDArray[np.float64], overhead: float = 0.0, falls: NDArray[np.float64] | float = OFFSET_FALL
-    ) -> NDArray[np.float64]:
-        """What the log steps of the modules in use lack for the target; side information stays as it is."""
-        codes, side = bits[-self.stage.depth :], bits[: -self.stage.depth].sum()
-        side += overhead if self.config.target_kbps else 0.0
-        changes, wanted, trained = np.zeros(self.stage.depth), self.target_module_bits(side), list(self.stage.trained)
-        if not trained:
-            return changes
-        wanted[0] -= side
-        if self.config.budget != "modules":  # what is trained makes up for what is not
-            others = codes.sum() - codes[trained].sum()
-            wanted = codes * (wanted.sum() - others) / codes[trained].sum()
-        ratio = np.maximum(codes, 1e-6) / np.maximum(wanted, 1e-6)
-        changes[trained] = np.clip(np.log(ratio) / falls, -LARGEST_STEP_CHANGE, LARGEST_STEP_CHANGE)[trained]
-        return changes
 
     def readings(self) -> dict[str, float]:
         """See `RateController`; and kbps of every part."""

@@ -57,7 +57,7 @@ class Grid:
         name: of the sweep, part of its runs' names.
         modes: training modes, one after the other; finetuning (5) is left out where there is one codec only.
         flags: of main.py, equal for all models.
-        also: further flags of models whose flags lie above a value.
+        also: further flags of models whose flags lie above a value; what an axis sets stays.
         repeat: the axis that only repeats, such as seeds: results are means over it.
         tolerance: share by which files may miss the target rate until a model is trained again; 0 for any.
         tries: trainings until the nearest is taken.
@@ -87,12 +87,11 @@ class Grid:
     def points(self) -> Iterator[Point]:
         """All models."""
         for values in itertools.product(*self.axes.values()):
-            flags = dict(self.flags)
-            for value in values:
-                flags |= value.flags
+            own = {flag: text for value in values for flag, text in value.flags.items()}
+            flags = self.flags | own
             for rule in self.also:
                 if all(float(flags.get(flag, 0)) > bound for flag, bound in rule["above"].items()):
-                    flags |= _texts(rule["flags"])
+                    flags |= _texts(rule["flags"]) | own
             name = "_".join(value.name for value in values)
             labels = {axis: value.label for axis, value in zip(self.axes, values, strict=True)}
             yield Point(NOT_IN_NAMES.sub("-", name), labels, flags)

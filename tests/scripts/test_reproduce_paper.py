@@ -89,7 +89,7 @@ def test_a_dry_run_prints_each_training_with_its_hours_and_trains_nothing(tmp_pa
     ("arguments", "message"),
     [
         (["--dry_run"], "the following arguments are required: --data_dir"),
-        (["speech", "--methods", "opus"], "method has time_domain, fixed_lpc, cq, not 'opus'"),
+        (["speech", "--methods", "opus"], "method has knet, cmrl, lpc_cmrl, cq, not 'opus'"),
         (["speech", "--bitrates", "9"], "unrecognized arguments: --bitrates 9"),
     ],
 )

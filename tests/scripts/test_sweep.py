@@ -57,16 +57,18 @@ def modes(sweep: Sweep) -> list[str]:
 @pytest.mark.slow
 def test_all_methods_strides_and_rates_of_the_papers_are_trained() -> None:
     points = list(read_grid(GRIDS / "paper.toml").points())
-    assert len({point.name for point in points}) == 3 * 2 * 5
+    assert len({point.name for point in points}) == 4 * 2 * 5
+    modules = {"as K-Net: no LPC, one codec": (1, 1), "CMRL: no LPC, two codecs": (2, 2)}  # up to 16 kbps, and above
     sweep = Sweep(read_grid(GRIDS / "paper.toml"), Path("out"), CORPUS)
     for point in points:
         config = parse_flags(sweep.flags_of(point))[0]
-        assert config.num_modules == (1 if point.kbps <= 16 else 2)
+        method = point.labels["method"]
+        assert config.num_modules == modules.get(method, (1, 2))[point.kbps > 16]
         assert config.target_kbps == point.kbps
         assert f"stride{config.module_strides()[0]}" in point.name.replace("the_strides", "stride")
-        assert config.time_domain is (point.labels["method"] == "no LPC")
-        assert config.train_lsf_codebook is (point.labels["method"] != "LPC, fixed codebook")
-        assert sweep.trainings(point) == ([4] if point.kbps <= 16 else [4, 5])
+        assert config.time_domain is (method in modules)
+        assert config.train_lsf_codebook is (method != "LPC-CMRL: fixed codebook")
+        assert sweep.trainings(point) == ([4] if config.num_modules == 1 else [4, 5])
 
 
 @pytest.mark.slow
@@ -79,13 +81,13 @@ def test_the_flags_of_every_grid_are_flags(path: Path) -> None:
 
 
 def test_an_axis_takes_other_values_and_names_of_its_own(tmp_path: Path) -> None:
-    grid = read_grid(GRIDS / "paper.toml").with_axis("target_kbps=12").with_axis("method=cq time_domain")
+    grid = read_grid(GRIDS / "paper.toml").with_axis("target_kbps=12").with_axis("method=cq lpc_cmrl")
     grid = grid.with_axis("seed=0 1")
     assert [(point.kbps, point.labels["method"]) for point in grid.with_axis("the_strides=2").points()] == [
         *[(12, "CQ")] * 2,
-        *[(12, "no LPC")] * 2,
+        *[(12, "LPC-CMRL: fixed codebook")] * 2,
     ]
-    with pytest.raises(UserError, match="argument --set: method has cq, time_domain, not 'opus'"):
+    with pytest.raises(UserError, match="argument --set: method has cq, lpc_cmrl, not 'opus'"):
         grid.with_axis("method=opus")
     with pytest.raises(UserError, match="expected AXIS=VALUES"):
         grid.with_axis("method")

@@ -11,9 +11,10 @@ from scipy import stats
 
 from cmrl import stages_of
 from kinds.samples.control import SymbolRateController
+from kinds.samples.rate import GAIN_BITS_PER_FRAME
 from nsc.kinds.samples.network import Part
 from options.config import Config
-from training.loop import CONTROL_INTERVAL
+from training.loop import CONTROL_INTERVAL, RATE_CORRECTIONS
 
 LPC = Part("lpc", (1, 16), 256)
 FIRST = Part("codec 1", (256, 1), 32)
@@ -360,3 +361,29 @@ def test_lsfs_that_are_not_paid_for_have_no_part_in_the_target() -> None:
     all_parts = controller(lsf_terms=False, target_kbps=16.0)
     observe_uniform(all_parts, 16, 4)
     assert all_parts.target_module_bits()[0] + 64 + 6 / 16 == pytest.approx((480 - 64 - 6 / 16) / 2 + 64 + 6 / 16)
+
+
+@pytest.mark.parametrize("fall", [0.5, 1.2])
+@pytest.mark.parametrize("target", [{"target_kbps": 20.0}, {"target_entropy": 2.0}])
+@pytest.mark.parametrize("lsf_terms", [True, False])
+def test_a_finished_model_is_corrected_to_its_target(fall: float, target: dict[str, float], lsf_terms: bool) -> None:
+    control = controller(mode=5, lsf_terms=lsf_terms, **target)
+    side, header, moved = 80.0, 5.0, np.zeros(2)
+    control._move_steps = lambda changes: np.add(moved, changes, out=moved)
+
+    def files() -> NDArray[np.float64]:
+        return np.array([200.0, 700.0]) * np.exp(-fall * moved)
+
+    overhead = header + GAIN_BITS_PER_FRAME
+    for _ in range(RATE_CORRECTIONS):
+        control.correct([side, *files()], overhead)
+    if control.config.target_kbps:
+        assert FRAMES_A_SECOND * (files().sum() + side + overhead) == pytest.approx(20_000, rel=0.015)
+    else:
+        found = files() + np.array([side * lsf_terms, 0])
+        np.testing.assert_allclose(found, 2.0 * control.symbols_per_frame(), rtol=0.015)
+
+
+def test_the_originals_rule_leaves_a_finished_model_where_it_ended() -> None:
+    control = controller(mode=5, **ORIGINAL)
+    assert not control.correct([80.0, 200.0, 700.0], 5.0)

@@ -259,3 +259,19 @@ def test_layers_that_know_the_envelope_cost_once_a_frame() -> None:
 def test_the_experiments_are_as_small_as_they_say(name: str, most: int) -> None:
     config, _ = parse_flags(["--config", name])
     assert cascade_of(config).count_parameters() < most
+
+
+@pytest.mark.parametrize("quantizer", ["scalar", "vector"])
+def test_a_wider_codebook_spreads_a_codecs_codes_over_fewer_entries(quantizer: str, contexts: Array) -> None:
+    tf.keras.utils.set_random_seed(3)
+    cascade = SampleCascade(dataclasses.replace(TINY, quantizer=(quantizer,)))
+
+    def used() -> list[int]:
+        return [len(np.unique(codes)) for codes in cascade.symbols_of(tf.constant(contexts), 3).codes]
+
+    before = used()
+    cascade.move_steps([0.0, 1.0])
+    wider = used()
+    assert wider[0] == before[0] and wider[1] < before[1]
+    cascade.move_steps([0.0, -1.0])
+    assert used() == before
