@@ -8,6 +8,7 @@ any order of summation gives the same.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -57,36 +58,31 @@ class KnownSpectra(NamedTuple):
     """Side information of spectra, known before their coefficients are coded; whole numbers, LOG_ONE stands for 1.
 
     envelope: [..., spectra, bins], logarithms to base 2.
-    spectrum: [..., spectra, 5], see `SPECTRUM_FEATURES`; the same for all bins.
+    spectrum: [..., spectra, 4], see `SPECTRUM_FEATURES`, but for the offset; the same for all bins.
     """
 
     envelope: WholeFloats
     spectrum: WholeFloats
 
 
-def known_spectra(
-    shapes: Integers, gains: Integers, offset: Integers, before: int = 0, mean_before: int = 0
-) -> KnownSpectra:
+def known_spectra(shapes: Integers, gains: Integers, before: int = 0, mean_before: int = 0) -> KnownSpectra:
     """Side information of groups.
 
     Args:
         shapes: [..., spectra, bins], logarithms of 1 / |A|.
         gains: [..., spectra], logarithms.
-        offset: [...], of the log step, LOG_ONE stands for 1.
         before: how many spectra before the first are known.
         mean_before: mean of the envelope of the last of these.
     """
     envelope = shapes + gains[..., None]
     mean = envelope.sum(-1) // envelope.shape[-1]
-    warm = np.zeros((*mean.shape, 2), np.int64)
-    warm[..., max(1 - before, 0) :, 0] = warm[..., max(2 - before, 0) :, 1] = LOG_ONE
-    rise = np.zeros_like(mean)
-    rise[..., 1:] = np.diff(mean)
+    spectrum = np.zeros((*mean.shape, SPECTRUM_FEATURES - 2))
+    spectrum[..., 0] = mean
+    spectrum[..., 1:, 1] = mean[..., 1:] - mean[..., :-1]
     if before:
-        rise[..., 0] = mean[..., 0] - mean_before
-    offsets = np.broadcast_to(offset[..., None], mean.shape)
-    spectrum = np.stack([mean, rise, warm[..., 0], warm[..., 1], offsets], -1)
-    return KnownSpectra(envelope.astype(np.float64), spectrum.astype(np.float64))
+        spectrum[..., 0, 1] = mean[..., 0] - mean_before
+    spectrum[..., max(1 - before, 0) :, 2] = spectrum[..., max(2 - before, 0) :, 3] = LOG_ONE
+    return KnownSpectra(envelope.astype(np.float64), spectrum)
 
 
 def padded_magnitudes(indices: NDArray[np.int32]) -> Integers:
@@ -100,7 +96,7 @@ def past_features(before: Integers, long_before: Integers) -> WholeFloats:
     """Features [..., bins, 6] of padded magnitudes of the spectrum before and of the one before that."""
     sums = [_sum(before, each, _EVERYWHERE) for each in BEFORE]
     sums += [_sum(long_before, each, _EVERYWHERE) for each in LONG_BEFORE]
-    return _COUNT_LOGS[np.stack(sums, -1)]
+    return _COUNT_LOGS.take(np.stack(sums, -1))
 
 
 def _sum(magnitudes: Integers, distances: Distances, of: Round) -> Integers:
@@ -127,7 +123,7 @@ class _RoundNetwork:
         past, around = len(BEFORE) + len(LONG_BEFORE), len(of.around)
         ends = np.cumsum([past, around, len(joined) - past - around - SPECTRUM_FEATURES])
         self.past, self.around, self.below, known = np.split(joined, ends)
-        self.envelope, self.spectrum = known[0], known[1:]
+        self.envelope, self.spectrum, self.offset = known[0], known[1:-1], known[-1]
         bias = np.broadcast_to(weights.bias * hidden_unit + _TANH_PLACES // 2, (len(offsets), len(weights.bias)))
         middle = (offsets * class_unit + 0.5)[:, None]  # to the nearest table
         self.constant = np.concatenate([bias, middle], 1)
@@ -135,7 +131,7 @@ class _RoundNetwork:
         self.classes = classes
 
     def known(self, spectra: KnownSpectra, below: Integers | None) -> WholeFloats:
-        """What known things and constants add up to, [..., spectra, bins of the round, hidden + 1]."""
+        """What known things but the offset, and constants, add up to, [..., spectra, bins of the round, hidden + 1]."""
         envelope = spectra.envelope[..., self.of.bins(), None]
         found = envelope * self.envelope + (spectra.spectrum @ self.spectrum)[..., None, :] + self.constant
         if below is not None:
@@ -149,11 +145,9 @@ class _RoundNetwork:
         found += known
         if self.of.around:
             sums = np.stack([_sum(magnitudes, each, self.of) for each in self.of.around], -1)
-            found += _COUNT_LOGS[sums] @ self.around
-        places = found[..., :-1]
-        np.maximum(places, 0, out=places)
-        np.minimum(places, _TANH_PLACES - 1, out=places)
-        position = _TANH[places.astype(np.int64)] @ self.output
+            found += _COUNT_LOGS.take(sums) @ self.around
+        # places beyond either end of the table, from whose middle they count, take its first or last entry
+        position = _TANH.take(found[..., :-1].astype(np.int64), mode="clip") @ self.output
         position += found[..., -1]
         np.maximum(position, 0, out=position)
         np.minimum(position, self.classes - 1, out=position)
@@ -228,15 +222,20 @@ class CoefficientModel:
         return found | {"offsets": self.offsets.astype(np.int32), "tables": self.tables.astype(np.int32)} | bins
 
     def known(self, spectra: KnownSpectra, below: NDArray[np.int32] | None) -> list[WholeFloats]:
-        """What each round needs of what is known before the first; below: indices of the codec before."""
+        """What each round needs of what is known before it, at any offset; below: indices of the codec before."""
         magnitudes = None if below is None else padded_magnitudes(below)
         return [network.known(spectra, magnitudes) for network in self.networks]
+
+    def at_offset(self, known: list[WholeFloats], offset: Integers) -> list[WholeFloats]:
+        """The same at an offset of the log step, [...], LOG_ONE stands for 1."""
+        steps = np.asarray(offset)[..., None, None, None]
+        return [each + steps * network.offset for network, each in zip(self.networks, known, strict=True)]
 
     def classes(self, known: list[WholeFloats], indices: NDArray[np.int32], before: Integers | None = None) -> Integers:
         """Tables in coding order.
 
         Args:
-            known: of the groups, see `known`.
+            known: of the groups, see `at_offset`.
             indices: [..., spectra, bins] of the groups.
             before: padded magnitudes of the two spectra before the first, [2, ...]; None where there are none.
         """
@@ -276,7 +275,12 @@ def in_coding_order(values: NDArray[Number]) -> NDArray[Number]:
 
 def in_order_of_bins(values: NDArray[Number]) -> NDArray[Number]:
     """The inverse of `in_coding_order`."""
-    return values[..., np.argsort(in_coding_order(np.arange(values.shape[-1])))]
+    return values[..., _places_in_coding_order(values.shape[-1])]
+
+
+@lru_cache(maxsize=16)
+def _places_in_coding_order(bins: int) -> NDArray[np.intp]:
+    return np.argsort(in_coding_order(np.arange(bins)))
 
 
 def _features(of: Round, follower: bool) -> int:

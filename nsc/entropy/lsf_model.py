@@ -103,8 +103,7 @@ class LsfModel:
     def decode(self, frames: int, code_one: CodeOne, before: NDArray[np.int32] | None = None) -> NDArray[np.int32]:
         """Decodes the symbols [frames, 16] of a group, one by one; `before` as for `rows`."""
         symbols = np.zeros((frames, ORDER), np.int32)
-        tables = self.tables.astype(np.float64)
-        starts, counts, first, step = (each.tolist() for each in (self._starts, self.counts, self.first, self.step))
+        tables, (starts, counts, first, step) = self._rows, self._places_of_rows
         expected, state = self._begun(before)
         for frame in range(frames):
             weights = self.below[state].T
@@ -119,6 +118,14 @@ class LsfModel:
     def _begun(self, before: NDArray[np.int32] | None) -> tuple[Integers, int]:
         """Predictions [16] of a frame of which nothing is known yet, and its state."""
         return (self.bias[0].copy(), 0) if before is None else (self.bias[1] + self.before @ self.angles[before], 1)
+
+    @cached_property
+    def _rows(self) -> NDArray[np.float64]:
+        return self.tables.astype(np.float64)
+
+    @cached_property
+    def _places_of_rows(self) -> list[list[list[int]]]:
+        return [each.tolist() for each in (self._starts, self.counts, self.first, self.step)]
 
     @cached_property
     def _starts(self) -> Integers:

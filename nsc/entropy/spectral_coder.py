@@ -93,6 +93,13 @@ class Preceding(NamedTuple):
         return self.context._replace(gain=min(max(gain, 0), GAIN_LEVELS - 1))
 
 
+class _Known(NamedTuple):
+    """What is known of a group's spectra before their indices, and what the first codec makes of it at any offset."""
+
+    spectra: KnownSpectra
+    first: list[WholeFloats]
+
+
 class CodeLengths(NamedTuple):
     """Ideal code lengths in bits.
 
@@ -132,6 +139,7 @@ class SpectralCoder:
         self.lsf, self.cosines, self.gains, self.codecs, self.offsets = lsf, cosines, gains, list(codecs), offsets
         self.envelope = EnvelopeLogs(cosines, len(self.codecs[0].offsets))
         self.gain_logs = gain_logs()
+        self._last: tuple[object, _Known] | None = None  # group, and what is known of it
         self._lsf_rows, self._gain_rows, *self._index_rows = (
             each.astype(np.float64) for each in (lsf.tables, gains, *(codec.tables for codec in self.codecs))
         )
@@ -210,7 +218,7 @@ class SpectralCoder:
         messages, audible = [], symbols.gains > 0
         for number, classes in enumerate(self.classes(symbols, offset, context)):
             indices = in_coding_order(symbols.indices[number])[audible].reshape(-1)
-            encoder.encode(indices + LARGEST_INDEX, self._index_rows[number][classes[audible].reshape(-1)])
+            encoder.encode(indices + LARGEST_INDEX, self._index_rows[number].take(classes[audible].reshape(-1), 0))
             messages.append(encoder.finish())
             encoder = RangeEncoder()
         return messages
@@ -284,12 +292,12 @@ class SpectralCoder:
     ) -> SpectralSymbols:
         lsf = self.lsf.decode(frames, lambda row: int(decoder.decode(row)[0]), context.lsf if context else None)
         gains = self._decode_gains(decoder, frames, context.gain if context else GAIN_LEVELS)
-        known = self._known(lsf, gains, np.asarray(offset), context)
+        spectra = self._spectra(lsf, gains, context)
         found: list[Symbols] = []
         for number, (codec, message) in enumerate(zip(self.codecs, messages, strict=False)):
             if number:
                 decoder = RangeDecoder(message)
-            parts = codec.known(known, found[-1] if found else None)
+            parts = codec.at_offset(codec.known(spectra, found[-1] if found else None), self.offsets[offset])
             start = context.magnitudes[number] if context else None
             found.append(_decode_indices(codec, self._index_rows[number], parts, decoder, gains > 0, start))
         return SpectralSymbols(lsf, gains, tuple(found))
@@ -318,15 +326,25 @@ class SpectralCoder:
         self, symbols: SpectralSymbols, offset: NDArray[np.int64] | int, context: Context | None = None
     ) -> Iterator[Integers]:
         """For each codec, the number of the table of every index in coding order, [..., spectra, bins]."""
-        known, below = self._known(symbols.lsf, symbols.gains, np.asarray(offset), context), None
+        spectra, known = self._known(symbols.lsf, symbols.gains, context)
         for number, (codec, indices) in enumerate(zip(self.codecs, symbols.indices, strict=False)):
-            yield codec.classes(codec.known(known, below), indices, context.magnitudes[number] if context else None)
-            below = indices
+            known = codec.known(spectra, symbols.indices[number - 1]) if number else known
+            before = context.magnitudes[number] if context else None
+            yield codec.classes(codec.at_offset(known, self.offsets[offset]), indices, before)
 
-    def _known(self, lsf: Symbols, gains: Symbols, offset: NDArray[np.int64], context: Context | None) -> KnownSpectra:
+    def _known(self, lsf: Symbols, gains: Symbols, context: Context | None) -> _Known:
+        key = lsf.shape, lsf.tobytes(), gains.tobytes(), context and (context.spectra, context.mean, context.gain)
+        last = self._last  # threads share it
+        if last is None or last[0] != key:  # the same again at other step sizes, and when bits were weighed
+            spectra = self._spectra(lsf, gains, context)
+            last = key, _Known(spectra, self.codecs[0].known(spectra, None))
+            self._last = last if lsf.ndim == 2 else None  # that of many groups is large
+        return last[1]
+
+    def _spectra(self, lsf: Symbols, gains: Symbols, context: Context | None) -> KnownSpectra:
         shapes = np.repeat(self.envelope.shapes(lsf), self.spectra_per_frame, -2)
         before = (context.spectra, context.mean + int(self.gain_logs[context.gain])) if context else ()
-        return known_spectra(shapes, self.gain_logs[gains], self.offsets[offset], *before)
+        return known_spectra(shapes, self.gain_logs[gains], *before)
 
     def _decode_gains(self, decoder: RangeDecoder, frames: int, before: int) -> Symbols:
         gains = np.zeros(self.spectra_per_frame * frames, np.int32)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
@@ -108,6 +109,7 @@ class StepTrack:
         return levels, offsets
 
 
+@lru_cache(maxsize=64)
 def _columns(steps: GroupSteps, spectra: int) -> NDArray[np.float32]:
     values = np.array([[gains_of(np.array(steps.level))], [offset_of(steps.offset)]], np.float32)
     return np.repeat(values, spectra, 1)
