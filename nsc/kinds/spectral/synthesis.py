@@ -6,12 +6,13 @@ import numpy as np
 
 from nsc.coding.filters import DeEmphasis
 from nsc.coding.interface import Signal
+from nsc.constants import SAMPLE_RATE
 from nsc.entropy.packet_side import GroupSteps
 from nsc.entropy.spectral_coder import SpectralCoder, SpectralSymbols
 from nsc.format import Group
 from nsc.format.version_2 import GAIN_STEP_DB, Header
 from nsc.kinds.samples.level import gains_of
-from nsc.kinds.spectral.concealment import Concealment, ConcealmentNetwork
+from nsc.kinds.spectral.concealment import LONGEST, Concealment, ConcealmentNetwork
 from nsc.kinds.spectral.enhancer import Enhancer, EnhancerNetwork
 from nsc.kinds.spectral.level import StepTrack, offset_of
 from nsc.kinds.spectral.network import Floats, SpectralNetwork, SpectralSettings, frames_between, joined, silence
@@ -21,6 +22,7 @@ from nsc.kinds.spectral.symbol_stream import SymbolReader
 # By which a repeated spectrum is softer than the one before. Networks see it as their past; it is heard where none
 # conceals: random signs would sound worse.
 FADE_DB = 1.5
+PAUSE_SECONDS = 2.0  # of comfort noise without another packet, of which a pause has five: then the sender is lost
 
 
 class SpectralSynthesis:
@@ -48,6 +50,9 @@ class SpectralSynthesis:
         self._past = silence(self._history, layers, header.hop, header.spectra_per_frame)
         self._state = np.zeros(settings.decoder_state, np.float32)
         self._passed = 0  # frames
+        self._paused = self._silent = 0  # of them since the last packet: comfort noise; lost, with all gains the lowest
+        # of the latter, after which nothing changes: networks look no further back, and what was heard has faded
+        self._settled = settings.history + -(-LONGEST // header.frame_samples)
         self._de_emphasis = DeEmphasis() if settings.pre_emphasis else None
         self._enhancer = Enhancer(enhancer, settings.enhancer_state, layers) if enhancer else None
         self._concealment = Concealment(concealment, header.hop) if concealment else None
@@ -58,13 +63,13 @@ class SpectralSynthesis:
             coded = self._reader.read(group, self._layers, frames)
         except ValueError:
             return None
-        self._pause = coded.symbols if coded.pauses else None
+        self._pause, self._paused = (coded.symbols if coded.pauses else None), 0
         return self._synthesised(coded.symbols, coded.steps)
 
     @property
     def pauses(self) -> bool:
-        """Whether the last packet said that nothing is sent for a while."""
-        return self._pause is not None
+        """Whether the last packet said that nothing is sent for a while, which has not passed."""
+        return self._pause is not None and self._paused * self._header.frame_samples < PAUSE_SECONDS * SAMPLE_RATE
 
     def restore(self, group: Group, frames: int) -> Signal | None:
         """The samples of the packet before one, from the copy that this one carries; None if it carries none."""
@@ -75,13 +80,20 @@ class SpectralSynthesis:
         return self._synthesised(coded.symbols, coded.steps)
 
     def conceal(self, frames: int) -> Signal:
-        """The samples in place of frames that were lost, at the last level and offset; comfort noise in a pause."""
+        """The samples in place of frames that were lost, at the last level and offset; comfort noise in a pause.
+
+        What outlasts fading costs no more than its zeros.
+        """
         self._reader.missed()
         blocks = [np.zeros(0, np.float32)]
         while frames > 0:
             count = min(frames, self._header.frames)
-            if self._pause:
+            if self._pause and self.pauses:
                 blocks.append(self._synthesised(self._comfort_noise(self._pause, count), self._last))
+                self._paused += count
+            elif self._silent >= self._settled:
+                blocks.append(np.zeros(count * self._header.frame_samples, np.float32))
+                self._passed += count
             else:
                 blocks.append(self._synthesised(self._repeated(count), self._last, lost=True))
             frames -= count
@@ -121,6 +133,7 @@ class SpectralSynthesis:
         given = self._steps.with_group(steps, header.frames)
         samples, self._state = self._network.samples(padded, *given, made, self._state)
         self._passed += frames
+        self._silent = self._silent + frames if lost and not symbols.gains.any() else 0
         self._past, self._last = frames_between(whole, frames, frames + kept), steps
         self._steps.append(steps, frames)
         if history and self._state.size:

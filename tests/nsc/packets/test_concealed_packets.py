@@ -1,10 +1,14 @@
 """What is heard in place of lost packets: no click where it begins or ends, no hum, no more packets than were lost."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 import nsc
+from nsc.kinds.spectral import synthesis
+from nsc.loading.litert import Arrays, Graphs
 
 Signal = NDArray[np.float32]
 FRAME = 640
@@ -50,3 +54,57 @@ def test_an_outage_falls_silent_and_costs_what_it_lasts(sent: tuple[bytes, list[
     expected = whole[len(before) :]
     error = np.mean(np.square((after - expected)[settled])) / np.mean(np.square(expected[settled]))
     assert error < 0.02
+
+
+class _CountingGraphs:
+    """Of a model, with the number of its calls."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.calls = 0
+        run = Graphs.__call__
+
+        def counted(graphs: Graphs, name: str, **inputs: NDArray[Any]) -> Arrays:
+            self.calls += 1
+            return run(graphs, name, **inputs)
+
+        monkeypatch.setattr(Graphs, "__call__", counted)
+
+
+def test_a_number_that_jumps_far_ahead_costs_no_more_than_a_second_of_concealing(
+    sent: tuple[bytes, list[bytes]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    header, packets = sent
+    decoder = nsc.PacketDecoder("cq", header)
+    before = [decoder.write(packet, number) for number, packet in enumerate(packets[:20])]
+    graphs = _CountingGraphs(monkeypatch)
+    jumped = decoder.write(packets[20], 20 + 2_999)
+    assert graphs.calls < 90  # decoder, enhancer and for 0.2 s concealment
+    assert len(jumped) == 3_000 * FRAME and len(decoder.damage.lost) == 2_999
+    assert not jumped[40 * FRAME : -2 * FRAME].any() and before[-1].any() and jumped[-FRAME:].any()
+
+
+def test_an_outage_leaves_the_networks_as_they_are_after_silence(
+    sent: tuple[bytes, list[bytes]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is decoded after it is the same as if they had run all the time."""
+    header, packets = sent
+
+    def with_outage() -> Signal:
+        decoder = nsc.PacketDecoder("cq", header)
+        heard = [decoder.write(packet) for packet in packets[:20]] + [decoder.lost() for _ in range(40)]
+        return np.concatenate(heard + [decoder.write(packet) for packet in packets[20:30]])
+
+    resting = with_outage()
+    monkeypatch.setattr(synthesis, "LONGEST", 1_000_000)
+    np.testing.assert_allclose(with_outage(), resting, atol=1e-7)
+
+
+def test_a_decoder_of_a_stream_gives_up_group_after_group_as_cheaply(
+    speech_signals: list[Signal], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoder = nsc.Decoder("cq")
+    decoder.write(nsc.Encoder("cq", quality=4, spans=1).write(speech_signals[0][:16_000]))
+    graphs = _CountingGraphs(monkeypatch)
+    outage = [decoder.lost() for _ in range(3_000)]
+    assert {len(each) for each in outage} == {FRAME} and not outage[-1].any()
+    assert graphs.calls < 90

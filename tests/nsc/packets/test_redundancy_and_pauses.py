@@ -121,3 +121,16 @@ def test_a_program_that_waits_for_numbers_hears_the_same_noise(speech: Signal) -
     at_once = nsc.PacketDecoder("cq", header)
     blocks = [at_once.write(packet) if packet else at_once.lost() for packet in packets]
     np.testing.assert_array_equal(np.concatenate(blocks), waiting)
+
+
+def test_a_pause_that_no_packet_renews_ends_as_a_loss(speech: Signal) -> None:
+    """One comes every 0.4 s: after 2 s without, the sender is lost."""
+    noise = 0.01 * np.random.default_rng(2).standard_normal(20_000).astype(np.float32)
+    header, packets = sent(np.concatenate([speech[:16_000], noise]), quality=3, dtx=True)
+    begins = packets.index(b"")
+    decoder = nsc.PacketDecoder("cq", header)
+    for packet in packets[:begins]:
+        decoder.write(packet)
+    found = [decoder.lost() for _ in range(100)]
+    assert decoder.damage.lost == list(range(begins + 50, begins + 100))
+    assert min(map(decibels, found[:50])) > -50 and not found[-1].any()
