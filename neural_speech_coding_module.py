@@ -41,13 +41,13 @@ class NeuralSpeechCodec(keras.Model):
     def __init__(self, config: Config, module: int) -> None:
         """Builds module number `module` (from 0) of the cascade that `config` describes."""
         super().__init__(name=f"codec_{module + 1}")
-        stride = config.module_strides()[module]
+        stride = config.of_modules("strides")[module]
         build_networks = folded_networks if config.block == "folded" else waveform_networks
         self.encoder, self.decoder = build_networks(config, stride)
         self.code_shape: tuple[int, int] = tuple(self.encoder.outputs[0].shape[1:])
         self.knows_envelope = config.film_units > 0
-        scalar = config.module_quantizers()[module] == "scalar"
-        codebook = scalar_codebook(config.module_bins()[module]) if scalar else vector_codebook()
+        scalar = config.of_modules("quantizer")[module] == "scalar"
+        codebook = scalar_codebook(config.of_modules("bins")[module]) if scalar else vector_codebook()
         alpha = config.alpha_start if scalar else config.vector_alpha_start
         self.quantizer = SoftToHardQuantizer(codebook, alpha, trainable_alpha=config.trains_alpha)
         self.starts_from_codes = not scalar and config.vector_start == "data"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any
 
 from constants import LPC_ORDER, LSF_CODEBOOK_SIZE
 from kinds import CHOICES, NETWORKS
@@ -182,6 +183,14 @@ class CommonOptions:
         choices=("none", "mirrored", "multiworker"),
         identity=False,
     )
+
+    def of_modules(self, name: str) -> tuple[Any, ...]:
+        """The value of an option for every module; a short list goes on with its last one."""
+        return extended(getattr(self, name), self.num_modules)
+
+    def by_module(self) -> dict[str, Any]:
+        """`of_modules` of every option that modules have a value each of, by its field's name."""
+        return {field.name: self.of_modules(field.name) for field in fields(self) if field.metadata["by_module"]}
 
     def follower_setting(self, values: Sequence[float], module: int | None) -> float:
         """The value for follower `module` (1 is the first one), or for finetuning with None: the last."""

@@ -114,12 +114,12 @@ RULES = (
     ),
     _Idle(
         ("alpha_start", "num_bins_for_follower"),
-        lambda config: "scalar" not in config.module_quantizers(),
+        lambda config: "scalar" not in config.of_modules("quantizer"),
         "no quantiser is scalar",
     ),
     _Idle(
         ("vector_alpha_start", "vector_start"),
-        lambda config: "vector" not in config.module_quantizers(),
+        lambda config: "vector" not in config.of_modules("quantizer"),
         "no quantiser is one of vectors",
     ),
     _Idle(

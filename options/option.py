@@ -22,6 +22,7 @@ def option(
     heading: str | None = None,
     networks: Sequence[str] = (),
     sign: int = 0,
+    by_module: bool = False,
 ) -> Any:
     """A field of `Config` with all that the command line needs to know about it.
 
@@ -35,6 +36,7 @@ def option(
         heading: begins a group of options in `--help`.
         networks: the values of `block` under which anything reads it; none for all. To other kinds it is unknown.
         sign: 1 for numbers above 0, -1 for those below; 0 for those of at least 0.
+        by_module: a tuple with a value of each module, see `CommonOptions.by_module`.
     """
     return dataclasses.field(
         default=default,
@@ -47,6 +49,7 @@ def option(
             "heading": heading,
             "networks": networks,
             "sign": sign,
+            "by_module": by_module,
         },
     )
 

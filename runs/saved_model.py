@@ -69,8 +69,8 @@ def save_model(
     config = dataclasses.replace(
         cascade.config,
         num_modules=depth,
-        strides=cascade.config.module_strides()[:depth],
-        bins=cascade.config.module_bins()[:depth],
+        strides=cascade.config.of_modules("strides")[:depth],
+        bins=cascade.config.of_modules("bins")[:depth],
         quantizer=cascade.config.quantizer[:depth],
         target_entropy_per_module=cascade.config.target_entropy_per_module[:depth],
     )

@@ -25,8 +25,6 @@ from training.distribute import Cluster, join_cluster
 from training.loop import Training
 from training.same_speech import check_same_samples
 
-BY_MODULE = "strides", "bins", "quantizer", "spectral_width", "spectral_narrow", "spectral_blocks"
-
 
 def train(config: Config, named: dict[str, Any]) -> Run:
     """Modes 1 to 5: trains, or continues, the run that this configuration describes.
@@ -139,36 +137,27 @@ def _check_original_finetuning(config: Config, base_run: Run) -> None:
 def _with_network_of(config: Config, base: Path, named: dict[str, Any]) -> Config:
     """The configuration with the saved model's network; a flag that says otherwise is named and ignored."""
     saved = saved_config(base)
-    whole = _with_values_of_modules(config)
+    whole = _spelled_out(config)
     widths = tuple(f"{part}_width" for part in (ENHANCER, CONCEALMENT))
     added = tuple(name for name in widths if not getattr(saved, name))  # to a model that has none
     if config.training_mode == 2:  # the followers are the flags' own
-        first, own = _with_values_of_modules(saved), {name: getattr(whole, name) for name in BY_MODULE}
-        mixed = {name: getattr(first, name)[:1] + values[1:] for name, values in own.items()}
+        first, own = saved.by_module(), config.by_module()
+        mixed = {name: first[name][:1] + values[1:] for name, values in own.items()}
         if len(set(mixed["quantizer"])) == 1:
             mixed["quantizer"] = mixed["quantizer"][:1]
-        resolved = dataclasses.replace(whole.with_network_of(saved, keep=("num_modules", *BY_MODULE, *added)), **mixed)
+        resolved = dataclasses.replace(whole.with_network_of(saved, keep=("num_modules", *own, *added)), **mixed)
     else:
         resolved = whole.with_network_of(saved, keep=added)
-    typed, before, after = config.to_dict(), whole.to_dict(), _with_values_of_modules(resolved).to_dict()
+    typed, before, after = config.to_dict(), whole.to_dict(), _spelled_out(resolved).to_dict()
     for flag in named:
         if before[flag] != after[flag]:
             log.info("--%s %s is overridden by the saved model's %s", flag, *map(shown, (typed[flag], after[flag])))
     return resolved
 
 
-def _with_values_of_modules(config: Config) -> Config:
-    """The configuration with the lists of `BY_MODULE` extended to a value for every module."""
-    width, narrow, blocks = config.spectral_sizes()
-    return dataclasses.replace(
-        config,
-        strides=config.module_strides(),
-        bins=config.module_bins(),
-        quantizer=config.module_quantizers(),
-        spectral_width=width,
-        spectral_narrow=narrow,
-        spectral_blocks=blocks,
-    )
+def _spelled_out(config: Config) -> Config:
+    """The configuration with a value of every module where it has lists of them."""
+    return dataclasses.replace(config, **config.by_module())
 
 
 def _run_of(config: Config, files: Sequence[SpeechFile]) -> Run:

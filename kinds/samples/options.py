@@ -11,8 +11,8 @@ from typing import Any
 from constants import FRAME_LENGTH, FRAMES_PER_GROUP, LSF_CODEBOOK_SIZE
 from kinds import NETWORKS
 from options.common import CommonOptions
-from options.option import extended, require
 from options.option import option as any_option
+from options.option import require
 
 GATED, WAVEFORM, FOLDED = ("gln",), ("gln", "bottleneck"), ("folded",)
 option = functools.partial(any_option, networks=NETWORKS["samples"])
@@ -73,7 +73,11 @@ class SampleOptions(CommonOptions):
         networks=FOLDED,
     )
     strides: tuple[int, ...] = option(
-        (2,), "down-sampling of each module, 2 or 4: 256 or 128 codes per frame", flag="the_strides", network=True
+        (2,),
+        "down-sampling of each module, 2 or 4: 256 or 128 codes per frame",
+        flag="the_strides",
+        network=True,
+        by_module=True,
     )
     res_scalar: float = option(1.0, "scales every codec's input and, inversely, its output", network=True, sign=1)
     time_domain_scale: float = option(
@@ -88,10 +92,11 @@ class SampleOptions(CommonOptions):
         "kind of each module's quantiser, such as 'vector scalar'",
         choices=("scalar", "vector"),
         network=True,
+        by_module=True,
         heading="Frames of samples: quantisers",
     )
     bins: tuple[int, ...] = option(
-        (32, 32), "scalar quantisation bins of each module", flag="num_bins_for_follower", network=True
+        (32, 32), "scalar quantisation bins of each module", flag="num_bins_for_follower", network=True, by_module=True
     )
     mu_law: bool = option(False, "1: mu-law companding of the code before the quantiser (mu 63)", network=True)
     alpha_start: float = option(
@@ -148,18 +153,6 @@ class SampleOptions(CommonOptions):
     def trains_alpha(self) -> bool:
         """Only soft mixtures have to grow hard; for hard decisions alpha only sets the resolution of their gradient."""
         return self.quantizer_gradient == "soft"
-
-    def module_strides(self) -> tuple[int, ...]:
-        """The stride of every module; a short list is extended by its last value."""
-        return extended(self.strides, self.num_modules)
-
-    def module_bins(self) -> tuple[int, ...]:
-        """The number of bins of every module; a short list is extended by its last value."""
-        return extended(self.bins, self.num_modules)
-
-    def module_quantizers(self) -> tuple[str, ...]:
-        """The kind of quantiser of every module; a short list is extended by its last value."""
-        return extended(self.quantizer, self.num_modules)
 
 
 def check(config: SampleOptions, named: Mapping[str, Any]) -> None:

@@ -159,7 +159,8 @@ class SpectralCodec(keras.layers.Layer):
     def __init__(self, config: Config, module: int) -> None:
         """Builds module number `module` (from 0) of the cascade that `config` describes."""
         super().__init__(name=f"codec_{module + 1}")
-        width, narrow, blocks = (values[module] for values in config.spectral_sizes())
+        sizes = ("spectral_width", "spectral_narrow", "spectral_blocks")
+        width, narrow, blocks = (config.of_modules(name)[module] for name in sizes)
         bands, inputs = config.hop // config.fold, 2 + (module > 0)
         self.encoder = GridNetwork(bands, config.fold, width, narrow, blocks, config.look_ahead)
         self.makes_noise = config.noise_fill

@@ -15,8 +15,8 @@ from nsc.kinds.spectral.level import offset_of
 from nsc.kinds.spectral.network import MOST_LAMBDA
 from nsc.kinds.spectral.pitch import BLOCK as PITCH_BLOCK
 from options.common import CONCEALMENT, CommonOptions
-from options.option import extended, require, shown
 from options.option import option as any_option
+from options.option import require, shown
 
 WINDOWS = ("sine", "kbd", "low_overlap")  # of the lapped transform
 option = functools.partial(any_option, networks=NETWORKS["spectral"])
@@ -29,10 +29,10 @@ class SpectralOptions(CommonOptions):
     hop: int = option(320, "new samples of a spectrum, and its bins", network=True, heading="Lapped spectrum", sign=1)
     spectra_per_frame: int = option(2, "spectra that share one set of LSFs", choices=SPECTRA_PER_FRAME, network=True)
     mdct_window: str = option("sine", "window of the transform", choices=WINDOWS, network=True)
-    spectral_width: tuple[int, ...] = option((96,), "wide channels of each module", network=True)
-    spectral_narrow: tuple[int, ...] = option((48,), "narrow channels of each module", network=True)
+    spectral_width: tuple[int, ...] = option((96,), "wide channels of each module", network=True, by_module=True)
+    spectral_narrow: tuple[int, ...] = option((48,), "narrow channels of each module", network=True, by_module=True)
     spectral_blocks: tuple[int, ...] = option(
-        (3,), "residual blocks in encoder and decoder each, of each module", network=True
+        (3,), "residual blocks in encoder and decoder each, of each module", network=True, by_module=True
     )
     look_ahead: int = option(0, "spectra of the future that encoders see, 0 or 1", network=True)
     enhancer_width: int = option(0, "channels of the enhancer of decoded speech along its pitch; 0: none", network=True)
@@ -63,14 +63,6 @@ class SpectralOptions(CommonOptions):
         "offset of the logarithm of the steps at which a model for any rate codes where no rate is asked for: higher is"
         " coarser",
     )
-
-    def spectral_sizes(self) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
-        """Width, narrow channels and blocks of every module; short lists are extended by their last values."""
-        width, narrow, blocks = (
-            extended(values, self.num_modules)
-            for values in (self.spectral_width, self.spectral_narrow, self.spectral_blocks)
-        )
-        return width, narrow, blocks
 
 
 def check(config: SpectralOptions, named: Mapping[str, Any]) -> None:

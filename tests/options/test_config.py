@@ -230,12 +230,12 @@ def test_help_shows_every_flag_with_its_default_under_a_heading(
 
 
 def test_a_quantiser_for_each_module_or_one_for_all() -> None:
-    assert parsed("--quantizer", "vector scalar", "--num_resnets", "3").module_quantizers() == (
+    assert parsed("--quantizer", "vector scalar", "--num_resnets", "3").of_modules("quantizer") == (
         "vector",
         "scalar",
         "scalar",
     )
-    assert parsed("--quantizer", "vector").module_quantizers() == ("vector", "vector")
+    assert parsed("--quantizer", "vector").of_modules("quantizer") == ("vector", "vector")
     assert parsed("--quantizer", "vector scalar").to_dict()["quantizer"] == "vector scalar"
 
 
@@ -277,8 +277,8 @@ def test_the_original_s_two_revisions_differ_in_what_changed_between_them() -> N
 def test_short_lists_go_on_with_their_last_value() -> None:
     three = Config(num_modules=3, strides=(4, 2), bins=(16,), follower_epochs=(5, 3), follower_learning_rates=(0.1,))
 
-    assert three.module_strides() == (4, 2, 2)
-    assert three.module_bins() == (16, 16, 16)
+    assert three.of_modules("strides") == (4, 2, 2)
+    assert three.of_modules("bins") == (16, 16, 16)
     assert [three.follower_setting(three.follower_epochs, module) for module in (1, 2, None)] == [5, 5, 3]
     assert [three.follower_setting(three.follower_learning_rates, module) for module in (1, None)] == [0.1, 0.1]
 

@@ -65,7 +65,7 @@ def test_all_methods_strides_and_rates_of_the_papers_are_trained() -> None:
         method = point.labels["method"]
         assert config.num_modules == modules.get(method, (1, 2))[point.kbps > 16]
         assert config.target_kbps == point.kbps
-        assert f"stride{config.module_strides()[0]}" in point.name.replace("the_strides", "stride")
+        assert f"stride{config.of_modules('strides')[0]}" in point.name.replace("the_strides", "stride")
         assert config.time_domain is (method in modules)
         assert config.train_lsf_codebook is (method != "LPC-CMRL: fixed codebook")
         assert sweep.trainings(point) == ([4] if config.num_modules == 1 else [4, 5])
