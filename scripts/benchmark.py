@@ -79,7 +79,7 @@ SET_BY_BENCHMARK = (
     *("training_mode", "num_modules", "precision", "epochs", "steps_per_epoch"),
     *("pretrain_epochs", "follower_pretrain_epochs"),
 )
-IN_PARTS = (GATED, FOLDED)
+MEMORY_OF = (GATED, FOLDED)
 
 
 def options_of(name: str) -> dict[str, Any]:
@@ -119,7 +119,7 @@ def measure(data_dir: Path, turns: int, *, quick: bool) -> Iterator[Row]:
     Args:
         data_dir: speech with a training and a test split.
         turns: of every part.
-        quick: leaves out follower, finetuning, parts and memory.
+        quick: leaves out follower, finetuning and memory.
 
     Raises:
         UserError: no speech in `data_dir`.
@@ -144,21 +144,13 @@ def measure(data_dir: Path, turns: int, *, quick: bool) -> Iterator[Row]:
         timings = take_turns(works, turns, "training", seconds=TURN_SECONDS)
         yield from step_rows(timings, steps)
         yield from (graph_row(name, operations_of_step(trainer)) for name, trainer in steps.items())
-        if not quick:
-            for name in IN_PARTS:
-                for precision in STEP_SHARES:
-                    first = trainers[name, precision]["first"]
-                    parts = {"whole step": work.training_step(first)} | work.parts_of_step(first)
-                    yield from part_rows(
-                        f"{name}, {precision}", take_turns(parts, turns, f"parts of {name}", seconds=TURN_SECONDS)
-                    )
         lpc = take_turns({"lpc": work.lpc_batch(corpus, LPC_BATCH)}, turns, "LPC", seconds=TURN_SECONDS)
         yield lpc_row(lpc["lpc"].over(LPC_BATCH))
         yield pipeline_row(*_pipeline_timings(trainers[FOLDED_SMALL, "float32"]["first"], turns))
         yield from _coding_rows(corpus, trainers[GATED, "float32"]["first"], scratch, turns)
         yield from _command_rows(corpus.files("test"), scratch, turns)
         if not quick:
-            for name in IN_PARTS:
+            for name in MEMORY_OF:
                 for precision in STEP_SHARES:
                     options = options_of(name) | {"precision": precision}
                     found = f"{peak_of_training(corpus.folder, scratch, options):.0f} MB"
@@ -196,15 +188,6 @@ def graph_row(name: str, operations: int) -> Row:
     return Row(
         "graph of a step", name, f"{operations} operations", possible=f"at most {MOST_OPERATIONS}", reached=reached
     )
-
-
-def part_rows(name: str, timings: Mapping[str, Timing]) -> Iterator[Row]:
-    """The parts of a step, each as a share of the whole."""
-    whole = timings["whole step"]
-    for part, timing in timings.items():
-        shares = timing.best / whole.best, timing.best_processor / whole.best_processor
-        found = f"{1000 * timing.best:.1f} ms"
-        yield Row(f"parts: first stage, {name}", part, found, timing.best, *shares, "of the step", None, timing.unrest)
 
 
 def lpc_row(frame: Timing) -> Row:
@@ -325,7 +308,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--data_dir", type=Path, default=SPEECH, help="speech (default: tests/data)")
     parser.add_argument("--turns", type=int, default=10, help="turns of every part (default 10)")
     parser.add_argument(
-        "--quick", action="store_true", help="3 turns, without follower, finetuning, parts and memory: two minutes"
+        "--quick", action="store_true", help="3 turns, without follower, finetuning and memory: two minutes"
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows and the machine's description")
     options = parser.parse_args(arguments)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import keras
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
@@ -21,8 +20,6 @@ from corpus.speech_file import SpeechFile
 from evaluation.evaluate import evaluate
 from kinds import cascade_of
 from kinds.samples import batch as feed_forward
-from kinds.samples.objective import objective
-from nn_core_operator import networks_compute_in
 from options.config import Config
 from runs.saved_model import SavedModel
 from scripts.speed.turns import Work
@@ -90,86 +87,6 @@ def step_from_corpus(trainer: StageTrainer) -> Work:
         wait(trainer.train_step(batch, epoch).total)
 
     return run
-
-
-def parts_of_step(trainer: StageTrainer) -> dict[str, Work]:
-    """A step of the first stage in pieces, each with its share of the gradient.
-
-    Between the pieces are only sums; in training the input pipeline works in parallel.
-    """
-    cascade, stage = trainer.cascade, trainer.stage
-    front_end, network = cascade.front_end, cascade.codecs[0]
-    batch = batch_of(trainer)
-    output = cascade.call(batch, ["straight_through"], "straight_through")
-    residual, polynomial = output.analysis.residual, output.analysis.polynomial
-    [quantised] = output.codes
-    code = network.analyse(residual, polynomial)
-
-    def analyse() -> list[tf.Tensor]:
-        analysis = front_end(batch, decision="straight_through")
-        return [analysis.residual, analysis.polynomial]
-
-    def quantise(code: tf.Tensor) -> list[tf.Tensor]:
-        quantised = network.quantizer(code, decision="straight_through")
-        return [quantised.decoded, quantised.assignments]
-
-    def lose(decoded: tf.Tensor, polynomial: tf.Tensor, assignments: tf.Tensor) -> list[tf.Tensor]:
-        heard = output._replace(
-            analysis=output.analysis._replace(polynomial=polynomial),
-            codes=[quantised._replace(assignments=assignments)],
-            sums=[decoded],
-        )
-        return [objective(heard, cascade, stage, trainer.controller.tau, warm_up=False).total]
-
-    pieces: dict[str, Piece] = {
-        "LPC": Piece(analyse, [], front_end.trainable_variables),
-        "encoder": Piece(network.analyse, [residual, polynomial], network.encoder.trainable_variables),
-        "quantiser": Piece(quantise, [code], [network.quantizer.codebook]),
-        "decoder": Piece(network.synthesise, [code, polynomial], network.decoder.trainable_variables),
-        "losses, with synthesis": Piece(lose, [*output.sums, polynomial, quantised.assignments], []),
-    }
-    batches = trainer.batches()
-    return {
-        "input": lambda: next(batches),
-        **{name: _with_gradient(piece, trainer.config.precision) for name, piece in pieces.items()},
-        "optimiser": _update(trainer),
-    }
-
-
-class Piece(NamedTuple):
-    """A function of `inputs` that gives tensors, and the variables that they depend on, too."""
-
-    function: Callable[..., Any]
-    inputs: list[tf.Tensor]
-    variables: list[keras.Variable]
-
-
-def _with_gradient(piece: Piece, precision: str) -> Work:
-    @tf.function(autograph=False)
-    def compute(*inputs: tf.Tensor) -> list[tf.Tensor]:
-        with tf.GradientTape() as tape, networks_compute_in(precision):
-            tape.watch(inputs)
-            results = piece.function(*inputs)
-        gradients = tape.gradient(results, [*inputs, *piece.variables], unconnected_gradients="zero")
-        # sums, since a graph leaves out what nobody reads
-        return [tf.reduce_sum(each) for each in tf.nest.flatten([results, gradients])]
-
-    return lambda: wait(compute(*piece.inputs)[-1])
-
-
-def _update(trainer: StageTrainer) -> Work:
-    """Clipping, Adam and the average, as the end of a step has them."""
-    gradients = [0.01 * tf.ones(variable.shape) for variable in trainer.variables]
-
-    @tf.function(autograph=False)
-    def update() -> tf.Tensor:
-        clipped, _ = tf.clip_by_global_norm(gradients, trainer.config.clip_norm)
-        trainer.optimizer.step(clipped[: len(trainer.networks)], trainer.networks)
-        trainer.codebook_optimizer.step(clipped[len(trainer.networks) :], trainer.codebooks)
-        trainer.average.update(trainer.step)
-        return trainer.step.assign_add(1)
-
-    return lambda: wait(update())
 
 
 def batch_of(trainer: StageTrainer) -> tf.Tensor:

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from export import __main__ as command
 from export import codec_folder, device
-from export.exported import Exported
 from kinds.samples import batch as feed_forward
 from kinds.samples.batch import Coded
 from kinds.samples.cascade import SampleCascade
@@ -23,6 +22,7 @@ from nn_core_operator import Film
 from nsc.errors import UserError
 from nsc.kinds.samples.network import network_symbols
 from runs.saved_model import SavedModel, load_model, save_model
+from tests.export.exported import Exported
 from tests.helpers.clumsy import STOPS, after
 from tests.helpers.coding import CODE_GAIN
 from tests.helpers.tiny import config

@@ -10,11 +10,11 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from export.device import export_model
-from export.exported import Exported
 from kinds.spectral.serving import KerasSpectralNetwork
 from nsc.errors import UserError
 from nsc.loading.litert import load_runner
 from runs.saved_model import SavedModel
+from tests.export.exported import Exported
 from tests.helpers.places import CORPUS
 from tests.helpers.spectral_cascade import saved_spectral_model
 
