@@ -10,9 +10,9 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from constants import LPC_WINDOW_LENGTH
 from corpus.interface import Corpus
 from corpus.seeds import generator_of
+from kinds.kind import BatchForm
 from nsc.errors import UserError
 
 PREFETCHED_BATCHES = 4
@@ -25,36 +25,21 @@ def steps_in_epoch(corpus: Corpus, batch_size: int) -> int:
 
 def training_batches(
     corpus: Corpus,
-    *,
-    batch_size: int,
-    seed: int,
-    epoch: int,
-    first_step: int,
-    num_steps: int,
-    pre_emphasis: bool,
-    high_pass: bool,
-    gain_augmentation_db: float = 0.0,
-    consecutive: int = 1,
-    length: int = LPC_WINDOW_LENGTH,
+    form: BatchForm,
+    seed_and_epoch: tuple[int, int],
+    steps: range,
     share: tuple[int, int] = (0, 1),
 ) -> tf.data.Dataset:
-    """Steps `first_step` to `num_steps` - 1 of an epoch: to resume is to start at a later step.
+    """Some steps of an epoch: to resume is to start at a later one.
 
     The order is drawn from (seed, epoch) alone; step s takes its places s * batch_size and on, wrapping round when
     the split has fewer frames than the epoch asks for. Digital silence is skipped.
 
     Args:
         corpus: packed speech; its split 'train' is used.
-        batch_size: frames in a batch.
-        seed: seed of the order and of the gains.
-        epoch: number of the epoch, from 0.
-        first_step: first step to give, from 0.
-        num_steps: steps of the whole epoch, `steps_in_epoch` for one pass over the corpus.
-        pre_emphasis: see `PackedCorpus.contexts`.
-        high_pass: see `PackedCorpus.contexts`.
-        gain_augmentation_db: frames are scaled by random gains within +- this many dB.
-        consecutive: a batch consists of runs of so many neighbouring frames, which divides 16: each has one gain.
-        length: samples centred on each frame: with long ones, frames only say where stretches of speech lie.
+        form: of a batch.
+        seed_and_epoch: seed of the order and of the gains, and number of the epoch, from 0.
+        steps: which; `steps_in_epoch` make one pass over the corpus.
         share: number of this reader, from 0, and number of readers that divide each batch among them; all shares
             together are the batch that one reader would get.
 
@@ -64,21 +49,23 @@ def training_batches(
     Raises:
         UserError: the training split holds no audible frame.
     """
-    _check_audible(corpus, consecutive)
+    _check_audible(corpus, form.consecutive)
     reader, readers = share
-    size = batch_size // readers
+    size = form.batch_size // readers
     own = slice(reader * size, (reader + 1) * size)
 
     def batches() -> Iterator[NDArray[np.float32]]:
         # made here, since TensorFlow keeps what it calls for ever, and what that holds
-        order = corpus.order((seed, epoch), consecutive)
-        for step in range(first_step, num_steps):
-            places = np.arange(step * batch_size, (step + 1) * batch_size)[own]
-            contexts = order.contexts(places, pre_emphasis=pre_emphasis, high_pass=high_pass, length=length)
-            levels = _levels((seed, epoch), step, batch_size // consecutive, gain_augmentation_db)
-            yield contexts * _amplitudes(levels.repeat(consecutive)[own])
+        order = corpus.order(seed_and_epoch, form.consecutive)
+        for step in steps:
+            places = np.arange(step * form.batch_size, (step + 1) * form.batch_size)[own]
+            contexts = order.contexts(
+                places, pre_emphasis=form.pre_emphasis, high_pass=form.high_pass, length=form.length
+            )
+            levels = _levels(seed_and_epoch, step, form.batch_size // form.consecutive, form.gain_augmentation_db)
+            yield contexts * _amplitudes(levels.repeat(form.consecutive)[own])
 
-    return _prefetched(batches, (size, length))
+    return _prefetched(batches, (size, form.length))
 
 
 def _check_audible(corpus: Corpus, consecutive: int) -> None:

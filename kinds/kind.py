@@ -11,6 +11,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from cmrl import Stage
+from constants import LPC_WINDOW_LENGTH
 from kinds.control import RateController
 from kinds.graph import Graph
 from nsc.coding.interface import Model, Signal
@@ -39,6 +40,24 @@ class Moment(NamedTuple):
     number: int
     replica: tf.Tensor | int
     replicas: int
+
+
+class BatchForm(NamedTuple):
+    """What of speech makes a batch.
+
+    batch_size: frames in it.
+    pre_emphasis, high_pass: filters of the speech, see `corpus.packed.PackedCorpus.contexts`.
+    gain_augmentation_db: frames are scaled by random gains within +- this many dB.
+    consecutive: it consists of runs of so many neighbouring frames, which divides 16: each has one gain.
+    length: samples centred on each frame: with long ones, frames only say where stretches of speech lie.
+    """
+
+    batch_size: int
+    pre_emphasis: bool
+    high_pass: bool
+    gain_augmentation_db: float = 0.0
+    consecutive: int = 1
+    length: int = LPC_WINDOW_LENGTH
 
 
 class TrainingSpeech(NamedTuple):
@@ -101,8 +120,8 @@ class Kind(Protocol):
         """What steers the rate in a stage."""
         ...
 
-    def batch_form(self, config: Config, *, augmented: bool) -> dict[str, Any]:
-        """What of speech makes a batch, as `corpus.batches.training_batches` takes it."""
+    def batch_form(self, config: Config, *, augmented: bool) -> BatchForm:
+        """What of speech makes a batch, with random levels where it is augmented."""
         ...
 
     def batch(self, speech: tf.Tensor, config: Config, moment: Moment) -> Any:

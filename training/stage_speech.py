@@ -29,19 +29,10 @@ class StageSpeech:
         self, epoch: int, first: int, end: int, *, augmented: bool = True, share: tuple[int, int] = (0, 1)
     ) -> Iterator[tf.Tensor]:
         """Batches of an epoch from step `first` to before `end`, of which this worker has its share."""
-        batches = training_batches(
-            self.corpus,
-            seed=self.config.seed,
-            epoch=EPOCHS_APART * self.number + epoch,
-            first_step=first,
-            num_steps=end,
-            pre_emphasis=self.config.pre_emphasis,
-            high_pass=self.config.high_pass,
-            share=share,
-            **kind_of(self.config).batch_form(self.config, augmented=augmented),
-        )
+        form = kind_of(self.config).batch_form(self.config, augmented=augmented)
+        seed_and_epoch = self.config.seed, EPOCHS_APART * self.number + epoch
         with naming_faults():
-            yield from batches
+            yield from training_batches(self.corpus, form, seed_and_epoch, range(first, end), share)
 
     def for_tables(self, num_steps: int, minutes: float, *, final: int) -> TrainingSpeech:
         """What tables are counted on, see `StageTrainer.tables`; none of its batches is augmented."""

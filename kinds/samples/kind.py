@@ -10,7 +10,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from cmrl import Stage
-from kinds.kind import Form, Losses, Moment, Tables, TrainingSpeech
+from kinds.kind import BatchForm, Form, Losses, Moment, Tables, TrainingSpeech
 from kinds.samples import batch as whole_files
 from kinds.samples import graphs, rate
 from kinds.samples.cascade import CascadeOutput, SampleCascade
@@ -41,13 +41,10 @@ class SamplesKind:
         """See `Kind`."""
         return SymbolRateController(cascade.config, stage, cascade.parts(), cascade.move_steps)
 
-    def batch_form(self, config: Config, *, augmented: bool) -> dict[str, Any]:
+    def batch_form(self, config: Config, *, augmented: bool) -> BatchForm:
         """See `Kind`; frames of a random level."""
-        return {
-            "batch_size": config.batch_size,
-            "consecutive": config.consecutive_frames,
-            "gain_augmentation_db": config.gain_augmentation_db if augmented else 0.0,
-        }
+        decibels = config.gain_augmentation_db if augmented else 0.0
+        return BatchForm(config.batch_size, config.pre_emphasis, config.high_pass, decibels, config.consecutive_frames)
 
     def batch(self, speech: tf.Tensor, config: Config, moment: Moment) -> tf.Tensor:
         """See `Kind`; contexts float32 [batch, 1024] as they come from the corpus."""

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 import nsc
 from cmrl import Stage
-from kinds.kind import Form, Moment, Tables, TrainingSpeech
+from kinds.kind import BatchForm, Form, Moment, Tables, TrainingSpeech
 from kinds.spectral import graphs
 from kinds.spectral.batch import file_batch
 from kinds.spectral.cascade import SpectralBatch, SpectralCascade, SpectralOutput
@@ -42,9 +42,9 @@ class SpectralKind:
     losses = staticmethod(spectral_objective)
     device_graphs = staticmethod(graphs.device_graphs)
 
-    def batch_form(self, config: Config, *, augmented: bool) -> dict[str, Any]:
+    def batch_form(self, config: Config, *, augmented: bool) -> BatchForm:
         """See `Kind`; stretches of speech, whose levels are drawn in the step itself."""
-        return {"batch_size": _stretches(config), "length": stretch_samples(config)}
+        return BatchForm(_stretches(config), config.pre_emphasis, config.high_pass, length=stretch_samples(config))
 
     def batch(self, speech: tf.Tensor, config: Config, moment: Moment) -> SpectralBatch:
         """See `Kind`; speech float32 [stretches, stretch_samples]."""

@@ -11,11 +11,12 @@ import pytest
 from numpy.typing import NDArray
 
 from constants import HOP
-from corpus.batches import steps_in_epoch, training_batches
+from corpus.batches import steps_in_epoch
 from corpus.interface import Order
 from corpus.packed import PackedCorpus
 from corpus.speech_file import SpeechFile
 from nsc.errors import UserError
+from tests.corpus.drawn_batches import drawn
 from tests.helpers.corpora import Clips, write_clip
 from tests.helpers.places import ROOT
 
@@ -23,16 +24,7 @@ PLAIN = {"pre_emphasis": True, "high_pass": False}
 
 
 def batches(corpus: PackedCorpus, **changes: object) -> NDArray[np.float32]:
-    options: dict = {
-        "batch_size": 16,
-        "seed": 3,
-        "epoch": 2,
-        "first_step": 0,
-        "num_steps": 20,
-        **PLAIN,
-        **changes,
-    }
-    return np.stack(list(training_batches(corpus, **options).as_numpy_iterator()))
+    return drawn(corpus, {"batch_size": 16, "num_steps": 20} | changes)
 
 
 def test_an_epoch_gives_each_audible_training_frame_once(corpus: PackedCorpus) -> None:
@@ -134,14 +126,14 @@ from corpus.batches import training_batches
 from corpus.find import find_speech
 from corpus.packed import PackedCorpus
 from corpus.speech_file import SPLITS
+from kinds.kind import BatchForm
 
 def anonymous_megabytes():
     with open("/proc/self/status") as status:
         return next(int(line.split()[1]) for line in status if line.startswith("RssAnon")) / 1024
 
 def batches(steps):
-    options = dict(batch_size=128, seed=0, epoch=0, first_step=0, pre_emphasis=True, high_pass=False)
-    for batch in training_batches(corpus, num_steps=steps, **options):
+    for batch in training_batches(corpus, BatchForm(128, True, False), (0, 0), range(steps)):
         pass
 
 tiny = PackedCorpus.pack(find_speech(sys.argv[1]), sys.argv[3])

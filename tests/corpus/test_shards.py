@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from corpus import shards
-from corpus.batches import steps_in_epoch, training_batches
+from corpus.batches import steps_in_epoch
 from corpus.find import find_speech, find_test_speech
 from corpus.interface import Corpus
 from corpus.packed import PackedCorpus
@@ -20,6 +20,7 @@ from nsc.errors import UserError
 from runs.heard import heard_among
 from runs.runs import find_run
 from scripts import pack_corpus
+from tests.corpus.drawn_batches import drawn
 from tests.helpers.tiny import CORPUS, Workplace
 
 SHARD_HOURS = 0.0005  # of the 21 s of training speech in the tests' folder
@@ -46,9 +47,7 @@ def few_open(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def batches(corpus: Corpus, **changes: Any) -> NDArray[np.float32]:
-    options: dict[str, Any] = {"batch_size": BATCH, "seed": 3, "epoch": 2, "first_step": 0, "consecutive": 1}
-    options |= {"num_steps": steps_in_epoch(corpus, BATCH), "pre_emphasis": True, "high_pass": False}
-    return np.stack(list(training_batches(corpus, **(options | changes)).as_numpy_iterator()))
+    return drawn(corpus, {"batch_size": BATCH, "num_steps": steps_in_epoch(corpus, BATCH)} | changes)
 
 
 def rows(contexts: NDArray[np.float32]) -> list[bytes]:

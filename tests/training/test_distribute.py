@@ -22,6 +22,7 @@ from cmrl import stages_of
 from corpus.batches import training_batches
 from corpus.find import find_speech
 from corpus.packed import PackedCorpus
+from kinds.kind import BatchForm
 from kinds.samples.cascade import SampleCascade
 from nsc.errors import UserError
 from runs.saved_model import saved_weights
@@ -194,11 +195,10 @@ def test_two_devices_of_one_host_find_the_losses_of_one(alone: dict[str, NDArray
 
 def test_the_shares_of_all_readers_are_the_batches_of_one(tmp_path: Path) -> None:
     corpus = PackedCorpus.pack(find_speech(CORPUS), tmp_path)
-    options: dict[str, Any] = {"batch_size": 12, "seed": 1, "epoch": 2, "first_step": 1, "num_steps": 3}
-    options |= {"pre_emphasis": True, "high_pass": False, "gain_augmentation_db": 3.0, "consecutive": 2}
+    form = BatchForm(12, pre_emphasis=True, high_pass=False, gain_augmentation_db=3.0, consecutive=2)
 
     def batches(share: tuple[int, int]) -> NDArray[np.float32]:
-        return np.stack(list(training_batches(corpus, share=share, **options).as_numpy_iterator()))
+        return np.stack(list(training_batches(corpus, form, (1, 2), range(1, 3), share).as_numpy_iterator()))
 
     shares = [batches((reader, 3)) for reader in range(3)]
     assert shares[0].shape == (2, 4, 1024)
