@@ -75,8 +75,8 @@ def fuzz(attempt: Try, count: int, seed: int) -> Summary:
 
 def streams(seed: int) -> Try:
     """Files of every model that ships, through the decoder."""
-    from scripts.fuzzing.shipped import files_of, shipped_targets
     from scripts.fuzzing.streams import LONGEST_BLOCK, mutated, outcome
+    from scripts.fuzzing.targets import files_of, shipped_targets
 
     models = shipped_targets()
     files, by_hash = files_of(models, np.random.default_rng(seed)), {model.digest: model for model in models}
@@ -112,7 +112,7 @@ def commands(seed: int) -> Try:
 def sequences(seed: int) -> Try:
     """Calls of a decoder in any order, with files of every model that ships."""
     from scripts.fuzzing.sequences import Sequences
-    from scripts.fuzzing.shipped import shipped_targets
+    from scripts.fuzzing.targets import shipped_targets
 
     return Sequences(shipped_targets(), np.random.default_rng(seed)).outcome
 
@@ -120,8 +120,7 @@ def sequences(seed: int) -> Try:
 def packets(seed: int) -> Try:
     """Packets in any order, with models on the lapped spectrum."""
     from scripts.fuzzing.packets import Calls
-    from scripts.fuzzing.shipped import shipped_targets
-    from scripts.fuzzing.spectral_targets import SpectralTarget
+    from scripts.fuzzing.targets import SpectralTarget, shipped_targets
 
     models = [model for model in shipped_targets() if isinstance(model, SpectralTarget)]
     return Calls(models, np.random.default_rng(seed)).outcome
@@ -130,8 +129,7 @@ def packets(seed: int) -> Try:
 def datagrams(seed: int) -> Try:
     """Datagrams of anybody, to a side of a call."""
     from scripts.fuzzing.datagrams import Datagrams
-    from scripts.fuzzing.shipped import shipped_targets
-    from scripts.fuzzing.spectral_targets import SpectralTarget
+    from scripts.fuzzing.targets import SpectralTarget, shipped_targets
 
     models = [model for model in shipped_targets() if isinstance(model, SpectralTarget)]
     return Datagrams(models, np.random.default_rng(seed)).outcome

@@ -17,7 +17,7 @@ from nsc.coding.packets import MOST_MISSING
 from nsc.coding.playout import LOUDEST
 from nsc.errors import UserError
 from scripts.fuzzing.choice import Generator, one_of
-from scripts.fuzzing.spectral_targets import SpectralTarget
+from scripts.fuzzing.targets import SpectralTarget
 
 MOST_DATAGRAMS = 16
 SENT = 24  # packets of a stream

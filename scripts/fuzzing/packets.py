@@ -11,7 +11,7 @@ from nsc.coding.packets import MOST_LATE, MOST_MISSING, NUMBERS
 from nsc.format import Packets
 from nsc.kinds.spectral.model import SpectralModel
 from scripts.fuzzing.choice import Generator, one_of
-from scripts.fuzzing.spectral_targets import SpectralTarget
+from scripts.fuzzing.targets import SpectralTarget
 
 MOST_STEPS = 16
 SENT = 24  # packets of a call

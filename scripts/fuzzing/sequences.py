@@ -10,9 +10,7 @@ import numpy as np
 import nsc
 from nsc.format import BitstreamError, unpack_header
 from scripts.fuzzing.choice import Generator, one_of
-from scripts.fuzzing.shipped import files_of
-from scripts.fuzzing.spectral_targets import SpectralTarget
-from scripts.fuzzing.targets import Target
+from scripts.fuzzing.targets import Target, files_of
 
 MOST_STEPS = 12
 MOST_BYTES = 400  # of a step
@@ -21,7 +19,7 @@ MOST_BYTES = 400  # of a step
 class Listener:
     """A decoder and the bytes on their way to it. Every step ends in samples or an error that is promised."""
 
-    def __init__(self, data: bytes, model: Target | SpectralTarget, *, joins: bool = False) -> None:
+    def __init__(self, data: bytes, model: Target, *, joins: bool = False) -> None:
         """Takes an .nsc file and its model; who joins is given the header and begins anywhere."""
         header = unpack_header(data)
         self.decoder = nsc.Decoder(model, header=header) if joins else nsc.Decoder(model)
@@ -77,7 +75,7 @@ class Listener:
 class Sequences:
     """Drawn sequences of steps with files of every model that ships."""
 
-    def __init__(self, models: Sequence[Target | SpectralTarget], generator: Generator) -> None:
+    def __init__(self, models: Sequence[Target], generator: Generator) -> None:
         self._files = files_of(models, generator)
         self._models = {model.digest: model for model in models}
 

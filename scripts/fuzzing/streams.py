@@ -12,7 +12,6 @@ from nsc.coding.interface import Signal
 from nsc.constants import SAMPLE_RATE
 from nsc.format import MOST_MISSING, BitstreamError, Info, version_1, version_2, version_3
 from scripts.fuzzing.choice import Generator, one_of
-from scripts.fuzzing.spectral_targets import SpectralTarget
 from scripts.fuzzing.targets import BrokenPromiseError, Target
 
 AnyHeader = version_1.Header | version_2.Header
@@ -198,7 +197,7 @@ EDITS: tuple[Callable[[Stream, Sequence[bytes], Generator], None], ...] = (
 )
 
 
-def outcome(data: bytes, targets: Mapping[str, Target | SpectralTarget], block: int) -> str:
+def outcome(data: bytes, targets: Mapping[str, Target], block: int) -> str:
     """Decodes a file given in blocks of these sizes, and checks the promises.
 
     Returns:
@@ -219,7 +218,7 @@ def outcome(data: bytes, targets: Mapping[str, Target | SpectralTarget], block: 
         return type(error).__name__
 
 
-def _decoded(data: bytes, found: Info, model: Target | SpectralTarget, block: int) -> str:
+def _decoded(data: bytes, found: Info, model: Target, block: int) -> str:
     if sum(found.bytes.values()) != len(data):
         raise BrokenPromiseError("bytes that are neither groups nor damage")
     decoder, given, received = Decoder(model), 0, 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import graphlib
+import re
 import sys
 from pathlib import Path
 
@@ -117,3 +118,21 @@ def test_no_file_changes_where_modules_are_found() -> None:
 def test_the_codec_needs_little(name: str) -> None:
     foreign = {first(each) for each in IMPORTS[name]} - set(sys.stdlib_module_names) - CODEC_NEEDS - {"nsc"}
     assert foreign == OPTIONAL.get(name, set())
+
+
+def test_kinds_of_networks_are_told_apart_by_folders_with_files_of_the_same_names() -> None:
+    kinds = [{path.name for path in (ROOT / "kinds" / kind).glob("[a-z]*.py")} for kind in ("samples", "spectral")]
+    document = (ROOT / "docs" / "architecture.md").read_text()
+    listed = document.split("## Two kinds, the same names\n\n")[1].split("\n\n")[0]
+    assert set.intersection(*kinds) == {f"{name}.py" for name in re.findall(r"(\w+)\.py", listed)}
+
+
+def test_no_file_has_a_twin_that_a_kind_s_name_tells_apart() -> None:
+    names = {(path.parent, path.name) for path in FILES.values()}
+    twins = [
+        str(folder / name)
+        for folder, name in names
+        for kind in ("samples_", "sample_", "spectral_")
+        if kind in name and (folder, name.replace(kind, "")) in names
+    ]
+    assert twins == []

@@ -13,7 +13,7 @@ import nsc
 from nsc.kinds.spectral.model import SpectralModel
 from scripts.fuzzing.packets import Receiver
 from scripts.fuzzing.sequences import Listener
-from scripts.fuzzing.shipped import files_of, shipped_targets
+from scripts.fuzzing.targets import files_of, shipped_targets
 
 TARGETS = {target.digest: target for target in shipped_targets()}
 FILES = files_of([*TARGETS.values()], np.random.default_rng(0))

@@ -12,7 +12,7 @@ from nsc.format import group as group_format
 from runs.saved_model import SavedModel, save_model
 from scripts import fuzz
 from scripts.fuzzing import models, streams
-from scripts.fuzzing.shipped import files_of, shipped_targets
+from scripts.fuzzing.targets import files_of, shipped_targets
 
 SEED = 20
 STREAMS, SOUNDS, MODELS, FOLDERS, COMMANDS, SEQUENCES, PACKETS, DATAGRAMS = 10_000, 1000, 60, 60, 400, 2000, 500, 100
