@@ -9,16 +9,19 @@ Meine and Edler (2000); the joint training with the codec is that of Balle et al
 
 from __future__ import annotations
 
+import functools
 import math
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 import tensorflow as tf
+from numpy.typing import NDArray
 
 from constants import LPC_ORDER
 from nn_core_operator import Quantised
-from nsc.entropy.neighbourhood import BEFORE, BELOW, LARGEST_CONTEXT, LONG_BEFORE, ROUNDS, SIDE
+from nsc.entropy.neighbourhood import BEFORE, BELOW, LARGEST_CONTEXT, LONG_BEFORE, ROUNDS, Distances
 from nsc.format.version_2 import GAIN_LEVELS
 
 CLASSES = 48  # tables, from the stillest to the liveliest
@@ -99,11 +102,13 @@ class CoefficientRate(keras.layers.Layer):
 
     def _positions(self, indices: tf.Tensor, known: Known, below: tf.Tensor | None) -> list[tf.Tensor]:
         """Of the coefficients of each round, where among the tables theirs lies."""
-        magnitudes = _sided(tf.minimum(tf.abs(indices), float(LARGEST_CONTEXT)))
-        base = None if below is None else _sided(tf.minimum(tf.abs(below), float(LARGEST_CONTEXT)))
+        magnitudes = tf.minimum(tf.abs(indices), float(LARGEST_CONTEXT))
+        near = [(_moved(magnitudes, 1) * known.warm[..., :1], BEFORE)]
+        near += [(_moved(magnitudes, 2) * known.warm[..., 1:], LONG_BEFORE)]
+        base = [] if below is None else [(tf.minimum(tf.abs(below), float(LARGEST_CONTEXT)), BELOW)]
         positions = []
         for number, offsets in enumerate(_by_round(self.bin_offsets)):
-            features = self._features(number, magnitudes, known, base)
+            features = self._features(number, [*near, (magnitudes, ROUNDS[number].around), *base], known)
             log_scale = self.outputs[number](self.hidden[number](features)) + self.direct[number](features)
             positions.append((log_scale[..., 0] + offsets - FIRST_LOG_SCALE) / LOG_SCALE_STEP)
         return positions
@@ -118,35 +123,49 @@ class CoefficientRate(keras.layers.Layer):
         near = len(BEFORE) + len(LONG_BEFORE) + len(ROUNDS[number].around)
         return near + len(BELOW) * follower + 1 + WIDE_FEATURES
 
-    def _features(self, number: int, magnitudes: tf.Tensor, known: Known, base: tf.Tensor | None) -> tf.Tensor:
-        first, step, current = ROUNDS[number]
-        before = _moved(magnitudes, 1) * known.warm[..., :1]
-        long_before = _moved(magnitudes, 2) * known.warm[..., 1:]
+    def _features(self, number: int, near: Sequence[tuple[tf.Tensor, Sequence[Distances]]], known: Known) -> tf.Tensor:
+        """What a round's tables are chosen by, float32 [batch, spectra, coefficients, features].
 
-        def around(values: tf.Tensor, distances: tuple[int, ...]) -> tf.Tensor:
-            places = [values[..., SIDE + first + d : SIDE + self.bins + d : step] for d in distances]
-            return tf.math.log1p(2.0 * tf.add_n(places)) / LOG2
-
-        found = [around(before, each) for each in BEFORE] + [around(long_before, each) for each in LONG_BEFORE]
-        found += [around(magnitudes, each) for each in current]
-        if base is not None:
-            found += [around(base, each) for each in BELOW]
+        Args:
+            number: of the round.
+            near: magnitudes [batch, spectra, bins] that are known by then, and the distances whose sums tell of them.
+            known: of the batch.
+        """
+        # Sums are products with a constant matrix, exact since magnitudes are small whole numbers: as slices they would
+        # be some hundred small operations, whose gradients each fill a whole spectrum with zeros.
+        sums = [values @ _neighbours(number, self.bins, sets) for values, sets in near if sets]
         envelope = known.envelope / LOG2
-        own = envelope[..., first::step]
+        first, step, _ = ROUNDS[number]
+        own = envelope[..., first::step, None]
+        shape = tf.shape(own)[:-1]
+        by_coefficient = [tf.reshape(each, tf.concat([shape, [-1]], 0)) for each in sums]
         mean = tf.reduce_mean(envelope, -1, keepdims=True)
         mean_before = _moved(mean, 1) * known.warm[..., :1] + mean * (1.0 - known.warm[..., :1])
-        wide = [mean, mean - mean_before, known.warm[..., :1], known.warm[..., 1:], known.offset[..., None]]
-        found += [own] + [tf.broadcast_to(each, tf.shape(own)) for each in wide]
-        return tf.stack(found, -1)
+        wide = tf.concat([mean, mean - mean_before, known.warm, known.offset[..., None]], -1)[..., None, :]
+        shared = tf.broadcast_to(wide, tf.concat([shape, [WIDE_FEATURES]], 0))
+        return tf.concat([tf.math.log1p(2.0 * tf.concat(by_coefficient, -1)) / LOG2, own, shared], -1)
+
+
+@functools.cache
+def _neighbours(number: int, bins: int, sets: tuple[Distances, ...]) -> NDArray[np.float32]:
+    """Matrix by which magnitudes of all bins become sums over neighbours, by coefficient of a round and set.
+
+    Returns:
+        float32 [bins, coefficients * sets], 1 where a bin belongs to a sum.
+    """
+    first, step, _ = ROUNDS[number]
+    own = np.arange(first, bins, step)
+    matrix = np.zeros((bins, len(own), len(sets)), np.float32)
+    for place, distances in enumerate(sets):
+        for distance in distances:
+            inside = (own + distance >= 0) & (own + distance < bins)
+            matrix[own[inside] + distance, np.flatnonzero(inside), place] = 1
+    return matrix.reshape(bins, -1)
 
 
 def _by_round(values: Any) -> list[Any]:
     """[..., bins] in the order of coding: what each round codes."""
     return [values[..., first::step] for first, step, _ in ROUNDS]
-
-
-def _sided(values: tf.Tensor) -> tf.Tensor:
-    return tf.pad(values, [[0, 0], [0, 0], [SIDE, SIDE]])
 
 
 def _moved(values: tf.Tensor, spectra: int) -> tf.Tensor:
