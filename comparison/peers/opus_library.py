@@ -20,7 +20,7 @@ from nsc.format.channel import Channel
 from utilities import resample
 
 INSTALL = "pip install av"
-FRAME, FRAME_MS = 320, 20  # samples
+FRAME_MS, LONG_FRAME_MS = 20, 40  # speech in a packet
 MOST_BYTES = 1275  # of a packet, RFC 6716
 WIDE_BAND = 1103  # OPUS_BANDWIDTH_WIDEBAND, as the numbers below from opus_defines.h
 FORCED_KBPS = (6, 9, 12)  # where it chooses a narrower band
@@ -46,6 +46,7 @@ class LibraryOpus(Peer):
         mode: cbr or vbr.
         kbps: 1000 bits per second.
         wide: wide band is forced; otherwise the encoder chooses.
+        frame_ms: speech in a packet.
         in_band: packets carry a copy of the one before (FEC) where the channel loses any, of which the encoder is told.
     """
 
@@ -54,6 +55,7 @@ class LibraryOpus(Peer):
     kbps: int = 16
     wide: bool = False
     in_band: bool = False
+    frame_ms: int = FRAME_MS
     conceals: bool = True
 
     def options(self) -> dict[str, str]:
@@ -62,7 +64,7 @@ class LibraryOpus(Peer):
             "application": self.application,
             "vbr": {"cbr": "off", "vbr": "on"}[self.mode],
             "compression_level": str(OPUS_COMPLEXITY),
-            "frame_duration": "20",
+            "frame_duration": str(self.frame_ms),
         }
 
     def commands(self) -> list[str]:
@@ -113,10 +115,10 @@ class LibraryOpus(Peer):
         """See Peer; the library itself decodes and conceals, at 16 kHz."""
         if self._direct:
             told = {"OPUS_SET_PACKET_LOSS_PERC": round(100 * channel.loss)} if self.in_band else {}
-            packets = _LibraryEncoder(self.application, self._controls() | told).encoded(samples)
+            packets = _LibraryEncoder(self.application, self._controls() | told).encoded(samples, self._frame)
         else:
             packets = [*self._encoded(self._encoder(), samples)]
-        decoder = _LibraryDecoder()
+        decoder = _LibraryDecoder(self._frame)
         lost = channel.losses(len(packets)) if channel.loss else np.zeros(len(packets), bool)
         arrived = [None if gone else packet for packet, gone in zip(packets, lost, strict=True)]
         if self.in_band:
@@ -124,6 +126,11 @@ class LibraryOpus(Peer):
         else:
             decoded = [decoder.decode(packet) for packet in arrived]
         return Packed(np.concatenate(decoded)[LOOK_AHEAD:], 8 * sum(map(len, packets)), band_shares(packets))
+
+    @property
+    def _frame(self) -> int:
+        """Samples in a packet."""
+        return SAMPLE_RATE * self.frame_ms // 1000
 
     def _encoder(self) -> Any:
         import av
@@ -138,9 +145,9 @@ class LibraryOpus(Peer):
     def _encoded(self, encoder: Any, samples: Samples) -> Iterator[bytes]:
         import av
 
-        padded = np.append(samples, np.zeros(-len(samples) % FRAME, np.int16))
-        for start in range(0, len(padded), FRAME):
-            frame = av.AudioFrame.from_ndarray(padded[None, start : start + FRAME], "s16", "mono")
+        padded = np.append(samples, np.zeros(-len(samples) % self._frame, np.int16))
+        for start in range(0, len(padded), self._frame):
+            frame = av.AudioFrame.from_ndarray(padded[None, start : start + self._frame], "s16", "mono")
             frame.sample_rate, frame.pts = SAMPLE_RATE, start
             yield from map(bytes, encoder.encode(frame))
         yield from map(bytes, encoder.encode(None))
@@ -175,30 +182,30 @@ class _LibraryEncoder:
     def __del__(self) -> None:
         self._library.opus_encoder_destroy(self._encoder)
 
-    def encoded(self, samples: Samples) -> list[bytes]:
-        """Packets of 20 ms of speech [n], and one more, which the look-ahead needs."""
-        padded = np.append(samples, np.zeros(-len(samples) % FRAME + FRAME, np.int16))
-        return [self._packet(frame) for frame in padded.reshape(-1, FRAME)]
+    def encoded(self, samples: Samples, frame: int) -> list[bytes]:
+        """Packets of `frame` samples of speech [n], and one more, which the look-ahead needs."""
+        padded = np.append(samples, np.zeros(-len(samples) % frame + frame, np.int16))
+        return [self._packet(each) for each in padded.reshape(-1, frame)]
 
     def _packet(self, frame: Samples) -> bytes:
         place = np.ascontiguousarray(frame).ctypes.data_as(ctypes.POINTER(ctypes.c_int16))
         room = ctypes.create_string_buffer(MOST_BYTES)
-        size = self._library.opus_encode(self._encoder, place, FRAME, room, MOST_BYTES)
+        size = self._library.opus_encode(self._encoder, place, len(frame), room, MOST_BYTES)
         if size < 0:
             raise PeerError(f"libopus coded no packet (error {size}); skip the file")
         return room.raw[:size]
 
 
 class _LibraryDecoder:
-    """The decoder of PyAV's libopus, called directly: through PyAV no packet can be lost."""
+    """The decoder of PyAV's libopus, called directly, of packets of `frame` samples: through PyAV none can be lost."""
 
-    def __init__(self) -> None:
+    def __init__(self, frame: int) -> None:
         library = _library()
         assert library
         library.opus_decoder_create.restype = ctypes.c_void_p
         library.opus_decoder_destroy.argtypes = [ctypes.c_void_p]
         error = ctypes.c_int()
-        self._library = library
+        self._library, self._frame = library, frame
         self._decoder = ctypes.c_void_p(library.opus_decoder_create(SAMPLE_RATE, 1, ctypes.byref(error)))
         if error.value:
             raise PeerError(f"libopus made no decoder (error {error.value}); install PyAV again: {INSTALL}")
@@ -207,14 +214,14 @@ class _LibraryDecoder:
         self._library.opus_decoder_destroy(self._decoder)
 
     def decode(self, packet: bytes | None, following: bytes | None = None) -> Signal:
-        """20 ms of speech: of a packet, or for a lost one of the copy in the one that follows, if any, or concealed."""
-        sound = np.zeros(FRAME, np.float32)
+        """A packet's speech, or for a lost one that of the copy in the one that follows, if any, or concealed."""
+        sound = np.zeros(self._frame, np.float32)
         place = sound.ctypes.data_as(ctypes.POINTER(ctypes.c_float))
         data, from_copy = packet or following, int(not packet and bool(following))
         size = len(data) if data else 0
-        found = self._library.opus_decode_float(self._decoder, data, size, place, FRAME, from_copy)
-        if found != FRAME:
-            raise PeerError(f"expected {FRAME} samples of each packet, found {found}; skip the file")
+        found = self._library.opus_decode_float(self._decoder, data, size, place, self._frame, from_copy)
+        if found != self._frame:
+            raise PeerError(f"expected {self._frame} samples of each packet, found {found}; skip the file")
         return sound
 
 
@@ -244,17 +251,21 @@ def _release(library: ctypes.CDLL) -> str:
     return str(library.opus_get_version_string().decode())
 
 
-def _peer(application: str, mode: str, kbps: int, *, wide: bool = False, in_band: bool = False) -> LibraryOpus:
+def _peer(
+    application: str, mode: str, kbps: int, *, wide: bool = False, in_band: bool = False, frame_ms: int = FRAME_MS
+) -> LibraryOpus:
+    long = frame_ms > FRAME_MS
     return LibraryOpus(
-        f"opus-av-{'wide-' * wide}{'fec-' * in_band}{application}-{mode}-{kbps}",
-        f"Opus (av) {'wide band ' * wide}{'FEC ' * in_band}{application} {mode.upper()}",
-        delay_ms=OPUS_DELAY_MS + FRAME_MS * in_band,
+        f"opus-av-{f'{frame_ms}ms-' * long}{'wide-' * wide}{'fec-' * in_band}{application}-{mode}-{kbps}",
+        f"Opus (av) {f'{frame_ms} ms ' * long}{'wide band ' * wide}{'FEC ' * in_band}{application} {mode.upper()}",
+        delay_ms=OPUS_DELAY_MS + frame_ms - FRAME_MS + frame_ms * in_band,
         high_pass=application == "voip",
         application=application,
         mode=mode,
         kbps=kbps,
         wide=wide,
         in_band=in_band,
+        frame_ms=frame_ms,
     )
 
 
@@ -266,5 +277,9 @@ PEERS: tuple[Peer, ...] = (
         for kbps in OPUS_KBPS
     ),
     *(_peer("audio", mode, kbps, wide=True) for mode in ("cbr", "vbr") for kbps in FORCED_KBPS),
-    *(_peer("audio", "vbr", kbps, in_band=True) for kbps in OPUS_KBPS),
+    *(
+        _peer("audio", "vbr", kbps, in_band=in_band, frame_ms=frame_ms)
+        for in_band, frame_ms in ((True, FRAME_MS), (False, LONG_FRAME_MS), (True, LONG_FRAME_MS))
+        for kbps in OPUS_KBPS
+    ),
 )

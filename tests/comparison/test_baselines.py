@@ -155,6 +155,15 @@ def test_opus_called_directly_decodes_as_it_does_through_pyav(samples: Samples) 
     assert snr(through_pyav.decoded / 32768, directly.decoded / 32768) > 15  # resampled from 48 kHz, and not
 
 
+def test_packets_of_40_ms_are_half_as_many_cost_less_and_are_lost_whole(samples: Samples) -> None:
+    short, long = (installed(f"opus-av-{name}audio-vbr-16") for name in ("", "40ms-"))
+    assert long.delay_ms == short.delay_ms + 20
+    coded = code(long, samples, Channel(1e-12))
+    assert coded.bits < code(short, samples).bits and abs(coded.delay) <= 1
+    assert code(long, samples).bits == coded.bits
+    assert snr(samples / 32768, coded.decoded / 32768) > snr(samples / 32768, code(short, samples).decoded / 32768) - 1
+
+
 def test_lost_packets_are_concealed_and_cost_quality_by_their_number(samples: Samples) -> None:
     peer = installed("opus-av-audio-vbr-16")
     scores = [
