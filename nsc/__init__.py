@@ -7,8 +7,8 @@
 >>> nsc.info(data).kbps()
 
 Streams go through `nsc.Encoder` and `nsc.Decoder` in blocks of any size, calls in packets through `nsc.PacketEncoder`
-and `nsc.PacketDecoder`. Invalid arguments raise
-`nsc.UserError`, a file that cannot be decoded its subclass `nsc.BitstreamError`.
+and `nsc.PacketDecoder`. Invalid arguments raise `nsc.UserError`, a file that cannot be decoded its subclass
+`nsc.BitstreamError`.
 """
 
 from __future__ import annotations

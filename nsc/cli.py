@@ -261,7 +261,7 @@ def _encode(options: argparse.Namespace) -> None:
     check_rate(options.kbps, options.quality, options.cbr)
     target = _target(options, (bitstream.SUFFIX,), "coded speech")
     from nsc.audio import open_speech
-    from nsc.coding.whole import Rate, encoded_blocks
+    from nsc.coding.whole import Coding, Rate, encoded_blocks
     from nsc.loading.folder import load
 
     source = read_bytes(options.input) if is_pipe(options.input) else Path(options.input)
@@ -272,13 +272,12 @@ def _encode(options: argparse.Namespace) -> None:
     if speech.converted:
         log.info("%s: %d Hz and %d channels become 16 kHz mono", options.input, speech.rate, speech.channels)
     model = load(find_model(options.model))
-    spans, rate = _group_length(options, model), Rate(options.kbps, options.quality, options.cbr)
+    coding = Coding(model, options.layers, _group_length(options, model), options.refresh)
+    rate = Rate(options.kbps, options.quality, options.cbr)
     seconds, size, written = speech.num_samples / SAMPLE_RATE, 0, list[bytes]()
     blocks = _Progress(speech.blocks, speech.num_samples)
     with output(target) as file:
-        for data in encoded_blocks(
-            blocks, speech.num_samples, model, options.layers, spans=spans, refresh=options.refresh, rate=rate
-        ):
+        for data in encoded_blocks(blocks, speech.num_samples, coding, rate):
             size += file.write(data)
             written += [data] if options.refresh else []  # of long recordings nothing is kept
     _say(speech.notes[said:], options.input)

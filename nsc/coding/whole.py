@@ -18,7 +18,7 @@ from nsc.coding.decoder import Decoder
 from nsc.coding.encoder import Encoder, checked_samples
 from nsc.coding.interface import Model, Signal
 from nsc.coding.playout import NO_SAMPLES, Damage
-from nsc.coding.rate import OWN_RATE, EvenPace, Rate, offset_for_rate, pace_of
+from nsc.coding.rate import OWN_RATE, EvenPace, Pace, Rate, offset_for_rate, pace_of
 from nsc.constants import SAMPLE_RATE
 from nsc.errors import UserError
 from nsc.format import sent_bytes
@@ -38,6 +38,20 @@ class Decoded(NamedTuple):
     damage: Damage
 
 
+class Coding(NamedTuple):
+    """How a signal is coded, but for its rate, see `nsc.encode`."""
+
+    model: Model
+    layers: int | None = None
+    spans: int | None = None
+    refresh: int | None = None
+
+    def encoder(self, num_samples: int, pace: Pace | None, whole: Signal | None = None) -> Encoder:
+        """The encoder of a file of so many samples."""
+        model, layers, spans, refresh = self
+        return Encoder(model, layers, spans=spans, refresh=refresh, num_samples=num_samples, whole=whole, pace=pace)
+
+
 def encode(
     signal: ArrayLike,
     model: Model,
@@ -50,18 +64,11 @@ def encode(
     """An .nsc file of a signal [n] of 16 kHz, see `nsc.encode`."""
     samples = checked_samples(signal)
     blocks = [samples[start : start + SAMPLE_BLOCK] for start in range(0, max(1, len(samples)), SAMPLE_BLOCK)]
-    return b"".join(encoded_blocks(blocks, len(samples), model, layers, spans=spans, refresh=refresh, rate=rate))
+    return b"".join(encoded_blocks(blocks, len(samples), Coding(model, layers, spans, refresh), rate))
 
 
 def encoded_blocks(
-    blocks: Iterable[ArrayLike],
-    num_samples: int,
-    model: Model,
-    layers: int | None = None,
-    *,
-    spans: int | None = None,
-    refresh: int | None = None,
-    rate: Rate = OWN_RATE,
+    blocks: Iterable[ArrayLike], num_samples: int, coding: Coding, rate: Rate = OWN_RATE
 ) -> Iterator[bytes]:
     """The bytes of an .nsc file of `num_samples` samples that arrive in blocks.
 
@@ -72,18 +79,17 @@ def encoded_blocks(
         UserError: the model does not code at this rate; or no step size keeps every group of it within a bound.
     """
     check_rate(*rate)
+    model = coding.model
     whole, seeks = None, rate.kbps is not None and not rate.bounded and model.offsets > 0
     if model.needs_whole_signal or (seeks and iter(blocks) is blocks):
         whole = np.concatenate([NO_SAMPLES, *map(checked_samples, blocks)])
         blocks = [whole[start : start + SAMPLE_BLOCK] for start in range(0, max(1, len(whole)), SAMPLE_BLOCK)]
     if seeks:
-        yield from _at_rate(rate.kbps or 0.0, blocks, num_samples, _Coder(model, layers, spans, refresh))
+        yield from _at_rate(rate.kbps or 0.0, blocks, num_samples, coding)
         return
     pace = None if rate == OWN_RATE else pace_of(rate, model.usual_offset(rate.kbps), model.offsets)
-    encoder = Encoder(model, layers, spans=spans, refresh=refresh, num_samples=num_samples, whole=whole, pace=pace)
-    for block in blocks:
-        yield encoder.write(block)
-    yield encoder.finish()
+    encoder = coding.encoder(num_samples, pace, whole)
+    yield from _written(encoder, blocks)
     if encoder.exceeded:
         raise UserError(
             f"expected groups of at most {rate.kbps:g} kbps, found {encoder.exceeded} that take more at every step"
@@ -91,40 +97,27 @@ def encoded_blocks(
         )
 
 
-class _Coder(NamedTuple):
-    """How a signal is coded, but for its rate."""
-
-    model: Model
-    layers: int | None
-    spans: int | None
-    refresh: int | None
-
-    def coded(self, blocks: Iterable[ArrayLike], num_samples: int, offset: int) -> Iterator[bytes]:
-        """The bytes of a file at one step offset."""
-        pace = EvenPace(offset, self.model.offsets)
-        spans, refresh = self.spans, self.refresh
-        encoder = Encoder(self.model, self.layers, spans=spans, refresh=refresh, num_samples=num_samples, pace=pace)
-        for block in blocks:
-            yield encoder.write(block)
-        yield encoder.finish()
+def _written(encoder: Encoder, blocks: Iterable[ArrayLike]) -> Iterator[bytes]:
+    for block in blocks:
+        yield encoder.write(block)
+    yield encoder.finish()
 
 
-def _at_rate(kbps: float, blocks: Iterable[ArrayLike], num_samples: int, coder: _Coder) -> Iterator[bytes]:
+def _at_rate(kbps: float, blocks: Iterable[ArrayLike], num_samples: int, coding: Coding) -> Iterator[bytes]:
     """The file of the step offset at which a whole signal is nearest to a rate.
 
     The offset is searched on the signal, or where that is long on pieces from all over it; then the whole is coded, and
     once or twice more where it takes another rate than its pieces.
     """
-    shown = _pieces(blocks, num_samples)
+    model, shown = coding.model, _pieces(blocks, num_samples)
 
     @functools.cache
     def coded(offset: int) -> bytes:
-        return b"".join(coder.coded([shown], len(shown), offset))
+        return b"".join(_written(coding.encoder(len(shown), EvenPace(offset, model.offsets)), [shown]))
 
     def rate_at(offset: int) -> float:
         return 8 * sent_bytes(coded(offset)) * SAMPLE_RATE / 1000 / max(1, len(shown))
 
-    model = coder.model
     offset = offset_for_rate(kbps, model.offsets, model.own_offset, rate_at)
     if len(shown) == num_samples:
         yield coded(offset)
@@ -134,8 +127,9 @@ def _at_rate(kbps: float, blocks: Iterable[ArrayLike], num_samples: int, coder: 
         written: dict[int, IO[bytes]] = {}
         while offset not in found and len(found) < MOST_PASSES:
             file = written[offset] = files.enter_context(SpooledTemporaryFile(MOST_BYTES_HELD))
-            size = sum(map(file.write, coder.coded(blocks, num_samples, offset)))
-            if coder.refresh:
+            encoder = coding.encoder(num_samples, EvenPace(offset, model.offsets))
+            size = sum(map(file.write, _written(encoder, blocks)))
+            if coding.refresh:
                 file.seek(0)
                 size = sent_bytes(file.read())
             found[offset] = 8 * size * SAMPLE_RATE / 1000 / num_samples

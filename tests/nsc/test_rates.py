@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 import nsc
 from nsc.coding.interface import Model
 from nsc.coding.rate import BoundedPace, BucketPace, Rate, offset_for_rate
-from nsc.coding.whole import PIECE, PIECES, encoded_blocks
+from nsc.coding.whole import PIECE, PIECES, Coding, encoded_blocks
 from nsc.errors import UserError
 from nsc.format import pack_group, read_contents
 
@@ -45,7 +45,7 @@ def test_the_rate_is_that_of_the_whole_file_whatever_it_begins_with(model: Model
 def test_blocks_of_any_size_become_the_bytes_of_the_whole(model: Model, speech: Signal) -> None:
     signal = speech[:80_000]
     blocks = (signal[start : start + 30_000] for start in range(0, len(signal), 30_000))
-    streamed = b"".join(encoded_blocks(blocks, len(signal), model, rate=Rate(kbps=10)))
+    streamed = b"".join(encoded_blocks(blocks, len(signal), Coding(model), Rate(kbps=10)))
     assert streamed == nsc.encode(signal, model, kbps=10)
 
 
@@ -79,7 +79,7 @@ def test_a_long_recording_at_a_rate_is_read_again_and_never_held(
 ) -> None:
     monkeypatch.setattr("nsc.coding.whole.PIECE", PIECE // 20)
     recorded = Recorded(speech, 20)
-    data = b"".join(encoded_blocks(recorded, 20 * 16_000, model, rate=Rate(kbps=12)))
+    data = b"".join(encoded_blocks(recorded, 20 * 16_000, Coding(model), Rate(kbps=12)))
     assert 2 <= recorded.passes <= 4
     signal = np.concatenate([speech[16_000 * (second % 9) :][:16_000] for second in range(20)])
     assert data == nsc.encode(signal, model, kbps=12)
