@@ -93,28 +93,20 @@ def _listed_file(
     coded = json.dumps([flac_text(signal) for signal in signals])
     atomic_write(output / "sounds" / f"{number}.js", f"sounds[{number}] = {coded};\n")
     cells = [
-        _cell(output, number, column, result, signal, reference, measures)
+        _cell(output, f"{number}-{column.label}", signal, reference, result)
+        | {"scores": _scores(column.point, result, measures) if result else {}}
         for column, result, signal in zip(columns, [None, *results], signals, strict=True)
     ]
     return {"name": name, "speaker": first.speaker, "seconds": first.seconds, "cells": cells}
 
 
-def _cell(
-    output: Path,
-    number: int,
-    column: Column,
-    result: Result | None,
-    signal: Signal,
-    reference: Signal,
-    measures: Sequence[str],
-) -> dict[str, Any]:
+def _cell(output: Path, name: str, signal: Signal, reference: Signal, result: Result | None) -> dict[str, Any]:
     top = picture_top(reference)
-    stem = f"pictures/{number}-{re.sub(r'[^A-Za-z0-9.]+', '-', column.label)}"
+    stem = f"pictures/{re.sub(r'[^A-Za-z0-9.]+', '-', name)}"
     shown = spectrogram(signal, top)
     save_picture(output / f"{stem}.webp", shown)
     cell: dict[str, Any] = {
         "kbps": f"{result.kbps:.1f} kbps" if result else "uncompressed",
-        "scores": _scores(column.point, result, measures) if result else {},
         "spectrogram": f"{stem}.webp",
         "residual": "",
         "energy": "",

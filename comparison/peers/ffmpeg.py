@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from comparison.peers.opus_packets import band_shares
-from comparison.peers.peer import Packed, Peer, PeerError, Samples, output_of, run
+from comparison.peers.peer import Packed, Peer, PeerError, Samples, debian_releases, output_of, run
 from constants import SAMPLE_RATE
 from utilities import resample
 
@@ -111,11 +111,7 @@ def releases() -> dict[str, str]:
     """Releases of ffmpeg and, on Debian, of the codecs' own libraries."""
     if not shutil.which("ffmpeg"):
         return {}
-    found = {"ffmpeg": output_of(["ffmpeg", "-version"]).split("\n", 1)[0]}
-    if shutil.which("dpkg-query"):
-        lines = output_of(["dpkg-query", "-W", "-f", "${Package}\t${Version}\n", *DEBIAN_PACKAGES]).splitlines()
-        found |= {f"Debian {name}": version for name, _, version in (line.partition("\t") for line in lines)}
-    return found
+    return {"ffmpeg": output_of(["ffmpeg", "-version"]).split("\n", 1)[0]} | debian_releases(DEBIAN_PACKAGES)
 
 
 def whole_bits(data: bytes) -> int:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import soundfile
 
-from comparison.peers.peer import Packed, Peer, PeerError, Samples, output_of, run
+from comparison.peers.peer import Packed, Peer, PeerError, Samples, debian_releases, run
 from constants import SAMPLE_RATE
 
 INSTALL = "apt-get install liblc3-tools"
@@ -87,10 +87,7 @@ def packet_bits(data: bytes) -> int:
 @functools.cache
 def releases() -> dict[str, str]:
     """Releases of liblc3, on Debian."""
-    if not shutil.which("dpkg-query"):
-        return {}
-    lines = output_of(["dpkg-query", "-W", "-f", "${Package}\t${Version}\n", *DEBIAN_PACKAGES]).splitlines()
-    return {f"Debian {name}": version for name, _, version in (line.partition("\t") for line in lines)}
+    return debian_releases(DEBIAN_PACKAGES)
 
 
 PEERS: tuple[Peer, ...] = tuple(Lc3Peer(f"lc3-{kbps}", "LC3", delay_ms=DELAY_MS, kbps=kbps) for kbps in KBPS)

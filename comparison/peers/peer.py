@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -134,6 +135,14 @@ def run(peer: Peer, command: Sequence[str], data: bytes) -> bytes:
 def output_of(command: Sequence[str]) -> str:
     """Standard output of a program that says something about itself."""
     return subprocess.run(command, capture_output=True, text=True, timeout=SECONDS_TO_WAIT).stdout
+
+
+def debian_releases(packages: Sequence[str]) -> dict[str, str]:
+    """Releases of installed packages, on Debian."""
+    if not shutil.which("dpkg-query"):
+        return {}
+    lines = output_of(["dpkg-query", "-W", "-f", "${Package}\t${Version}\n", *packages]).splitlines()
+    return {f"Debian {name}": version for name, _, version in (line.partition("\t") for line in lines)}
 
 
 def find_delay(reference: NDArray[np.floating], decoded: NDArray[np.floating], first: int, last: int) -> int:
