@@ -50,7 +50,7 @@ class Run:
 
     Attributes:
         id: local time of creation and the first eight hex digits of the fingerprint.
-        folder: <check_dir>/<id><suffix><mark>, holds records and checkpoints.
+        folder: <check_dir>/<id><suffix>, holds records and checkpoints.
         status: 'finished' once `finish` was called.
         fingerprint: SHA-256 of what decides the run, its configuration and file list.
         created: seconds since 1970.
@@ -121,7 +121,6 @@ def find_or_create_run(
     check_dir: str | Path,
     doc_dir: str | Path,
     suffix: str = "",
-    mark: str = "",
     fresh: bool = False,
 ) -> Run:
     """The run of this configuration: the newest unfinished one, else the newest finished one, else a new one.
@@ -133,11 +132,10 @@ def find_or_create_run(
         doc_dir: folder of all journals, no two runs share a journal.
         suffix: part of the name of folder and journal; other characters than letters, digits and ``_+.-``
             become '-'. Runs of other names are other runs.
-        mark: as `suffix`, follows it.
         fresh: create a new run in any case.
     """
     fingerprint = _fingerprint(config, files)
-    name_end = _file_name_part(suffix) + _file_name_part(mark)
+    name_end = _file_name_part(suffix)
     check_dir = Path(check_dir)
     check_dir.mkdir(parents=True, exist_ok=True)
     # Without the lock two processes could both miss the other's run and create the same one twice.

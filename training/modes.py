@@ -63,7 +63,12 @@ def _lead(cluster: Cluster, config: Config, named: dict[str, Any]) -> Run:
     _tell_followers(cluster, run, config)
     _check_same_speech(cluster, corpus, config.data_dir)
     journal = Journal(run, config.doc_dir)
-    _record(run, journal, config, files, corpus, base_run, cluster.replicas)
+    now = _environment(config, cluster.replicas)
+    if (run.folder / ENVIRONMENT).exists():
+        _tell_changes(run, journal, now)
+    else:
+        _record(run, config, files, base_run, now)
+        journal.write("run", id=run.id, seed=config.seed, **corpus.speakers())
     log.info("run %s in %s, journal %s", run.id, run.folder, journal.text)
     Training(config, run, corpus, cluster, journal, base).execute()
     log.info("finished: --training_mode 0 --base_model_id %s evaluates it", run.id)
@@ -166,38 +171,34 @@ def _run_of(config: Config, files: Sequence[SpeechFile]) -> Run:
         [f"{file.path} {file.speaker} {file.split}" for file in files],
         check_dir=config.check_dir,
         doc_dir=config.doc_dir,
-        suffix=config.suffix,
-        mark=config.name_mark,
+        suffix=config.suffix + config.name_mark,
         fresh=config.new,
     )
 
 
-def _record(
-    run: Run,
-    journal: Journal,
-    config: Config,
-    files: Sequence[SpeechFile],
-    corpus: Corpus,
-    base_run: Run | None,
-    replicas: int,
-) -> None:
-    """Writes what the run depends on, or says what has changed since it began."""
-    now = environment(config.threads, 0)
+def _environment(config: Config, replicas: int) -> dict[str, Any]:
     # unset where they are off, as in runs that began before there were such flags
-    now |= {"deterministic": config.deterministic or None, "replicas": replicas if replicas > 1 else None}
-    now |= {"tf32": config.tf32 or None, "xla": config.xla or None}
-    if (run.folder / ENVIRONMENT).exists():
-        for line in changed_environment(run.read_record(ENVIRONMENT), now):
-            log.info("no longer bit-identical: %s", line)
-            journal.write("changed", what=line)
-        return
+    optional = {"deterministic": config.deterministic, "tf32": config.tf32, "xla": config.xla}
+    return environment(config.threads, 0) | {
+        **{name: value or None for name, value in optional.items()},
+        "replicas": replicas if replicas > 1 else None,
+    }
+
+
+def _tell_changes(run: Run, journal: Journal, now: dict[str, Any]) -> None:
+    for line in changed_environment(run.read_record(ENVIRONMENT), now):
+        log.info("no longer bit-identical: %s", line)
+        journal.write("changed", what=line)
+
+
+def _record(run: Run, config: Config, files: Sequence[SpeechFile], base_run: Run | None, now: dict[str, Any]) -> None:
+    """Writes what the run depends on; its environment last, by which a run counts as begun."""
     run.write_record(CONFIG, config.to_dict())
     # What the saved model was trained on stays on record: no later test may use it.
     earlier = [dataclasses.replace(file, split=BASE) for file in heard(base_run)] if base_run else []
     rows = [{"path": str(file.path), "speaker": file.speaker, "split": file.split} for file in [*files, *earlier]]
     run.write_record(SPLITS, rows)
     run.write_record(ENVIRONMENT, now)
-    journal.write("run", id=run.id, seed=config.seed, **corpus.speakers())
 
 
 def _check_splits(corpus: Corpus) -> None:

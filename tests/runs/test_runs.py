@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nsc.errors import UserError
@@ -86,6 +86,7 @@ VALUES = st.recursive(
 )
 
 
+@settings(deadline=None, max_examples=30, print_blob=True)  # a loaded machine is no fault
 @given(config=st.dictionaries(st.text(), VALUES, min_size=1))
 def test_the_fingerprint_ignores_the_order_of_keys_and_sees_every_value(config: dict[str, Any]) -> None:
     backwards = dict(reversed(config.items()))
@@ -98,8 +99,8 @@ def test_another_file_list_is_another_run(folders: Folders) -> None:
     assert folders.run(files=FILES).id != folders.run(files=[*FILES, "carl/3.flac"]).id
 
 
-def test_suffix_and_mark_are_in_the_folder_name_and_cannot_leave_the_folder(folders: Folders) -> None:
-    run = folders.run(suffix="_greedy_all_", mark="../../follower all")
+def test_the_suffix_is_in_the_folder_name_and_cannot_leave_the_folder(folders: Folders) -> None:
+    run = folders.run(suffix="_greedy_all_../../follower all")
     assert run.folder.name == f"{run.id}_greedy_all_..-..-follower-all"
     assert run.folder.resolve().parent == folders.check.resolve()
 
@@ -152,8 +153,8 @@ def test_another_value_starts_another_run(folders: Folders) -> None:
     assert folders.run().id != folders.run(CONFIG | {"seed": 1}).id
 
 
-def test_another_mark_starts_another_run(folders: Folders) -> None:
-    assert folders.run().id != folders.run(mark="_other").id
+def test_another_suffix_starts_another_run(folders: Folders) -> None:
+    assert folders.run().id != folders.run(suffix="_other").id
 
 
 def test_the_newest_unfinished_run_is_continued(folders: Folders, clock: Clock) -> None:
@@ -418,12 +419,12 @@ def test_changes_of_threads_and_versions_are_told_and_the_time_is_not() -> None:
 
 @pytest.fixture
 def journal(folders: Folders) -> Journal:
-    return Journal(folders.run(mark="_v1.5"), folders.doc)
+    return Journal(folders.run(suffix="_v1.5"), folders.doc)
 
 
 def test_an_event_goes_to_both_files_named_as_the_folder(folders: Folders, journal: Journal, clock: Clock) -> None:
     journal.write("step", epoch=1, step=120, loss=0.123456, entropy=np.float32(2.5), parts=(1.23456, 2))
-    name = folders.run(mark="_v1.5").folder.name
+    name = folders.run(suffix="_v1.5").folder.name
     assert sorted(path.name for path in folders.doc.iterdir()) == [f"{name}.jsonl", f"{name}.txt"]
     (event,) = Journal.read(journal.lines)
     assert datetime.fromisoformat(event.pop("at")) == clock.now
@@ -467,14 +468,14 @@ def test_a_torn_last_line_is_left_out_and_the_next_event_is_whole(folders: Folde
     for length in range(last, len(whole)):
         journal.lines.write_bytes(whole[:length])
         assert [event["step"] for event in Journal.read(journal.lines)] == [0, 1]
-        Journal(folders.run(mark="_v1.5"), folders.doc).write("resumed", step=1)
+        Journal(folders.run(suffix="_v1.5"), folders.doc).write("resumed", step=1)
         assert [event["step"] for event in Journal.read(journal.lines)] == [0, 1, 1]
 
 
 def test_a_resumed_journal_keeps_the_lines_after_the_checkpoint(folders: Folders, journal: Journal) -> None:
     for step in (10, 20, 30):
         journal.write("step", step=step)
-    again = Journal(folders.run(mark="_v1.5"), folders.doc)
+    again = Journal(folders.run(suffix="_v1.5"), folders.doc)
     again.write("resumed", step=20)
     again.write("step", step=30)
     events = [(event["event"], event["step"]) for event in Journal.read(again.lines)]
