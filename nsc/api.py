@@ -27,16 +27,16 @@ def models() -> list[Description]:
 
 
 def load(name: str | Path = DEFAULT_MODEL, *, threads: int = 1) -> Model:
-    """Loads a model. Threads may share it; their calls take turns.
+    """Loads a model. Threads may share it; their calls are serialised.
 
     >>> model = nsc.load("cq")
 
     Args:
-        name: of a model, its hash, or a folder that `python -m export` wrote.
-        threads: of the processor to use.
+        name: name or hash of a model, or a folder written by `python -m export`.
+        threads: number of threads to run its networks with.
 
     Raises:
-        UserError: there is no such model, its files are damaged, or there are no such threads.
+        UserError: there is no such model, its files are damaged, or `threads` is out of range.
     """
     arguments.whole_number("threads", threads, 1, arguments.MOST_THREADS)
     if not isinstance(name, str | Path):
@@ -60,20 +60,21 @@ def encode(
     >>> data = nsc.encode(samples, "cq", kbps=12)
 
     Args:
-        samples: floats [n] from -1 to 1, one channel of 16 kHz.
-        model: what to code with; load it once to code many signals.
-        layers: of the model to use; None for all.
-        kbps: rate of the whole file, for models that code at any rate; None for the model's own.
-        quality: from 0 to 10, in place of kbps.
-        bounded: no group takes more than kbps.
-        spans: length of a group in stretches of 0.48 s, or of 40 ms for models on the lapped spectrum; longer groups
-            save bytes and cost delay. None for the model's own.
-        refresh: for a file of packets, see `packets_of`: every so many-th stands alone. A rate is then that of the
-            packets, and their usual length 40 ms. None for groups that all stand alone.
+        samples: floats [n] from -1 to 1, one channel at 16 kHz.
+        model: a loaded model, or its name, hash or folder; load it once to code many signals.
+        layers: number of layers to use; None for all.
+        kbps: rate of the whole file, for variable-rate models; None for the model's default.
+        quality: from 0 to 10, instead of kbps.
+        bounded: no group exceeds kbps.
+        spans: group length in units of 0.48 s, or of 40 ms for models on the lapped spectrum; longer groups save bytes
+            and add delay. None for the model's default.
+        refresh: writes packets, see `packets_of`, of which every `refresh`-th decodes on its own; kbps then counts
+            packets without framing, and their default length is 40 ms. None for groups, all of which decode on their
+            own.
 
     Raises:
         UserError: samples that are not finite or far beyond full scale, more layers than the model has, a rate that it
-            does not have, or arguments of other types.
+            does not support, or an argument of the wrong type.
     """
     layers = arguments.layers_of(layers)
     spans = arguments.whole_number("spans", spans, 1, arguments.MOST_SPANS)
@@ -90,15 +91,15 @@ def decode(data: bytes, model: Model | str | Path | None = None, layers: int | N
 
     Args:
         data: the file.
-        model: what it was coded with; None looks for it by the hash in the file.
-        layers: of the model to use; None for all that the file has.
+        model: the model that it was coded with; None finds it by the hash in the file.
+        layers: number of layers to decode; None for all in the file.
 
     Returns:
         Samples float32 [n] at 16 kHz, and what had to be concealed.
 
     Raises:
-        BitstreamError: the header cannot be read, the model is another or not available, or hardly anything is left.
-        UserError: more layers than the file has, or arguments of other types.
+        BitstreamError: the header is unreadable, the model is another or not available, or too little is left.
+        UserError: more layers than the file has, or an argument of the wrong type.
     """
     data, layers = arguments.file_bytes(data), arguments.layers_of(layers)
     return whole.decode(data, model_of(data) if model is None else arguments.model_of(model), layers)
@@ -114,13 +115,12 @@ def regroup(
     Args:
         data: an undamaged file of known length, of a model on the lapped spectrum.
         model: as for `decode`.
-        spans: length of a group, as for `encode`. Groups keep their level and step offset, so that only such as have
-            the same can become one.
+        spans: group length, as for `encode`. Groups can be merged only if they share level and step offset.
         refresh: for packets, as for `encode`.
 
     Raises:
         BitstreamError: the file is damaged, or its model is another or not available.
-        UserError: its model has no such groups, or a group would have several levels or step offsets.
+        UserError: its model has no groups of this length, or a group would mix levels or step offsets.
     """
     data = arguments.file_bytes(data)
     spans = arguments.whole_number("spans", spans, 1, arguments.MOST_SPANS)

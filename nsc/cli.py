@@ -76,9 +76,9 @@ def _parsers() -> tuple[Parser, dict[str, Parser]]:
         "decode": (_decode, "an .nsc file to speech"),
         "info": (_info, "what an .nsc file holds"),
         "truncate": (_truncate, "cut an .nsc file to fewer layers"),
-        "regroup": (_regroup, "an .nsc file in groups of another length, or in packets, not coded again"),
+        "regroup": (_regroup, "other groups for an .nsc file, or packets, without coding it again"),
         "models": (_models, "list the models that can be found by name"),
-        "demo": (_demo, "a page on this machine that codes speech while one listens"),
+        "demo": (_demo, "a page in the browser to code speech and listen"),
         "call": (_call, "talk to another nsc call over UDP, in RTP packets"),
     }
     commands = {}
@@ -168,8 +168,7 @@ def _add_groups(parser: argparse.ArgumentParser) -> None:
         "--refresh",
         type=_spans,
         metavar="N",
-        help="code packets for a call, by default of 40 ms, whose contexts reach back to the last that stands alone:"
-        " every N-th (usual: 5)",
+        help="write packets for calls, 40 ms each by default, of which every N-th decodes on its own (usual: 5)",
     )
 
 
@@ -178,7 +177,7 @@ def _add_decoding(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", help="name, hash or folder (default: found by the hash in the file)")
     parser.add_argument("--layers", type=_layers, help="layers to decode (default: all that the file has)")
     parser.add_argument(
-        "--loss", type=_number(0, 1), default=0.0, help="share of groups to lose, for research (default: 0)"
+        "--loss", type=_number(0, 1), default=0.0, help="fraction of groups to lose, for research (default: 0)"
     )
     parser.add_argument("--burst", type=_number(1, MOST_BURST), help="mean number of groups lost in a row (default: 1)")
     parser.add_argument("--seed", type=_whole_number(0, MOST_SEED), help="of the losses (default: 0)")
@@ -202,21 +201,23 @@ def _add_call(parser: argparse.ArgumentParser) -> None:
         help="of 40 ms (default: %(default)s)",
     )
     parser.add_argument(
-        "--refresh", type=_spans, default=1, help="every so many-th packet stands alone (default: %(default)s)"
+        "--refresh", type=_spans, default=1, help="every N-th packet decodes on its own (default: %(default)s)"
     )
-    parser.add_argument("--redundancy", type=_kbps, help="part of --kbps for a coarse copy of the packet before each")
+    parser.add_argument(
+        "--redundancy", type=_kbps, help="kbps, out of --kbps, for a coarse copy of the previous packet"
+    )
     parser.add_argument("--dtx", action="store_true", help="send next to nothing in pauses")
     parser.add_argument(
         "--delay",
         type=_number(0, MOST_DELAY),
         default=60,
-        help="ms that packets wait for late ones (default: %(default)s)",
+        help="ms by which the jitter buffer delays speech (default: %(default)s)",
     )
     parser.add_argument(
         "--wait",
         type=_number(0, MOST_WAIT, above=True),
         default=30,
-        help="seconds of silence that end it (default: %(default)s)",
+        help="seconds without a packet that end the call (default: %(default)s)",
     )
 
 
@@ -307,7 +308,7 @@ def _group_length(options: argparse.Namespace, model: Model) -> int | None:
 
 def _decode(options: argparse.Namespace) -> None:
     if not options.loss and (options.burst is not None or options.seed is not None):
-        raise UserError("argument --burst, --seed: only with --loss, the share of groups to lose")
+        raise UserError("argument --burst, --seed: only with --loss, the fraction of groups to lose")
     target = _target(options, SPEECH_SUFFIXES, "decoded speech")
     data = read_bytes(options.input)
     if options.loss:

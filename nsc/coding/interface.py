@@ -28,7 +28,7 @@ class Content(NamedTuple):
 class PacketForm(NamedTuple):
     """What packets of a stream carry beside their frames, and when none are sent.
 
-    refresh: every so many-th packet stands alone.
+    refresh: every `refresh`-th packet stands alone.
     redundancy: chooses the step offset of the copy of the packet before that each one carries; None for none.
     pauses: nothing is sent in pauses but a packet now and then.
     """

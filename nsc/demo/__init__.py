@@ -1,1 +1,1 @@
-"""A page on this machine that codes speech while one listens: `nsc demo`."""
+"""A page in the browser to code speech and listen: `nsc demo`."""

@@ -33,7 +33,7 @@ class Choice(NamedTuple):
     model: name, hash or folder.
     kbps: of the whole file; None for the model's own.
     spans: length of a group or packet; None for the model's own.
-    refresh: every so many-th packet stands alone; None for groups.
+    refresh: every `refresh`-th packet stands alone; None for groups.
     redundancy: kbps, of those in all, of a copy of the packet before in each; None for none.
     layers: codecs of a cascade whose parts are kept; None for all.
     loss: share of groups or packets lost.
