@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -20,6 +20,14 @@ STEP_FALL = 0.85  # bits fall about as the step size of a quantiser to the power
 LARGEST_STEP_CHANGE = 1.0  # of the logarithm of a finished model's step sizes, at a time
 ON_TARGET = 0.01  # relative error of a finished model's rate that is left alone
 FALLS = 0.3, 1.5  # bounds of the fall of bits with the log step, as a correction of a finished model shows it
+
+
+class _Correction(NamedTuple):
+    """How logarithms of step sizes were changed, at which bits per frame, and the largest relative error of these."""
+
+    changes: NDArray[np.float64]
+    bits: NDArray[np.float64]
+    error: float
 
 
 class RateController(tf.Module):
@@ -52,7 +60,8 @@ class RateController(tf.Module):
         super().__init__()
         self._move_steps = move_steps
         self.is_joint = config.budget == "joint"
-        self._corrected: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None
+        self._corrected: _Correction | None = None
+        self._is_undone = False
         self.config, self.stage, self.frames_per_second = config, stage, frames_per_second
         self.parts = list(parts)[: len(parts) - config.num_modules + stage.depth]
         self.tau = tf.Variable(tf.fill([config.num_modules], first_tau), trainable=False)
@@ -104,6 +113,8 @@ class RateController(tf.Module):
     def correct(self, bits: Sequence[float], overhead: float) -> bool:
         """Brings a finished model to its target by the step sizes of its quantisers, unless its rate is right already.
 
+        A change after which more is lacking than before is taken back, and is the last.
+
         Args:
             bits: per frame, what every part costs in files.
             overhead: bits per frame of everything else in them.
@@ -111,41 +122,45 @@ class RateController(tf.Module):
         Returns:
             Whether the model was changed.
         """
-        if not self._move_steps:
+        if not self._move_steps or self._is_undone:
             return False
         found = np.array(bits)
-        falls = self._falls(found)
-        changes = self._lacking(found, overhead, falls)
-        if np.abs(changes * falls).max() < ON_TARGET:
+        beyond = self._beyond_target(found, overhead)
+        error = float(np.abs(beyond).max())
+        if error < ON_TARGET:
             return False
+        if self._corrected and error > self._corrected.error:  # codes beyond the last entry all become that one
+            self._is_undone = True
+            self._move_steps((-self._corrected.changes).tolist())
+            return True
+        changes = np.clip(beyond / self._falls(found), -LARGEST_STEP_CHANGE, LARGEST_STEP_CHANGE)
         self._move_steps(changes.tolist())
-        self._corrected = changes, found
+        self._corrected = _Correction(changes, found, error)
         return True
 
     def _falls(self, bits: NDArray[np.float64]) -> NDArray[np.float64]:
         """By how much the logarithm of each codec's bits falls with that of its step, as the last correction showed."""
         falls = np.full(self.stage.depth, STEP_FALL)
         if self._corrected:
-            changes, before = self._corrected
+            changes, before, _ = self._corrected
             moved = np.abs(changes) > 0.02
             fallen = np.log(np.maximum(before, 1e-6) / np.maximum(bits, 1e-6))[-self.stage.depth :]
             falls[moved] = np.clip(fallen[moved] / changes[moved], *FALLS)
         return falls
 
-    def _lacking(self, bits: NDArray[np.float64], overhead: float, falls: NDArray[np.float64]) -> NDArray[np.float64]:
-        """What the log steps of the modules in use lack for the target; side information stays as it is."""
+    def _beyond_target(self, bits: NDArray[np.float64], overhead: float) -> NDArray[np.float64]:
+        """Logarithm of each codec's bits over those that it should cost, 0 for those that are not trained."""
         codes, side = bits[-self.stage.depth :], bits[: -self.stage.depth].sum()
         side += overhead - self.unmeasured_bits if self.config.target_kbps else 0.0
-        changes, wanted, trained = np.zeros(self.stage.depth), self.target_module_bits(side), list(self.stage.trained)
+        beyond, wanted, trained = np.zeros(self.stage.depth), self.target_module_bits(side), list(self.stage.trained)
         if not trained:
-            return changes
+            return beyond
         wanted[0] -= side if self.config.lsf_terms else 0.0
         if self.is_joint:  # what is trained makes up for what is not
             others = codes.sum() - codes[trained].sum()
             wanted = codes * (wanted.sum() - others) / codes[trained].sum()
-        ratio = np.maximum(codes, 1e-6) / np.maximum(wanted, 1e-6)
-        changes[trained] = np.clip(np.log(ratio) / falls, -LARGEST_STEP_CHANGE, LARGEST_STEP_CHANGE)[trained]
-        return changes
+        beyond[trained] = np.log(np.maximum(codes, 1e-6) / np.maximum(wanted, 1e-6))[trained]
+        return beyond
 
     def target_module_bits(self, side: float | None = None) -> NDArray[np.float64]:
         """Bits per frame that every module in use should cost.

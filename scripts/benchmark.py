@@ -65,7 +65,7 @@ REAL_TIME_RATIO = 5.0
 COMMAND_LIMITS = {"encode": (0.6, 200.0), "decode": (0.6, 200.0), "info": (0.15, 200.0)}  # seconds, megabytes
 
 GATED, FOLDED, FOLDED_SMALL = "gln, batch 128", "folded, batch 128", "folded, batch 32"
-FOLDED_16K, ANY_RATE = "folded_16k, batch 32", "cq_any, batch 192"
+FOLDED_16K, ANY_RATE = "folded_16k, batch 32", "cq_any, batch 128"
 
 # options, or the experiment that has them, and the stages that are measured
 NETWORKS: dict[str, tuple[dict[str, Any] | str, tuple[str, ...]]] = {

@@ -123,7 +123,9 @@ class CoefficientRate(keras.layers.Layer):
         near = len(BEFORE) + len(LONG_BEFORE) + len(ROUNDS[number].around)
         return near + len(BELOW) * follower + 1 + WIDE_FEATURES
 
-    def _features(self, number: int, near: Sequence[tuple[tf.Tensor, Sequence[Distances]]], known: Known) -> tf.Tensor:
+    def _features(
+        self, number: int, near: Sequence[tuple[tf.Tensor, tuple[Distances, ...]]], known: Known
+    ) -> tf.Tensor:
         """What a round's tables are chosen by, float32 [batch, spectra, coefficients, features].
 
         Args:

@@ -41,7 +41,7 @@ def dry_run(sweep: Sweep, points: Sequence[Point]) -> str:
         for mode in sweep.trainings(point):
             flags = sweep.command(point, mode, "ID" if mode == FINETUNING else "")
             config = parse_flags(flags)[0]
-            hours = training_hours(config, speech.frames, speed)
+            hours = training_hours(config, speech.frames, speed) + validation_hours(config, speed)
             if sweep.grid.evaluate:
                 hours += evaluation_hours(config, speech.seconds, speed)
             total += hours
@@ -71,6 +71,15 @@ def training_hours(config: Config, frames: int, speed: float) -> float:
         seconds = stage.epochs * steps * config.batch_size / cascade.frames_per_second
         work += seconds * (frozen + PASSES * trained)
     return work / (EFFICIENCY * speed) / 3600
+
+
+def validation_hours(config: Config, speed: float) -> float:
+    """Hours that the validations of the stages of a configuration take, one an epoch."""
+    from cmrl import stages_of
+    from training.validation import LONGEST
+
+    epochs = sum(stage.epochs for stage in stages_of(config))
+    return evaluation_hours(config, epochs * config.validation_files * LONGEST / SAMPLE_RATE, speed)
 
 
 def evaluation_hours(config: Config, seconds: float, speed: float) -> float:

@@ -18,7 +18,7 @@ from nsc.errors import UserError
 from options.config import parse_flags
 from scripts.speech.timit_split import split_timit
 from scripts.sweep.__main__ import corpus_of
-from scripts.sweep.hours import amounts, evaluation_hours, training_hours
+from scripts.sweep.hours import amounts, evaluation_hours, training_hours, validation_hours
 from tests.helpers.places import CORPUS, ROOT
 
 pytestmark = pytest.mark.slow
@@ -56,6 +56,15 @@ def test_hours_of_evaluation_grow_with_the_test_speech() -> None:
     config = parse_flags([*TINY, "--num_resnets", "1"])[0]
     assert evaluation_hours(config, 7200, 1e12) == pytest.approx(2 * evaluation_hours(config, 3600, 1e12))
     assert 0.08 < evaluation_hours(config, 3600, 1e12) < 0.1
+
+
+def test_hours_of_validation_grow_with_epochs_and_files() -> None:
+    def hours(*flags: str) -> float:
+        return validation_hours(parse_flags([*TINY, "--training_mode", "1", "--num_resnets", "1", *flags])[0], 1e12)
+
+    one = hours("--epoch_tanh", "1", "--validation_files", "5")
+    assert hours("--epoch_tanh", "3", "--validation_files", "10") == pytest.approx(6 * one)
+    assert one == pytest.approx(0.08 * 30 / 3600, rel=0.01)  # six seconds of each, and next to nothing of networks
 
 
 def test_packed_and_plain_speech_count_alike(tmp_path: Path) -> None:

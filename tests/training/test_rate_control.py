@@ -1,5 +1,6 @@
 import dataclasses
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,6 @@ from scipy import stats
 
 from cmrl import stages_of
 from kinds.samples.control import SymbolRateController
-from kinds.samples.rate import GAIN_BITS_PER_FRAME
 from nsc.kinds.samples.network import Part
 from options.config import Config
 from training.loop import CONTROL_INTERVAL, RATE_CORRECTIONS
@@ -366,15 +366,17 @@ def test_lsfs_that_are_not_paid_for_have_no_part_in_the_target() -> None:
 @pytest.mark.parametrize("fall", [0.5, 1.2])
 @pytest.mark.parametrize("target", [{"target_kbps": 20.0}, {"target_entropy": 2.0}])
 @pytest.mark.parametrize("lsf_terms", [True, False])
-def test_a_finished_model_is_corrected_to_its_target(fall: float, target: dict[str, float], lsf_terms: bool) -> None:
+def test_a_finished_model_is_corrected_to_its_target(
+    fall: float, target: dict[str, float], lsf_terms: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(SymbolRateController, "unmeasured_bits", 40.0)  # as a gain that would be dear
     control = controller(mode=5, lsf_terms=lsf_terms, **target)
-    side, header, moved = 80.0, 5.0, np.zeros(2)
-    control._move_steps = lambda changes: np.add(moved, changes, out=moved)
+    side, overhead, moved = 80.0, 45.0, np.zeros(2)  # overhead: the gain, and a header
+    monkeypatch.setattr(control, "_move_steps", lambda changes: np.add(moved, changes, out=moved))
 
     def files() -> NDArray[np.float64]:
         return np.array([200.0, 700.0]) * np.exp(-fall * moved)
 
-    overhead = header + GAIN_BITS_PER_FRAME
     for _ in range(RATE_CORRECTIONS):
         control.correct([side, *files()], overhead)
     if control.config.target_kbps:
@@ -384,6 +386,29 @@ def test_a_finished_model_is_corrected_to_its_target(fall: float, target: dict[s
         np.testing.assert_allclose(found, 2.0 * control.symbols_per_frame(), rtol=0.015)
 
 
-def test_the_originals_rule_leaves_a_finished_model_where_it_ended() -> None:
-    control = controller(mode=5, **ORIGINAL)
-    assert not control.correct([80.0, 200.0, 700.0], 5.0)
+@pytest.mark.parametrize("original", [True, False])
+def test_the_originals_rule_leaves_a_finished_model_where_it_ended(original: bool) -> None:
+    config, moves = (
+        Config(**({"num_modules": 2, "training_mode": 5} | (ORIGINAL if original else {}))),
+        list[Sequence[float]](),
+    )
+    control = SymbolRateController(config, stages_of(config)[-1], [LPC, FIRST, SECOND], moves.append)
+    assert control.correct([80.0, 200.0, 700.0], 5.0) is not original
+    assert bool(moves) is not original
+
+
+def test_a_correction_that_takes_a_finished_model_further_from_its_target_is_taken_back() -> None:
+    moved = np.zeros(2)
+    config = Config(num_modules=2, training_mode=5, target_entropy=2.0)
+
+    def move(changes: Sequence[float]) -> None:
+        moved[:] += changes
+
+    control = SymbolRateController(config, stages_of(config)[-1], [LPC, FIRST, SECOND], move)
+
+    def files() -> NDArray[np.float64]:  # the second's codes end at the last entries where these are drawn together
+        return np.array([464.0, 300.0 * min(1.0, np.exp(moved[1]))])
+
+    assert all(control.correct([80.0, *files()], 5.0) for _ in range(2))
+    assert not control.correct([80.0, *files()], 5.0)
+    np.testing.assert_allclose(moved, 0.0, atol=1e-12)
