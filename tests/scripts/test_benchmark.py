@@ -78,7 +78,7 @@ def test_every_part_is_measured_and_written_down(
     graphs = {row["name"]: row for row in written["rows"] if row["table"] == "graph of a step"}
     operations = {name: int(row["found"].split()[0]) for name, row in graphs.items()}
     assert 1000 < operations[f"{benchmark.GATED}, float32, first"] < 2900  # 2,631 in November 2026
-    assert 1000 < operations[f"{benchmark.ANY_RATE}, float32, first"] < 4950  # 4,488
+    assert 1000 < operations[f"{benchmark.ANY_RATE}, float32, first"] < 4540  # 4,128
     [memory] = [row["found"] for row in written["rows"] if row["table"] == "peak memory"]
     assert float(memory.removesuffix(" MB")) > 100
 
