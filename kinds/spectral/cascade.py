@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -17,7 +16,7 @@ from kinds.spectral.decoded.concealment import Concealment
 from kinds.spectral.decoded.enhancer import Enhancer
 from kinds.spectral.front_end import Envelope, SpectralEnvelope
 from kinds.spectral.grid import Memory
-from kinds.spectral.networks import Memories, QuantisedSpectrum, SpectralCodec, StepSizes, Synthesised
+from kinds.spectral.networks import QuantisedSpectrum, SpectralCodec, StepSizes, Synthesised
 from kinds.spectral.rate import CoefficientRate, GainRate, Known, LsfRate
 from kinds.spectral.transform import inverse_mdct, mdct
 from nsc.entropy.coefficient_model import LARGEST_INDEX as LARGEST
@@ -116,7 +115,7 @@ class SpectralCascade(Cascade):
         """
         if batch.lost is not None:
             return self._concealed(batch, len(decisions))
-        output = self._coded(batch, decisions, lsf_decision, chooses=True)
+        output = self._coded(batch, decisions, lsf_decision, weighs=True)
         assert output.envelope
         output = output._replace(bits=self._bits(output.envelope, output.codes, batch))
         signals, noiseless = output.plain
@@ -140,12 +139,14 @@ class SpectralCascade(Cascade):
         lsf_decision: str,
         memory: Memory | None = None,
         *,
-        chooses: bool,
+        weighs: bool,
     ) -> SpectralOutput:
         """As `call`, without enhancer and cost. What decoded signals depend on alone is not remembered.
 
-        Where it `chooses`, the last codec weighs bits against errors if the configuration says so: for graphs, nsc.
+        Where it `weighs`, the last codec's bins are those that bits are worth, if the configuration says so; of graphs,
+        `nsc` does that.
         """
+        weighs = weighs and self.config.rdo_lambda > 0
         spectra = mdct(batch.signals, self.window, self.hop) / tf.expand_dims(batch.levels, -1)
         envelope = self.front_end(batch.signals, spectra, decision=lsf_decision)
         log_step, condition, audible = self._conditions(envelope.log, envelope.gains, batch.offsets, memory)
@@ -158,13 +159,11 @@ class SpectralCascade(Cascade):
         ) -> Callable[[tf.Tensor, _Layer | None], tuple[tf.Tensor, _Layer]]:
             def code(left: tf.Tensor, before: _Layer | None) -> tuple[tf.Tensor, _Layer]:
                 below = None if before is None else before.quantised.decoded
-                memories = Memories(memory, None if codec is last else memory)
-                weigh = chooses and codec is last and self.config.rdo_lambda
-                choose = (
-                    functools.partial(self._cheaper, len(decisions) - 1, envelope, batch, before) if weigh else None
-                )
-                found = codec(left, condition, below, audible, decision=decision, memories=memories, choose=choose)
-                layer = _Layer(*found)
+                quantised = codec.quantise(left, condition, below, audible, decision, memory)
+                if weighs and codec is last and decision != "bypass":
+                    quantised = self._cheaper(quantised, len(decisions) - 1, envelope, batch, before)
+                remembered = None if codec is last else memory
+                layer = _Layer(codec.synthesise(quantised.decoded, condition, below, audible, remembered), quantised)
                 return layer.decoded.spectrum, layer
 
             return code
@@ -182,13 +181,13 @@ class SpectralCascade(Cascade):
 
     def bits_of(self, batch: SpectralBatch, depth: int) -> list[tf.Tensor]:
         """Estimated cost of the hard symbols of a batch, as `SpectralOutput.bits` has it; nothing is enhanced."""
-        output = self._coded(batch, ["hard"] * depth, "hard", chooses=True)
+        output = self._coded(batch, ["hard"] * depth, "hard", weighs=True)
         assert output.envelope
         return self._bits(output.envelope, output.codes, batch)
 
     def symbols_of(self, batch: SpectralBatch, depth: int) -> SpectralSymbols:
         """The hard symbols of a batch up to `depth` codecs."""
-        return self._symbols(self._coded(batch, ["hard"] * depth, "hard", chooses=True), batch)
+        return self._symbols(self._coded(batch, ["hard"] * depth, "hard", weighs=True), batch)
 
     def quantised_of(
         self, batch: SpectralBatch, depth: int, memory: Memory | None = None
@@ -197,7 +196,7 @@ class SpectralCascade(Cascade):
 
         With a memory, of `encoder_state` numbers, the batch goes on from what came before it.
         """
-        output = self._coded(batch, ["hard"] * depth, "hard", memory, chooses=False)
+        output = self._coded(batch, ["hard"] * depth, "hard", memory, weighs=False)
         return self._symbols(output, batch), [self._flat(code.code) for code in output.codes]
 
     def _symbols(self, output: SpectralOutput, batch: SpectralBatch) -> SpectralSymbols:
@@ -357,13 +356,13 @@ class SpectralCascade(Cascade):
 
     def _cheaper(
         self,
+        quantised: QuantisedSpectrum,
         number: int,
         envelope: Envelope,
         batch: SpectralBatch,
         before: _Layer | None,
-        quantised: QuantisedSpectrum,
     ) -> QuantisedSpectrum:
-        """What a model's encoder sends in place of the nearest bins of the codec after a layer."""
+        """What a model's encoder sends in place of the nearest bins of a codec, from 0, after a layer."""
         below = None if before is None else self._flat(before.quantised.indices)
         saved = self.rates[number].saved_nearer_to_zero(self._flat(quantised.indices), _known(envelope, batch), below)
         return self.codecs[number].quantizer.nearer_to_zero(quantised, self._grid(saved), self.config.rdo_lambda)

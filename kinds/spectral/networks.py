@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import keras
@@ -46,16 +46,6 @@ class Synthesised(NamedTuple):
 
     spectrum: tf.Tensor
     noise: tf.Tensor | None
-
-
-class Memories(NamedTuple):
-    """What a codec's encoder and decoder remember; None for those that see a signal as a whole."""
-
-    encoder: Memory | None = None
-    decoder: Memory | None = None
-
-
-NO_MEMORIES = Memories()
 
 
 class UniformQuantizer(keras.layers.Layer):
@@ -177,17 +167,16 @@ class SpectralCodec(keras.layers.Layer):
         self.starts_from_codes = False  # as vector codebooks may
         self.built = True
 
-    def call(
+    def quantise(
         self,
         left: tf.Tensor,
         condition: tf.Tensor,
         below: tf.Tensor | None,
         audible: tf.Tensor,
         decision: str = "hard",
-        memories: Memories = NO_MEMORIES,
-        choose: Callable[[QuantisedSpectrum], QuantisedSpectrum] | None = None,
-    ) -> tuple[Synthesised, QuantisedSpectrum]:
-        """Codes and decodes a batch of grids, all float32 [batch, spectra, bands, fold].
+        memory: Memory | None = None,
+    ) -> QuantisedSpectrum:
+        """Codes a batch of grids, all float32 [batch, spectra, bands, fold].
 
         Args:
             left: what is to be coded, in units of the first codec's step.
@@ -195,18 +184,11 @@ class SpectralCodec(keras.layers.Layer):
             below: quantised values of the codec before, for a follower.
             audible: [batch, spectra, 1, 1], 0 where a spectrum is silent and has no code, else 1.
             decision: how the quantiser decides.
-            memories: of encoder and decoder.
-            choose: takes others than the nearest bins.
-
-        Returns:
-            What a decoder gives back of `left`, and the quantiser's result.
+            memory: of the encoder; None where it sees a signal as a whole.
         """
         target = left * tf.exp(-self.log_scale)
-        correction = tf.cast(self.encoder(self._inputs(target, condition, below), memory=memories.encoder), tf.float32)
-        quantised = self.quantizer((target + correction) * audible, decision=decision)
-        if choose and decision != "bypass":
-            quantised = choose(quantised)
-        return self.synthesise(quantised.decoded, condition, below, audible, memories.decoder), quantised
+        correction = tf.cast(self.encoder(self._inputs(target, condition, below), memory=memory), tf.float32)
+        return self.quantizer((target + correction) * audible, decision=decision)
 
     def synthesise(
         self,
