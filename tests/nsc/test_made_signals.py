@@ -36,7 +36,7 @@ def high_voice() -> NDArray[np.float64]:
 
 def clicks() -> NDArray[np.float64]:
     """Five single samples in silence."""
-    return 0.5 * np.isin(np.arange(RATE), np.arange(1600, RATE, 3200))
+    return np.where(np.isin(np.arange(RATE), np.arange(1600, RATE, 3200)), 0.5, 0.0)
 
 
 @pytest.mark.parametrize(("signal", "decibels"), [(high_voice(), 0.8), (clicks(), 1.5)])
