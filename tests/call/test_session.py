@@ -183,6 +183,7 @@ class TestLoudspeaker:
             receiver.tick()
         assert receiver.counts.lost == receiver.counts.late == 0
 
+    @pytest.mark.slow
     def test_a_buffer_that_stays_full_is_emptied_without_a_gap(
         self, receiver: Receiver, packets: list[rtp.Packet]
     ) -> None:
@@ -213,6 +214,7 @@ def test_a_lost_packet_is_heard_from_the_copy_in_the_next_one(model: Model, real
     assert len(signal) == 20_000 and len(packets) == 32
 
 
+@pytest.mark.slow
 def test_pauses_in_which_nothing_is_sent_take_their_time(model: Model, real_speech: Signal) -> None:
     pause = 1e-4 * np.random.default_rng(0).standard_normal(32_000).astype(np.float32)
     speech = np.concatenate([real_speech[8_000:24_000], pause, real_speech[8_000:24_000], pause])

@@ -5,6 +5,8 @@ import sys
 import zipfile
 from pathlib import Path
 
+import pytest
+
 from tests.helpers.places import CORPUS, ROOT
 
 # as on Windows: no such modules, functions, flags, signals
@@ -20,6 +22,7 @@ for home, names in ((os, ("fchmod", "mkfifo", "O_NOFOLLOW", "O_NONBLOCK", "fork"
 """
 
 
+@pytest.mark.slow
 def test_the_codec_works_where_nothing_of_unix_is(tmp_path: Path) -> None:
     speech = next(CORPUS.rglob("*.flac"))
     commands = [
@@ -38,6 +41,7 @@ def test_the_codec_works_where_nothing_of_unix_is(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.nsc", "a.wav"]
 
 
+@pytest.mark.slow
 def test_the_codec_runs_from_within_an_archive(tmp_path: Path) -> None:
     speech, archive = next(CORPUS.rglob("*.flac")), tmp_path / "nsc.pyz"
     with zipfile.ZipFile(archive, "w") as packed:

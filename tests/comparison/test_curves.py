@@ -199,6 +199,7 @@ def test_the_tables_hold_scores_differences_and_bd_rates(store: Store) -> None:
     assert " % " in text and "nan" not in text
 
 
+@pytest.mark.slow
 def test_the_command_draws_every_measure_as_png_and_svg_and_quality_against_loss(
     store: Store, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -30,6 +30,9 @@ NOISE = {("ours", 1): 0.03, ("ours", 2): 0.01, ("loud", 0): 0.1}  # of full scal
 SCORES = {"ours": (2.0, 3.0, 1.0), "loud": (1.5, 1.2, 1.1)}  # PESQ of each clip
 
 
+pytestmark = pytest.mark.slow  # the page takes seconds to write
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A report on three clips, two layers of a model and a peer, whose label is not harmless."""

@@ -28,6 +28,7 @@ from tests.helpers.places import ROOT
 ALL_BUT_ONE = ("m-16-groups-1", "m-9-groups-1", "opus-av-audio-vbr-16", "opus-av-audio-vbr-6", "other")
 
 
+@pytest.mark.slow
 def test_readme_and_document_are_those_of_the_results_kept() -> None:
     places = Places()
     summary = summary_of(read_kept(places.results))
@@ -134,6 +135,7 @@ def test_the_lines_of_pandas_in_the_docs_give_the_value_and_interval_of_the_tabl
     assert printed[-2:] == ["9.00 kbps", f"PESQ-WB {interval_text(row.intervals['pesq_wb'], 2)}, 3 speakers"]
 
 
+@pytest.mark.slow
 def test_the_command_writes_two_tables_and_two_figures(
     store: Store, places: Places, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -170,6 +172,7 @@ def test_means_are_over_files_that_every_codec_was_tried_on_and_what_is_missing_
         complete(kept_of(store))
 
 
+@pytest.mark.slow
 def test_other_sounds_have_a_row_for_each_kind_and_language(
     store: Store, places: Places, monkeypatch: pytest.MonkeyPatch
 ) -> None:

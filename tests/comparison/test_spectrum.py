@@ -60,6 +60,7 @@ def test_pauses_are_told_apart_from_speech() -> None:
     assert np.all(np.isnan(spectra(loud, loud)["pauses"].noise))
 
 
+@pytest.mark.slow
 def test_the_command_draws_a_picture_per_codec_alongside_opus(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
