@@ -96,6 +96,7 @@ def test_any_flipped_bit_of_the_header_is_an_error() -> None:
             bitstream.unpack_header(bytes(flipped))
 
 
+@pytest.mark.slow
 def test_any_flipped_bit_of_a_group_loses_that_group_only() -> None:
     groups = some_groups()
     packed = [bitstream.pack_group(group) for group in groups]

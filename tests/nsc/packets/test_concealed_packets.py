@@ -10,6 +10,8 @@ import nsc
 from nsc.kinds.spectral import synthesis
 from nsc.loading.litert import Arrays, Graphs
 
+pytestmark = pytest.mark.slow  # the networks of models that ship
+
 Signal = NDArray[np.float32]
 FRAME = 640
 

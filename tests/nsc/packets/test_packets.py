@@ -14,6 +14,8 @@ from nsc.kinds.spectral.symbol_stream import CodedSymbols, SymbolReader, SymbolW
 from tests.helpers.reference_packets import ReferencePacketDecoder
 from tests.helpers.spectral import random_coder, random_symbols
 
+pytestmark = pytest.mark.slow  # the networks of models that ship
+
 Signal = NDArray[np.float32]
 HEADER = version_4.Header("01234567", None, 2, 2, 320)
 FRAMES, REFRESH = 2, 3

@@ -8,6 +8,8 @@ import nsc
 from nsc.errors import UserError
 from nsc.format import DamagedError, file_of, pack_header, unpack_header, version_3
 
+pytestmark = pytest.mark.slow  # the networks of models that ship
+
 Signal = NDArray[np.float32]
 FRAME = 640
 
