@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import os
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from comparison.peers.published import CLAIMS, PESQ_ON_TIMIT
@@ -37,6 +39,21 @@ def test_the_page_on_the_first_implementation_has_the_published_numbers_and_clai
         assert all(f"{pesq:.2f}" in page for _, pesq in rates)
     for name, (claim, source) in CLAIMS.items():
         assert f"| {name} | {claim} |" in page and source.rpartition("doi:")[2] in page
+
+
+def test_the_page_shows_what_the_record_of_the_experiment_adds_up_to_within_two_per_cent_of_each_rate() -> None:
+    page = (ROOT / "docs" / "original.md").read_text()
+    with (ROOT / "results" / "paper" / "files.csv").open() as lines:
+        files = list(csv.DictReader(lines))
+    systems = itertools.groupby(files, key=lambda file: (file["target_kbps"], file["system"], file["stage"]))
+    for (target, system, stage), found in systems:
+        group = list(found)
+        seconds = np.array([float(file["seconds"]) for file in group])
+        kbps = np.average([float(file["kbps"]) for file in group], weights=seconds)
+        pesq = np.mean([float(file["pesq_wb"]) for file in group])
+        assert kbps == pytest.approx(float(target), rel=0.02)
+        [row] = [line for line in page.splitlines() if line.startswith(f"| {target} | {system} | {stage} |")]
+        assert f"| {len({file['seed'] for file in group})} | {kbps:.2f} | {pesq:.2f} ±" in row
 
 
 def test_hours_grow_with_steps_and_with_what_is_trained() -> None:
