@@ -188,6 +188,7 @@ def test_any_bytes_behind_a_header_are_read_to_the_end(tail: bytes, kept: int) -
     assert len(contents.groups) + contents.missing == 4
 
 
+@pytest.mark.slow
 def test_of_a_million_bytes_without_a_group_few_are_looked_at_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(8)
     looked_at = mock.Mock(wraps=container.unpack_group)

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 import nsc
 from nsc.coding.interface import Model
 
+pytestmark = pytest.mark.slow  # the networks of the model that ships
 Signal = NDArray[np.float32]
 RATE = 16_000
 SECOND = np.arange(RATE) / RATE
