@@ -118,7 +118,7 @@ def draw(grid: Grid, models: Sequence[Scored], path: Path) -> None:
         pesq.plot(*np.array(points).T, label=f"{name} (TIMIT)", linewidth=1, **look)
     pesq.set_ylabel("PESQ-WB")
     snr.set_ylabel("SNR, dB")
-    pesq.legend(fontsize=7)
+    snr.legend(*pesq.get_legend_handles_labels(), fontsize=7, loc="lower right")  # where rates leave room
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=110)
 
