@@ -1,10 +1,12 @@
 """Conceals lost spectra: the last speech goes on along its pitch, and a network says how loud each band of it is.
 
-All of an outage is made of what was heard before it, so that nothing builds up; after 100 ms it fades.
+All of an outage is made of what was heard before it, so that nothing builds up. From 40 ms on it fades into the noise
+behind the speech, which ends, too.
 """
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Final, NamedTuple, Protocol
 
 import numpy as np
@@ -15,7 +17,14 @@ from nsc.kinds.spectral.pitch import BLOCK, HISTORY, Floats, pitch_of
 from nsc.loading.litert import Graphs, Ports, naming_misfits
 
 CONTEXT: Final = SAMPLE_RATE * 160 // 1000  # samples of new speech whose spectra the network sees
-LONGEST: Final = SAMPLE_RATE * 200 // 1000  # samples of new speech after which an outage is silent
+LONGEST: Final = SAMPLE_RATE * 200 // 1000  # samples of new speech after which the network is silent
+FADE_FROM: Final = SAMPLE_RATE * 40 // 1000  # samples of an outage after which speech fades,
+FADE_DB: Final = 700 / SAMPLE_RATE  # by so much a sample
+REMEMBERED: Final = 2 * SAMPLE_RATE  # samples, of which the softest spectra
+QUIET: Final = 16  # in a row, so many, are the noise behind speech,
+MOST_BACKGROUND: Final = 0.01  # but no louder than this share of the level, where there was no pause
+BACKGROUND_FROM: Final = SAMPLE_RATE * 300 // 1000  # samples of an outage after which that noise fades
+BACKGROUND_TO: Final = SAMPLE_RATE * 600 // 1000
 LEAST_PERIOD: Final = 160  # samples: what is repeated faster than every 10 ms buzzes
 CONDITIONS: Final = 4  # level, correlation, period in samples, spectra since the loss began
 PAST, CONDITION, NOISE, CONCEALED = "past", "conditions", "noise", "samples"  # inputs and output of the graph
@@ -36,10 +45,11 @@ class ConcealmentNetwork(Protocol):
 
 
 class _Outage(NamedTuple):
-    """What was heard before a loss, and the conditions there but for the last."""
+    """What was heard before a loss, the conditions there but for the last, and amplitudes [hop] of the noise behind."""
 
     past: Floats
     conditions: tuple[float, float, float]
+    background: Floats
 
 
 class Concealment:
@@ -49,6 +59,7 @@ class Concealment:
         """Begins in silence."""
         self._network, self._hop = network, hop
         self._past = np.zeros(past_samples(hop), np.float32)
+        self._arrived = np.zeros(0, np.float32)
         self._outage: _Outage | None = None
         self._place = 0  # spectra since the loss began
 
@@ -56,10 +67,11 @@ class Concealment:
         """Takes the emphasised samples that went out, lost or not."""
         self._past = np.concatenate([self._past, samples])[-len(self._past) :]
         if not lost:
+            self._arrived = np.concatenate([self._arrived, samples])[-REMEMBERED:]
             self._outage = None
 
     def __call__(self, noise: Floats, level: float) -> Floats:
-        """The samples of the next lost spectra, see `ConcealmentNetwork.concealed`.
+        """The samples of the next lost spectra, see `ConcealmentNetwork.concealed`; they fade into noise.
 
         Args:
             noise: float32 [spectra, hop].
@@ -68,12 +80,51 @@ class Concealment:
         if self._outage is None:
             pitch = pitch_of(self._past[-HISTORY - BLOCK :])
             period = period_of(int(pitch.lags[-1]))
-            self._outage, self._place = _Outage(self._past, (level, float(pitch.correlations[-1]), period)), 0
+            background = _background(self._arrived, self._hop, MOST_BACKGROUND * level)
+            facts = (level, float(pitch.correlations[-1]), period)
+            self._outage, self._place = _Outage(self._past, facts, background), 0
         first, self._place = self._place, self._place + len(noise)
-        if first * self._hop >= LONGEST:
-            return np.zeros((len(noise) + 1) * self._hop, np.float32)
-        conditions = np.array([*self._outage.conditions, first], np.float32)
-        return self._network.concealed(self._outage.past, conditions, noise)
+        time = first * self._hop + np.arange((len(noise) + 1) * self._hop)
+        share = 10 ** (-FADE_DB / 20 * np.maximum(time - FADE_FROM, 0))
+        stays = np.clip((BACKGROUND_TO - time) / (BACKGROUND_TO - BACKGROUND_FROM), 0, 1)
+        # from the other end, so that this noise and the network's have nothing to do with each other
+        found = _samples(noise[:, ::-1] * self._outage.background) * (1 - share) * stays
+        if first * self._hop < LONGEST:
+            conditions = np.array([*self._outage.conditions, first], np.float32)
+            found += self._network.concealed(self._outage.past, conditions, noise) * share
+        return found.astype(np.float32)
+
+
+def _background(arrived: Floats, hop: int, most: float) -> Floats:
+    """Amplitudes [hop] of the softest spectra of emphasised samples, `most` at most on average; 0 of few samples."""
+    spectra = len(arrived) // hop - 1
+    if spectra < QUIET:
+        return np.zeros(hop, np.float32)
+    blocks = arrived[len(arrived) - (spectra + 1) * hop :].reshape(-1, hop)
+    first = int(np.argmin(np.convolve(np.square(blocks).mean(1), np.ones(QUIET + 1), "valid")))
+    quiet = blocks[first : first + QUIET + 1]
+    found = np.concatenate([quiet[:-1], quiet[1:]], 1) @ _lapped(hop)
+    amplitudes: Floats = np.sqrt(np.square(found).mean(0))
+    return amplitudes * np.float32(min(1.0, most / max(np.sqrt(np.square(amplitudes).mean()), 1e-9)))
+
+
+def _samples(spectra: Floats) -> Floats:
+    """Overlapped samples [(spectra + 1) hop] of spectra [spectra, hop], both ends of which lack their overlap."""
+    hop = spectra.shape[1]
+    blocks = spectra @ _lapped(hop).T
+    found = np.zeros((len(spectra) + 1, hop), np.float32)
+    found[:-1] += blocks[:, :hop]
+    found[1:] += blocks[:, hop:]
+    return found.reshape(-1)
+
+
+@cache
+def _lapped(hop: int) -> Floats:
+    """Matrix [2 hop, hop] of the lapped transform (MDCT) under the sine window."""
+    place, bins = np.arange(2 * hop)[:, None] + 0.5, np.arange(hop) + 0.5
+    transform = np.cos(np.pi / hop * (place + hop / 2) * bins) * np.sqrt(2 / hop)
+    found: Floats = (transform * np.sin(np.pi / (2 * hop) * place)).astype(np.float32)
+    return found
 
 
 def past_samples(hop: int) -> int:

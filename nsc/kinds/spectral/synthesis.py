@@ -12,7 +12,7 @@ from nsc.entropy.spectral_coder import SpectralCoder, SpectralSymbols
 from nsc.format import Group
 from nsc.format.version_2 import GAIN_STEP_DB, Header
 from nsc.kinds.samples.level import gains_of
-from nsc.kinds.spectral.concealment import LONGEST, Concealment, ConcealmentNetwork
+from nsc.kinds.spectral.concealment import BACKGROUND_TO, Concealment, ConcealmentNetwork
 from nsc.kinds.spectral.enhancer import Enhancer, EnhancerNetwork
 from nsc.kinds.spectral.level import StepTrack, offset_of
 from nsc.kinds.spectral.network import Floats, SpectralNetwork, SpectralSettings, frames_between, joined, silence
@@ -52,7 +52,7 @@ class SpectralSynthesis:
         self._passed = 0  # frames
         self._paused = self._silent = 0  # of them since the last packet: comfort noise; lost, with all gains the lowest
         # of the latter, after which nothing changes: networks look no further back, and what was heard has faded
-        self._settled = settings.history + -(-LONGEST // header.frame_samples)
+        self._settled = settings.history + -(-BACKGROUND_TO // header.frame_samples)
         self._de_emphasis = DeEmphasis() if settings.pre_emphasis else None
         self._enhancer = Enhancer(enhancer, settings.enhancer_state, layers) if enhancer else None
         self._concealment = Concealment(concealment, header.hop) if concealment else None

@@ -32,6 +32,10 @@ def heard(sent: tuple[bytes, list[bytes]], lost: set[int]) -> Signal:
     return np.concatenate(blocks)
 
 
+def decibels(signal: Signal) -> float:
+    return float(10 * np.log10(np.mean(np.square(signal)) + 1e-12))
+
+
 def test_no_click_where_a_loss_begins_or_ends(sent: tuple[bytes, list[bytes]]) -> None:
     whole, concealed = heard(sent, set()), heard(sent, set(range(3, 48, 4)))
     assert len(concealed) == len(whole)
@@ -48,7 +52,8 @@ def test_an_outage_falls_silent_and_costs_what_it_lasts(sent: tuple[bytes, list[
     outage = [decoder.lost() for _ in range(200)]
     powers = np.array([np.mean(np.square(each)) for each in outage])
     assert 0 < powers[0] < 4 * np.mean(np.square(before[-FRAME:])) + 1e-6
-    assert powers[3] > powers[4] and powers[6:].max() < 1e-6 * powers[0]  # the enhancer's own last millisecond
+    assert powers[1] > 30 * powers[4] > 0  # by then it is noise
+    assert powers[16:].max() < 1e-6 * powers[0]  # the enhancer's own last millisecond
     after = np.concatenate([decoder.write(packet) for packet in packets[20:]])
     assert len(before) + sum(map(len, outage)) + len(after) == len(whole) + 200 * FRAME
     assert decoder.damage.lost == list(range(20, 220))
@@ -56,6 +61,20 @@ def test_an_outage_falls_silent_and_costs_what_it_lasts(sent: tuple[bytes, list[
     expected = whole[len(before) :]
     error = np.mean(np.square((after - expected)[settled])) / np.mean(np.square(expected[settled]))
     assert error < 0.02
+
+
+def test_an_outage_fades_into_the_noise_behind_the_speech(speech_signals: list[Signal]) -> None:
+    """As loud as it was, for so long as no one takes the line for dead; a packet that comes ends it."""
+    noise = 0.003 * np.random.default_rng(3).standard_normal(48_000).astype(np.float32)
+    signal = np.concatenate([np.zeros(8_000, np.float32), np.concatenate(speech_signals)[:40_000]]) + noise
+    encoder = nsc.PacketEncoder("cq", quality=8, refresh=1)
+    packets = encoder.write(signal)[:60]
+    decoder = nsc.PacketDecoder("cq", encoder.header)
+    before = np.concatenate([decoder.write(packet) for packet in packets])
+    pause = before[2_000:7_000]
+    outage = np.concatenate([decoder.lost() for _ in range(20)])
+    assert abs(decibels(outage[2_400:4_800]) - decibels(pause)) < 3
+    assert decibels(outage[10_400:]) < -100
 
 
 class _CountingGraphs:
@@ -97,7 +116,7 @@ def test_an_outage_leaves_the_networks_as_they_are_after_silence(
         return np.concatenate(heard + [decoder.write(packet) for packet in packets[20:30]])
 
     resting = with_outage()
-    monkeypatch.setattr(synthesis, "LONGEST", 1_000_000)
+    monkeypatch.setattr(synthesis, "BACKGROUND_TO", 1_000_000)
     np.testing.assert_allclose(with_outage(), resting, atol=1e-7)
 
 
