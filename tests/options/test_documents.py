@@ -52,6 +52,14 @@ def test_every_command_of_a_document_parses(document: Path) -> None:
         parse_flags(arguments)
 
 
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_prose_is_at_most_120_columns_wide(document: Path) -> None:
+    if document.name == "results.md":  # written by `report.py tables`
+        return
+    prose = re.sub(r"^```.*?^```", "", document.read_text(), flags=re.MULTILINE | re.DOTALL)
+    assert [line for line in prose.splitlines() if len(line) > 120 and not line.startswith(("|", "    "))] == []
+
+
 def test_every_test_file_that_a_document_names_exists() -> None:
     named = [(text.name, each) for text in DOCUMENTS for each in re.findall(r"tests/[\w/]+\.py", text.read_text())]
     assert len(named) > 40
