@@ -19,15 +19,15 @@ LEAST_TARGET = 0.1  # bits per symbol that a codec aims at where side informatio
 STEP_FALL = 0.85  # bits fall about as the step size of a quantiser to the power of -0.85
 LARGEST_STEP_CHANGE = 1.0  # of the logarithm of a finished model's step sizes, at a time
 ON_TARGET = 0.01  # relative error of a finished model's rate that is left alone
-FALLS = 0.3, 1.5  # bounds of the fall of bits with the log step, as a correction of a finished model shows it
+FALLS = 0.3, 3.0  # bounds of the fall of bits with the log step, as a correction of a finished model shows it
 
 
 class _Correction(NamedTuple):
-    """How logarithms of step sizes were changed, at which bits per frame, and the largest relative error of these."""
+    """How logarithms of step sizes were changed, at which bits per frame, and by how much these were beyond target."""
 
     changes: NDArray[np.float64]
     bits: NDArray[np.float64]
-    error: float
+    beyond: NDArray[np.float64]
 
 
 class RateController(tf.Module):
@@ -113,7 +113,7 @@ class RateController(tf.Module):
     def correct(self, bits: Sequence[float], overhead: float) -> bool:
         """Brings a finished model to its target by the step sizes of its quantisers, unless its rate is right already.
 
-        A change after which more is lacking than before is taken back, and is the last.
+        A change that leads further away on the same side of the target is taken back, and is the last.
 
         Args:
             bits: per frame, what every part costs in files.
@@ -126,16 +126,17 @@ class RateController(tf.Module):
             return False
         found = np.array(bits)
         beyond = self._beyond_target(found, overhead)
-        error = float(np.abs(beyond).max())
-        if error < ON_TARGET:
+        worst = int(np.argmax(np.abs(beyond)))
+        if abs(beyond[worst]) < ON_TARGET:
             return False
-        if self._corrected and error > self._corrected.error:  # codes beyond the last entry all become that one
+        before = self._corrected.beyond[worst] if self._corrected else 0.0
+        if self._corrected and np.sign(before) * beyond[worst] > abs(before):  # codes beyond the last entry become it
             self._is_undone = True
             self._move_steps((-self._corrected.changes).tolist())
             return True
         changes = np.clip(beyond / self._falls(found), -LARGEST_STEP_CHANGE, LARGEST_STEP_CHANGE)
         self._move_steps(changes.tolist())
-        self._corrected = _Correction(changes, found, error)
+        self._corrected = _Correction(changes, found, beyond)
         return True
 
     def _falls(self, bits: NDArray[np.float64]) -> NDArray[np.float64]:
