@@ -13,6 +13,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from kinds.spectral.options import WINDOWS
+from nsc.kinds.spectral.concealment import mdct_matrix, sine_window
 
 KAISER_ALPHA = 3.0  # of the Kaiser-Bessel-derived window: between the sine window and AAC's alpha of 4
 LOW_OVERLAP_SHARE = 0.5  # of the hop that a low-overlap window fades over
@@ -25,8 +26,8 @@ def mdct_window(kind: str, hop: int) -> NDArray[np.float64]:
         ValueError: unknown kind.
     """
     if kind == "sine":
-        rising = np.sin(np.pi * (np.arange(hop) + 0.5) / (2 * hop))
-    elif kind == "kbd":
+        return sine_window(hop)
+    if kind == "kbd":
         kaiser = np.cumsum(np.kaiser(hop + 1, np.pi * KAISER_ALPHA))
         rising = np.sqrt(kaiser[:hop] / kaiser[hop])
     elif kind == "low_overlap":
@@ -41,9 +42,7 @@ def mdct_window(kind: str, hop: int) -> NDArray[np.float64]:
 @functools.cache
 def mdct_basis(kind: str, hop: int) -> NDArray[np.float32]:
     """Windowed cosines, float32 [2 hop, hop], read-only; a spectrum is a windowless block times this."""
-    time, frequency = np.arange(2 * hop)[:, None], np.arange(hop)[None]
-    cosines = np.sqrt(2 / hop) * np.cos(np.pi / hop * (time + hop / 2 + 0.5) * (frequency + 0.5))
-    basis = (cosines * mdct_window(kind, hop)[:, None]).astype(np.float32)
+    basis = mdct_matrix(mdct_window(kind, hop))
     basis.flags.writeable = False
     return basis
 

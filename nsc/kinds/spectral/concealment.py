@@ -10,6 +10,7 @@ from functools import cache
 from typing import Final, NamedTuple, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nsc.coding.interface import Signal
 from nsc.constants import SAMPLE_RATE
@@ -118,13 +119,23 @@ def _samples(spectra: Floats) -> Floats:
     return found.reshape(-1)
 
 
+def mdct_matrix(window: NDArray[np.float64]) -> Floats:
+    """Cosines under a window [2 hop], float32 [2 hop, hop]: a spectrum (MDCT) is a block [2 hop] times this."""
+    hop = len(window) // 2
+    time, frequency = np.arange(2 * hop)[:, None] + 0.5, np.arange(hop) + 0.5
+    cosines = np.sqrt(2 / hop) * np.cos(np.pi / hop * (time + hop / 2) * frequency)
+    basis: Floats = (cosines * window[:, None]).astype(np.float32)
+    return basis
+
+
+def sine_window(hop: int) -> NDArray[np.float64]:
+    """Window [2 hop] of the concealment and, unless it says otherwise, of a model's transform."""
+    return np.sin(np.pi / (2 * hop) * (np.arange(2 * hop) + 0.5))
+
+
 @cache
 def _lapped(hop: int) -> Floats:
-    """Matrix [2 hop, hop] of the lapped transform (MDCT) under the sine window."""
-    place, bins = np.arange(2 * hop)[:, None] + 0.5, np.arange(hop) + 0.5
-    transform = np.cos(np.pi / hop * (place + hop / 2) * bins) * np.sqrt(2 / hop)
-    found: Floats = (transform * np.sin(np.pi / (2 * hop) * place)).astype(np.float32)
-    return found
+    return mdct_matrix(sine_window(hop))
 
 
 def past_samples(hop: int) -> int:
