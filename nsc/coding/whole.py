@@ -26,6 +26,7 @@ from nsc.format import sent_bytes
 SAMPLE_BLOCK = 60 * SAMPLE_RATE  # samples given to the encoder at once: an hour of speech is not copied whole
 BYTE_BLOCK = 1 << 14
 PIECE, PIECES = 5 * SAMPLE_RATE, 12  # samples of a piece of a long signal, on which its rate is searched, and how many
+APART = 900 * SAMPLE_RATE  # samples from piece to piece in signals so long that there are more of them
 MOST_PASSES = 3  # over a long signal
 MOST_BYTES_HELD = 1 << 22  # in memory, of a file that may have to be coded once more
 MISSED = 0.014  # relative error of its rate at which it is coded once more: half a step of the offset
@@ -144,7 +145,8 @@ def _at_rate(kbps: float, blocks: Iterable[ArrayLike], num_samples: int, coding:
 
 def _pieces(blocks: Iterable[ArrayLike], num_samples: int) -> Signal:
     """A signal, or where it is long as many pieces of it, evenly spread."""
-    starts = [0] if num_samples <= PIECES * PIECE else np.linspace(0, num_samples - PIECE, PIECES).astype(int).tolist()
+    count = max(PIECES, num_samples // APART)
+    starts = [0] if num_samples <= PIECES * PIECE else np.linspace(0, num_samples - PIECE, count).astype(int).tolist()
     length = num_samples if len(starts) == 1 else PIECE
     pieces, begin = [list[Signal]() for _ in starts], 0
     for block in map(checked_samples, blocks):

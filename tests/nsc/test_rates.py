@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 import nsc
 from nsc.coding.interface import Model
 from nsc.coding.rate import BoundedPace, BucketPace, Rate, offset_for_rate
-from nsc.coding.whole import PIECE, PIECES, Coding, encoded_blocks
+from nsc.coding.whole import PIECE, PIECES, Coding, _pieces, encoded_blocks
 from nsc.errors import UserError
 from nsc.format import pack_group, read_contents
 
@@ -56,6 +56,12 @@ def test_a_long_recording_is_searched_on_pieces_from_all_over_it(
     signal = np.concatenate([0.001 * speech[:100_000], speech[:100_000]])
     assert len(signal) > PIECES * PIECE // 20
     assert nsc.info(nsc.encode(signal, model, kbps=12)).kbps() == pytest.approx(12, rel=0.02)
+
+
+def test_the_longer_a_recording_the_more_pieces_of_it_are_searched(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nsc.coding.whole.PIECE", 5)
+    monkeypatch.setattr("nsc.coding.whole.APART", 900)
+    assert [len(_pieces([np.zeros(count, np.float32)], count)) for count in (60, 3_600, 36_000)] == [60, 60, 200]
 
 
 class Recorded:
