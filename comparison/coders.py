@@ -77,7 +77,6 @@ class PeerCoder:
 
     @property
     def codec(self) -> Codec:
-        """See Coder."""
         peer = baselines.PEERS[self.name]
         return Codec(
             peer.name,
@@ -92,7 +91,6 @@ class PeerCoder:
         )
 
     def code(self, samples: Samples, cache_dir: Path) -> list[Version]:
-        """See Coder."""
         peer = baselines.PEERS[self.name]
         versions = []
         for loss in self.losses:
@@ -131,7 +129,6 @@ class ModelCoder:
     redundancy: float | None = None
 
     def code(self, samples: Samples, cache_dir: Path) -> list[Version]:
-        """See Coder."""
         content = content_of(samples)
         folder = cache_dir / self.codec.name
         whole = self._whole_file(folder / f"{content}.nsc", samples, cache_dir)

@@ -45,7 +45,7 @@ class Corpus(Protocol):
         """Proof that the samples are the same: a checksum per recording or per shard."""
 
     def num_training_frames(self, consecutive: int = 1) -> int:
-        """Number of audible training frames in complete runs of `length` frames."""
+        """Number of audible training frames in complete runs of `consecutive` frames."""
 
     def order(self, seed_and_epoch: tuple[int, int], consecutive: int) -> Order:
         """The order of an epoch, whose runs of `consecutive` frames stay together."""

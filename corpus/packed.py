@@ -90,7 +90,6 @@ class PackedCorpus:
         return [file for file in self._files if file.split == split]
 
     def speakers(self) -> dict[str, int]:
-        """Number of speakers of each split."""
         return {split: len({file.speaker for file in self.files(split)}) for split in SPLITS}
 
     def checksums(self) -> dict[str, str]:
@@ -98,7 +97,6 @@ class PackedCorpus:
         return {str(file.path): f"{checksum:08x}" for file, checksum in zip(self._files, self._checksums, strict=True)}
 
     def twins(self) -> list[tuple[SpeechFile, SpeechFile]]:
-        """Pairs of recordings with the same samples in two splits."""
         rows_of: dict[tuple[int, int], list[int]] = {}
         for row, (_, key) in enumerate(self.sample_keys()):
             rows_of.setdefault(key, []).append(row)
@@ -128,7 +126,6 @@ class PackedCorpus:
         return int(self._num_frames[self._in_split(split)].sum())
 
     def num_training_frames(self, consecutive: int = 1) -> int:
-        """Number of audible training frames in complete runs of `length` frames."""
         return consecutive * len(self.training_runs(consecutive))
 
     def training_runs(self, length: int) -> NDArray[np.integer]:
@@ -234,7 +231,6 @@ class Shuffle:
     def contexts(
         self, places: NDArray[np.integer], *, pre_emphasis: bool, high_pass: bool, length: int = LPC_WINDOW_LENGTH
     ) -> NDArray[np.float32]:
-        """Samples [batch, length] of the frames at these places [batch], see `Order`."""
         numbers = self._frames.take(places, mode="wrap")
         holders = np.searchsorted(self._ends, numbers, side="right")
         contexts = np.empty((len(numbers), length), np.float32)

@@ -83,7 +83,6 @@ class ShardedCorpus:
         return [file for file in held_out if file.split == split]
 
     def speakers(self) -> dict[str, int]:
-        """Number of speakers of each split."""
         return self._manifest["speakers"]
 
     def twins(self) -> list[tuple[SpeechFile, SpeechFile]]:
@@ -95,7 +94,6 @@ class ShardedCorpus:
         return {folder.name: f"{zlib.crc32((folder / 'index.npz').read_bytes()):08x}" for folder in self._folders}
 
     def num_training_frames(self, consecutive: int = 1) -> int:
-        """Number of audible frames of the split train that are part of whole runs of so many."""
         return int(self._frames(consecutive).sum())
 
     def order(self, seed_and_epoch: tuple[int, int], consecutive: int) -> WindowedShuffle:
@@ -129,7 +127,6 @@ class WindowedShuffle:
     def contexts(
         self, places: NDArray[np.integer], *, pre_emphasis: bool, high_pass: bool, length: int = LPC_WINDOW_LENGTH
     ) -> NDArray[np.float32]:
-        """Samples [batch, length] of the frames at these places [batch], see `interface.Order`."""
         places = places % self.num_frames
         windows = np.searchsorted(self._ends, places, side="right")
         contexts = np.empty((len(places), length), np.float32)

@@ -32,19 +32,15 @@ class Codec2Peer(Peer):
     bits_per_second: int = 3200
 
     def commands(self) -> list[str]:
-        """See Peer."""
         return [f"pycodec2.Codec2({self.bits_per_second}) at {CODED_RATE} Hz"]
 
     def missing(self) -> str:
-        """See Peer."""
         return "" if importlib.util.find_spec("pycodec2") else f"pycodec2, found none: {INSTALL}"
 
     def versions(self) -> dict[str, str]:
-        """See Peer."""
         return releases()
 
     def through(self, samples: Samples) -> Packed:
-        """See Peer."""
         import pycodec2
 
         codec: Any = pycodec2.Codec2(self.bits_per_second)

@@ -34,7 +34,6 @@ class EvsPeer(Peer):
     bits_per_second: int = 9600
 
     def commands(self) -> list[str]:
-        """See Peer."""
         return [shlex.join(self._encoding("IN", "BITS")), shlex.join(self._decoding("BITS", "OUT"))]
 
     def _encoding(self, source: str, target: str) -> list[str]:
@@ -44,7 +43,6 @@ class EvsPeer(Peer):
         return ["EVS_dec", str(SAMPLE_RATE // 1000), source, target]
 
     def missing(self) -> str:
-        """See Peer."""
         folder = os.environ.get(FOLDER_VARIABLE, "")
         if not folder:
             return f"a build of 3GPP's reference code, found none: set {FOLDER_VARIABLE} to its folder"
@@ -52,12 +50,10 @@ class EvsPeer(Peer):
         return f"{' and '.join(absent)} in {FOLDER_VARIABLE} {folder}, found none" if absent else ""
 
     def versions(self) -> dict[str, str]:
-        """See Peer."""
         folder = os.environ.get(FOLDER_VARIABLE, "")
         return {} if self.missing() else digests(Path(folder))
 
     def through(self, samples: Samples) -> Packed:
-        """See Peer."""
         programs = Path(os.environ[FOLDER_VARIABLE])
         with tempfile.TemporaryDirectory() as folder:
             speech, bits, decoded = (str(Path(folder, name)) for name in ("speech.raw", "speech.bits", "decoded.raw"))

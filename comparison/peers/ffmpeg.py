@@ -75,11 +75,9 @@ class FfmpegPeer(Peer):
         return (*QUIET, *coding, "-i", "pipe:0", "-f", "f32le", "pipe:1")
 
     def commands(self) -> list[str]:
-        """See Peer."""
         return [shlex.join(self.encode_command), shlex.join(self.decode_command)]
 
     def missing(self) -> str:
-        """See Peer."""
         if not shutil.which("ffmpeg"):
             return f"ffmpeg, found none: {INSTALL}"
         lacking = [f"encoder {self.encoder}"] * (self.encoder not in coders("encoders"))
@@ -87,11 +85,9 @@ class FfmpegPeer(Peer):
         return f"ffmpeg's {' and '.join(lacking)}, found none: {INSTALL}" if lacking else ""
 
     def versions(self) -> dict[str, str]:
-        """See Peer."""
         return releases()
 
     def through(self, samples: Samples) -> Packed:
-        """See Peer."""
         packed = run(self, self.encode_command, np.append(samples, np.zeros(self.delay, np.int16)).tobytes())
         decoded = np.frombuffer(run(self, self.decode_command, packed), np.float32)
         if not len(decoded):

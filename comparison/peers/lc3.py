@@ -38,20 +38,16 @@ class Lc3Peer(Peer):
         return ("elc3", "-b", str(1000 * self.kbps), "-m", "10")
 
     def commands(self) -> list[str]:
-        """See Peer."""
         return [shlex.join(self.encode_command), "dlc3"]
 
     def missing(self) -> str:
-        """See Peer."""
         lacking = [name for name in PROGRAMS if not shutil.which(name)]
         return f"{' and '.join(lacking)}, found none: {INSTALL}" if lacking else ""
 
     def versions(self) -> dict[str, str]:
-        """See Peer."""
         return releases()
 
     def through(self, samples: Samples) -> Packed:
-        """See Peer."""
         packed = run(self, self.encode_command, _wav(samples))
         try:
             decoded, rate = soundfile.read(io.BytesIO(run(self, ("dlc3",), packed)), dtype="float32")

@@ -40,11 +40,9 @@ class LyraPeer(Peer):
     quantizers: int = MOST_QUANTIZERS
 
     def commands(self) -> list[str]:
-        """See Peer."""
         return [f"{name} by LiteRT, a frame of 20 ms a call, {self.quantizers} quantisers of 4 bits" for name in FILES]
 
     def missing(self) -> str:
-        """See Peer."""
         folder = folder_of_files()
         absent = [name for name in FILES if not (folder and (folder / name).is_file())]
         if absent:
@@ -53,13 +51,11 @@ class LyraPeer(Peer):
         return "" if _runtime_version() else f"LiteRT, found none: {INSTALL_RUNTIME}"
 
     def versions(self) -> dict[str, str]:
-        """See Peer."""
         folder = folder_of_files()
         digests = _digests(folder) if folder else {}
         return {"LiteRT": _runtime_version()} | {f"Lyra {name}": f"sha256 {each}" for name, each in digests.items()}
 
     def through(self, samples: Samples) -> Packed:
-        """See Peer."""
         folder = folder_of_files()
         if folder is None:
             raise PeerError(f"{self.name} needs {self.missing()}")

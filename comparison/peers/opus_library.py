@@ -68,7 +68,6 @@ class LibraryOpus(Peer):
         }
 
     def commands(self) -> list[str]:
-        """See Peer."""
         if self._direct:
             return [f"opus_encoder_create of PyAV's libopus, {self._controls()}"]
         return [f"av.CodecContext.create('libopus', 'w'), bit_rate {1000 * self.kbps}, options {self.options()}"]
@@ -90,15 +89,12 @@ class LibraryOpus(Peer):
         return self.wide or self.in_band
 
     def missing(self) -> str:
-        """See Peer."""
         return "" if importlib.util.find_spec("av") else f"PyAV, found none: {INSTALL}"
 
     def versions(self) -> dict[str, str]:
-        """See Peer."""
         return releases()
 
     def through(self, samples: Samples) -> Packed:
-        """See Peer."""
         import av
 
         if self._direct:

@@ -99,19 +99,15 @@ class PlainPcm(Peer):
     """16-bit samples as they are."""
 
     def missing(self) -> str:
-        """See Peer."""
         return ""
 
     def commands(self) -> list[str]:
-        """See Peer."""
         return []
 
     def versions(self) -> dict[str, str]:
-        """See Peer."""
         return {}
 
     def through(self, samples: Samples) -> Packed:
-        """See Peer."""
         return Packed(np.divide(samples, 32768, dtype=np.float32), 16 * len(samples))
 
 

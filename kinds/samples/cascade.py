@@ -97,7 +97,6 @@ class SampleCascade(Cascade):
         return [self.front_end.window * self.front_end.synthesise(each, polynomial) for each in sums]
 
     def parts(self, depth: int | None = None) -> list[Part]:
-        """See `Cascade`."""
         lpc = [] if self.config.time_domain else [Part(LPC_PART, (1, LPC_ORDER), self.config.lsf_levels)]
         return lpc + [
             Part(f"{CODEC_PART} {number}", codec.symbols_shape, codec.quantizer.codebook.shape[0])
@@ -127,7 +126,6 @@ class SampleCascade(Cascade):
         return [tf.reduce_sum(each.assignments, axis=(0, 1)) for each in quantised]
 
     def multiply_adds(self, depth: int | None = None) -> int:
-        """See `Cascade`."""
         networks = [network for codec in self.codecs[:depth] for network in (codec.encoder, codec.decoder)]
         return round(sum(map(_multiply_adds, networks)) * self.frames_per_second)
 

@@ -46,7 +46,6 @@ class SymbolRateController(RateController):
         self.correction = tf.Variable(tf.ones([config.num_modules]), trainable=False)
 
     def begin_from(self, taus: Sequence[float]) -> None:
-        """See `RateController`."""
         start = self.tau.numpy()
         start[: len(taus)] = taus
         if self.is_joint:
@@ -75,7 +74,6 @@ class SymbolRateController(RateController):
         )
 
     def expected_module_bits(self) -> NDArray[np.float64]:
-        """See `RateController`."""
         return self.by_module(self.measured_bits()) * self.correction.numpy()[: self.stage.depth]
 
     def side_bits(self) -> float:
@@ -83,7 +81,6 @@ class SymbolRateController(RateController):
         return 0.0 if self.config.time_domain else float(self.measured_bits()[0])
 
     def validated(self, bits: Sequence[float]) -> None:
-        """See `RateController`."""
         real, measured = self.by_module(np.array(bits)), self.by_module(self.measured_bits())
         ratio = np.ones(self.config.num_modules, np.float32)
         ratio[: self.stage.depth] = np.clip(real / np.maximum(measured, 1e-6), 0.6, 1.25)

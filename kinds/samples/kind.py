@@ -34,11 +34,9 @@ class SamplesKind:
     device_graphs = staticmethod(graphs.device_graphs)
 
     def cascade(self, config: Config) -> SampleCascade:
-        """See `Kind`."""
         return SampleCascade(config)
 
     def controller(self, cascade: SampleCascade, stage: Stage) -> SymbolRateController:
-        """See `Kind`."""
         return SymbolRateController(cascade.config, stage, cascade.parts(), cascade.move_steps)
 
     def batch_form(self, config: Config, *, augmented: bool) -> BatchForm:
@@ -75,12 +73,10 @@ class SamplesKind:
         return tables | {key: array for name, model in models.items() for key, array in model.arrays(name).items()}
 
     def check_tables(self, cascade: SampleCascade, tables: Tables) -> None:
-        """See `Kind`."""
         parts = cascade.parts()
         check_tables(tables, {part.name: part.shape for part in parts}, {part.name: part.alphabet for part in parts})
 
     def coding_model(self, cascade: SampleCascade, tables: Tables, digest: str, depth: int) -> CascadeModel:
-        """See `Kind`."""
         return CascadeModel(digest, settings_of(cascade, depth), tables, KerasNetwork(cascade))
 
     def diagnostics(self, cascade: SampleCascade, signal: Signal, depth: int) -> dict[str, float]:
@@ -90,17 +86,14 @@ class SamplesKind:
         return {f"gap {name}": value for name, value in gaps.items()}
 
     def estimate(self, model: Any) -> HistogramEstimate:
-        """See `Kind`."""
         return HistogramEstimate(model.cascade)
 
     def codebooks(self, cascade: SampleCascade) -> dict[str, NDArray[np.float32]]:
-        """See `Kind`."""
         layers = [*([] if cascade.config.time_domain else [cascade.front_end]), *cascade.codecs]
         pairs = zip(cascade.parts(), layers, strict=True)
         return {part.name: np.asarray(layer.quantizer.codebook) for part, layer in pairs}
 
     def form(self, cascade: SampleCascade) -> Form:
-        """See `Kind`."""
         depths = range(1, len(cascade.codecs) + 1)
         settings = settings_of(cascade)
         described = {

@@ -27,12 +27,10 @@ class KerasNetwork:
         )
 
     def symbols(self, contexts: NDArray[np.float32], layers: int) -> list[PartSymbols]:
-        """See `Network`."""
         found = self._cascade.encode(tf.constant(contexts), layers)
         return [np.asarray(each) for each in parts_in_order(found)]
 
     def frames(self, symbols: Sequence[PartSymbols], lost: NDArray[np.float32]) -> NDArray[np.float32]:
-        """See `Network`."""
         tensors = [tf.constant(each) for each in symbols]
         named = symbols_of_parts(tensors, time_domain=self._cascade.config.time_domain)
         return np.asarray(self._frames(named, tf.constant(lost)))

@@ -244,7 +244,6 @@ class SpectralCascade(Cascade):
         return signals
 
     def parts(self, depth: int | None = None) -> list[Part]:
-        """See `Cascade`."""
         levels, spectra = self.config.lsf_levels, self.spectra_per_frame
         side = [Part("lpc", (1, LPC_ORDER), levels), Part("gain", (spectra, 1), GAIN_LEVELS)]
         return side + [
@@ -317,7 +316,6 @@ class SpectralCascade(Cascade):
             codec.log_scale.assign_add(float(change))
 
     def saved_layers(self, depth: int) -> list[keras.layers.Layer]:
-        """See `Cascade`."""
         side = [self.front_end, self.steps, self.lsf_rate, self.gain_rate]
         return [*side, *self.codecs[:depth], *self.rates[:depth], *self._enhancers, *self._concealments]
 

@@ -70,7 +70,6 @@ class SpectralRateController(RateController):
         return self.measured_bits() * self.correction.numpy()
 
     def expected_module_bits(self) -> NDArray[np.float64]:
-        """See `RateController`."""
         return self.by_module(self.expected_bits())
 
     def side_bits(self) -> float:
@@ -78,7 +77,6 @@ class SpectralRateController(RateController):
         return float(self.expected_bits()[: -self.stage.depth].sum())
 
     def validated(self, bits: Sequence[float]) -> None:
-        """See `RateController`."""
         self.correction.assign(np.clip(np.array(bits) / np.maximum(self.measured_bits(), 1e-6), 0.5, 1.5))
 
     def steer(self) -> None:

@@ -68,7 +68,6 @@ class SpectralKind:
         return coder_of(cascade, stage.depth, training_symbols(cascade, stage.depth, *files, seed)).arrays()
 
     def check_tables(self, cascade: SpectralCascade, tables: Tables) -> None:
-        """See `Kind`."""
         check_coder(settings_of(cascade, len(cascade.codecs)), SpectralCoder.read(tables))
 
     def coding_model(self, cascade: SpectralCascade, tables: Tables, digest: str, depth: int) -> SpectralModel:
@@ -80,7 +79,6 @@ class SpectralKind:
         return {}
 
     def estimate(self, model: Any) -> ContextEstimate:
-        """See `Kind`."""
         return ContextEstimate(model.cascade, model.coding.coder)
 
     def paper_style_kbps(self, codes: Sequence[NDArray[np.int32]]) -> float:
@@ -88,7 +86,6 @@ class SpectralKind:
         return math.nan
 
     def codebooks(self, cascade: SpectralCascade) -> dict[str, NDArray[np.float32]]:
-        """See `Kind`."""
         lpc, gain, *codecs = cascade.parts()
         levels = (GAIN_FLOOR_DB + GAIN_STEP_DB * np.arange(gain.alphabet)).astype(np.float32)
         books = {lpc.name: np.asarray(cascade.front_end.quantizer.codebook), gain.name: levels}
@@ -96,7 +93,6 @@ class SpectralKind:
         return books | {part.name: np.asarray(codec.quantizer.codebook) for part, codec in pairs}
 
     def form(self, cascade: SpectralCascade) -> Form:
-        """See `Kind`."""
         depth = len(cascade.codecs)
         depths = range(1, depth + 1)
         return Form(
@@ -120,7 +116,6 @@ class ContextEstimate:
     coder: SpectralCoder
 
     def add(self, signal: Signal, data: bytes, depth: int) -> Callable[[], float]:
-        """See `Estimate`."""
         offset = next(iter(file_groups(data, self.coder))).steps.offset
         frames = nsc.info(data).header.group_frames
         bits = float(

@@ -27,7 +27,6 @@ class KerasSpectralNetwork:
         self._cascade, self._depth = cascade, depth
 
     def quantised(self, samples: Floats, levels: Floats, offsets: Floats, layers: int, state: Floats) -> Quantised:
-        """See `SpectralNetwork`."""
         batch = SpectralBatch(*(tf.constant(each[None]) for each in (samples, levels, offsets)))
         found, codes, left = self._quantised_of(batch, self._depth, tf.constant(state[None]))
         indices = tuple(code[0].numpy() for code in found.codes[:layers])
@@ -37,7 +36,6 @@ class KerasSpectralNetwork:
     def samples(
         self, symbols: SpectralSymbols, levels: Floats, offsets: Floats, noise: Floats | None, state: Floats
     ) -> tuple[Floats, Floats]:
-        """See `SpectralNetwork`."""
         whole, used = in_all_codecs(symbols, self._depth, self._cascade.hop)
         codes = [tf.constant(code[None]) for code in whole.indices]
         found = Tensors(tf.constant(whole.lsf[None]), tf.constant(whole.gains[None]), codes)
@@ -76,7 +74,6 @@ class KerasEnhancerNetwork:
         self._enhancer = enhancer
 
     def enhanced(self, signals: Floats, conditions: Floats, state: Floats) -> tuple[Floats, Floats]:
-        """See `EnhancerNetwork`."""
         found = self._enhanced(*(tf.constant(each[None]) for each in (signals, conditions, state)))
         return found.samples[0].numpy(), found.state[0].numpy()
 
@@ -92,7 +89,6 @@ class KerasConcealmentNetwork:
         self._concealment = concealment
 
     def concealed(self, past: Floats, conditions: Floats, noise: Floats) -> Floats:
-        """See `ConcealmentNetwork`."""
         samples: Floats = self._concealed(*(tf.constant(each[None]) for each in (past, conditions, noise)))[0].numpy()
         return samples
 

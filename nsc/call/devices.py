@@ -46,7 +46,6 @@ class PacedFile:
         self._left = np.zeros(0, np.float32)
 
     def read(self) -> Signal | None:
-        """See `Source`."""
         now = self._clock()
         self._begun = now if self._begun is None else self._begun
         wanted = round((now - self._begun) * SAMPLE_RATE) - self._given
@@ -78,7 +77,6 @@ class Microphone:
         self._stream.close()
 
     def read(self) -> Signal | None:
-        """See `Source`."""
         found = [np.zeros(0, np.float32)]
         while not self._blocks.empty():
             found.append(self._blocks.get())

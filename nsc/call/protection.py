@@ -29,11 +29,9 @@ class Unprotected:
     """RTP as it is."""
 
     def seal(self, data: bytes, *, control: bool) -> bytes | None:
-        """See `Protection`."""
         return data
 
     def opened(self, data: bytes, *, control: bool) -> bytes | None:
-        """See `Protection`."""
         return data
 
 
@@ -57,11 +55,9 @@ class Srtp:
         self._received = pylibsrtp.Session(policy(key, policy.SSRC_ANY_INBOUND))
 
     def seal(self, data: bytes, *, control: bool) -> bytes | None:
-        """See `Protection`."""
         return self._done(self._sent.protect_rtcp if control else self._sent.protect, data)
 
     def opened(self, data: bytes, *, control: bool) -> bytes | None:
-        """See `Protection`."""
         return self._done(self._received.unprotect_rtcp if control else self._received.unprotect, data)
 
     def _done(self, work: Any, data: bytes) -> bytes | None:

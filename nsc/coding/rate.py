@@ -125,16 +125,13 @@ class EvenPace:
         self._offset, self._coarsest = offset, offsets - 1
 
     def first(self, seconds: float, *, quiet: bool) -> int:
-        """See `Pace`."""
         return self._offset
 
     def following(self, sizes: Mapping[int, float]) -> int | None:
-        """See `Pace`."""
         last = max(sizes)
         return min(last + OVERFLOW_GROWTH, self._coarsest) if math.isinf(sizes[last]) else None
 
     def chosen(self, sizes: Mapping[int, float]) -> int:
-        """See `Pace`."""
         return max(sizes)
 
 
@@ -150,12 +147,10 @@ class BoundedPace:
         self._most = 0.0
 
     def first(self, seconds: float, *, quiet: bool) -> int:
-        """See `Pace`."""
         self._most = math.floor(self._bytes_a_second * seconds)
         return self._last
 
     def following(self, sizes: Mapping[int, float]) -> int | None:
-        """See `Pace`."""
         filled = any(WELL_FILLED * self._most <= size <= self._most for size in sizes.values())
         fits = any(size <= self._most for size in sizes.values())
         if filled or (fits and len(sizes) >= MOST_GROUP_TRIALS):
@@ -163,7 +158,6 @@ class BoundedPace:
         return _between(sizes, self._most, self._offsets, halve=len(sizes) % 3 == 0)
 
     def chosen(self, sizes: Mapping[int, float]) -> int:
-        """See `Pace`."""
         fitting = [index for index, size in sizes.items() if size <= self._most]
         self.exceeded += not fitting
         self._last = min(fitting, default=max(sizes))
@@ -186,14 +180,12 @@ class BucketPace:
         self._first, self._quiet = first, False
 
     def first(self, seconds: float, *, quiet: bool) -> int:
-        """See `Pace`."""
         self._seconds, self._quiet = seconds, quiet
         index = round(self._middle + max(PULL * self._level, -MOST_FINER))
         self._first = min(max(index, 0), self._offsets - 1)
         return self._first
 
     def following(self, sizes: Mapping[int, float]) -> int | None:
-        """See `Pace`."""
         last = list(sizes)[-1]
         enough = len(sizes) >= MOST_GROUP_TRIALS and any(map(math.isfinite, sizes.values()))
         if enough or (last == self._first and sizes[last] <= self._most):
@@ -201,7 +193,6 @@ class BucketPace:
         return _between(sizes, self._most, self._offsets, halve=len(sizes) % 3 == 0)
 
     def chosen(self, sizes: Mapping[int, float]) -> int:
-        """See `Pace`."""
         fitting = [index for index, size in sizes.items() if size <= self._most]
         chosen = min(fitting, default=max(sizes))  # of which the coarsest never overflows
         self._middle += FOLLOWED * (chosen - self._first)

@@ -88,7 +88,6 @@ class Header(NamedTuple):
 
     @property
     def delay_samples(self) -> int:
-        """See `delay_samples`."""
         return delay_samples(self.spans)
 
     def frames_of(self, num_samples: int) -> int:

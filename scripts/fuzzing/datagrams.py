@@ -35,7 +35,6 @@ class Wire(Link):
         self._left = iter(datagrams)
 
     def choose(self, peer: Any) -> None:
-        """See `Link`."""
         self.peer = peer
 
     def send(self, data: bytes, to: Any = None) -> None:

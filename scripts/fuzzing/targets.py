@@ -43,7 +43,6 @@ class SilentNetwork:
         self._parts = parts
 
     def symbols(self, contexts: NDArray[np.float32], layers: int) -> Sequence[Symbols]:
-        """See `Network`."""
         raise NotImplementedError
 
     def frames(self, symbols: Sequence[Symbols], lost: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -68,7 +67,6 @@ class RememberingCoder(SymbolCoder):
         return lru_cache(KEPT_GROUPS)(super().decode)
 
     def decode(self, payloads: Sequence[bytes], num_frames: int) -> dict[str, Symbols]:
-        """See `SymbolCoder.decode`."""
         return dict(self._remembered(tuple(payloads), num_frames))
 
 
@@ -139,7 +137,6 @@ class SilentSpectra:
         self._settings, self._lsf_levels = settings, lsf_levels
 
     def quantised(self, samples: Floats, levels: Floats, offsets: Floats, layers: int, state: Floats) -> Quantised:
-        """See `SpectralNetwork`."""
         raise NotImplementedError
 
     def samples(
@@ -168,7 +165,6 @@ class RememberingSpectralCoder(SpectralCoder):
         return lru_cache(KEPT_GROUPS)(super().decode)
 
     def decode(self, messages: Sequence[bytes], frames: int, offset: int) -> SpectralSymbols:
-        """See `SpectralCoder.decode`."""
         found: SpectralSymbols = self._remembered(tuple(messages), frames, offset)
         return found
 

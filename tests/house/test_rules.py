@@ -104,6 +104,19 @@ def test_no_folder_is_crowded() -> None:
     assert {folder: count for folder, count in counts.items() if count > MOST_FILES} == {}
 
 
+def test_every_public_method_is_documented_there_or_where_its_class_follows() -> None:
+    classes = [each for path in FILES.values() for each in ast.walk(ast.parse(path.read_text()))]
+    methods = [
+        (f"{each.name}.{method.name}", method)
+        for each in classes
+        if isinstance(each, ast.ClassDef)
+        for method in each.body
+        if isinstance(method, ast.FunctionDef) and not method.name.startswith("_")
+    ]
+    documented = {method.name for _, method in methods if ast.get_docstring(method)}
+    assert [name for name, method in methods if method.name not in documented] == []
+
+
 def test_no_two_test_modules_have_one_name() -> None:
     names = [path.name for path in (ROOT / "tests").rglob("test_*.py")]
     assert sorted({name for name in names if names.count(name) > 1}) == [], "pytest cannot collect both"

@@ -43,7 +43,6 @@ class CascadeAnalysis:
         self._level = -np.inf
 
     def append(self, samples: Signal) -> None:
-        """Takes the next samples of the signal."""
         self._samples = np.concatenate([self._samples, samples])
         self._filtered = np.concatenate([self._filtered, self._filter(samples)])
 
@@ -52,7 +51,7 @@ class CascadeAnalysis:
         self._filtered = np.pad(self._filtered, (0, 2 * self.header.group_samples))
 
     def refresh(self) -> None:
-        """See `interface.Analysis`."""
+        pass  # every group stands alone
 
     def next_group(self, frames: int) -> Content:
         """Codes the next group."""

@@ -42,7 +42,6 @@ class CascadeModel:
 
     @property
     def depth(self) -> int:
-        """Number of codecs."""
         return self.settings.depth
 
     @property
@@ -52,11 +51,9 @@ class CascadeModel:
 
     @property
     def own_offset(self) -> int:
-        """See `interface.Model`."""
         return 0
 
     def usual_offset(self, kbps: float | None) -> int:
-        """See `interface.Model`."""
         return 0
 
     @property
@@ -65,7 +62,6 @@ class CascadeModel:
         return Unit("spans", GROUP_LENGTH / SAMPLE_RATE, MOST_SPANS)
 
     def group_seconds(self, spans: int | None) -> float:
-        """See `interface.Model`."""
         return self._checked_spans(spans) * self.unit.seconds
 
     @property
@@ -98,7 +94,6 @@ class CascadeModel:
         return CascadeAnalysis(header, self.settings, self.network, self.symbol_coder(layers), gain_index)
 
     def synthesis(self, header: Header, layers: int) -> CascadeSynthesis:
-        """See `interface.Model`."""
         self._check_parts(header)
         return CascadeSynthesis(self.settings, self.network, self.symbol_coder(layers))
 
@@ -108,12 +103,10 @@ class CascadeModel:
         return SymbolCoder(read_models(self.tables), shapes)
 
     def code_lengths(self, data: bytes) -> CodeLengths:
-        """See `interface.Model`."""
         models = read_models(self.tables)
         return CodeLengths(frame_code_lengths(models, self.symbols(data)), HOP / SAMPLE_RATE)
 
     def symbols(self, data: bytes) -> dict[str, Symbols]:
-        """See `interface.Model`."""
         contents = whole_file(data, self.digest)
         header, found = contents.header, []
         self._check_parts(header)
@@ -129,7 +122,6 @@ class CascadeModel:
         return {name: np.concatenate([each[name] for each in found]) for name in found[0]}
 
     def regrouped(self, data: bytes, spans: int | None, refresh: int | None) -> bytes:
-        """See `interface.Model`."""
         raise UserError(f"expected a file of a model on the lapped spectrum, found one of {self.digest}; code it again")
 
     def _check_parts(self, header: Header) -> None:

@@ -92,14 +92,12 @@ class GraphNetwork:
         self._graphs, self._parts, self._depth = graphs, tuple(parts), depth
 
     def symbols(self, contexts: NDArray[np.float32], layers: int) -> list[Symbols]:
-        """See `Network`."""
         kept = self._parts[: len(self._parts) - self._depth + layers]
         with naming_misfits():
             found = self._graphs("encoder", contexts=contexts.astype(np.float32, copy=False))
             return [found[port_name(part)] for part in kept]
 
     def frames(self, symbols: Sequence[Symbols], lost: NDArray[np.float32]) -> NDArray[np.float32]:
-        """See `Network`."""
         missing = len(self._parts) - len(symbols)
         inputs = {port_name(part): values for part, values in zip(self._parts, symbols, strict=False)}
         for part in self._parts[len(symbols) :]:

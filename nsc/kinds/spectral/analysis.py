@@ -78,7 +78,6 @@ class SpectralAnalysis:
         self._filtered = np.zeros(settings.history * header.frame_samples + header.hop, np.float32)
 
     def append(self, samples: Signal) -> None:
-        """Takes the next samples of the signal."""
         self._samples = np.concatenate([self._samples, samples])
         self._filtered = np.concatenate([self._filtered, self._filter(samples)])
 
@@ -88,7 +87,6 @@ class SpectralAnalysis:
         self._samples, self._filtered = np.pad(self._samples, silence), np.pad(self._filtered, silence)
 
     def refresh(self) -> None:
-        """Lets the next packet stand alone."""
         self._writer.refresh()
 
     def next_group(self, frames: int) -> Content:

@@ -155,7 +155,6 @@ class GraphConcealment:
         self._graphs = graphs
 
     def concealed(self, past: Floats, conditions: Floats, noise: Floats) -> Floats:
-        """See `ConcealmentNetwork`."""
         with naming_misfits():
             found = self._graphs("concealment", **{PAST: past, CONDITION: conditions, NOISE: noise})
             samples: Floats = found[CONCEALED]

@@ -66,7 +66,6 @@ class GraphEnhancer:
         self._graphs = graphs
 
     def enhanced(self, signals: Floats, conditions: Floats, state: Floats) -> tuple[Floats, Floats]:
-        """See `EnhancerNetwork`."""
         places = signals.reshape(-1, PLACE, SIGNALS)
         with naming_misfits():
             found = self._graphs("enhancer", **{LAGGED: places, CONDITION: conditions, STATE: state})

@@ -68,7 +68,6 @@ class SpectralModel:
 
     @property
     def depth(self) -> int:
-        """Number of codecs."""
         return self.settings.depth
 
     @property
@@ -77,7 +76,6 @@ class SpectralModel:
         return Unit("frames_per_group", self.settings.frame_seconds, MOST_FRAMES)
 
     def group_seconds(self, spans: int | None) -> float:
-        """See `interface.Model`."""
         return self._checked_frames(spans) * self.unit.seconds
 
     @property
@@ -87,11 +85,9 @@ class SpectralModel:
 
     @property
     def own_offset(self) -> int:
-        """See `interface.Model`."""
         return self.settings.offset
 
     def usual_offset(self, kbps: float | None) -> int:
-        """See `interface.Model`."""
         coarser = math.log(self.own_kbps / kbps) / USUAL_FALL if self.own_kbps and kbps else 0.0
         return min(max(round(self.own_offset + coarser), 0), self.offsets - 1)
 
@@ -112,7 +108,6 @@ class SpectralModel:
         return SpectralAnalysis(header, self.settings, self.network, self.coder, pace, packets)
 
     def synthesis(self, header: Header, layers: int) -> SpectralSynthesis:
-        """See `interface.Model`."""
         own = self.settings.hop, self.settings.spectra_per_frame
         if not isinstance(header, version_2.Header) or (header.hop, header.spectra_per_frame) != own:
             raise WrongModelError(f"expected the parts of model {header.model}, found others; encode the speech again")
@@ -120,7 +115,6 @@ class SpectralModel:
         return SpectralSynthesis(header, self.settings, *parts)
 
     def code_lengths(self, data: bytes) -> CodeLengths:
-        """See `interface.Model`."""
         pieces: dict[str, list[NDArray[np.float64]]] = {}
         is_packet = isinstance(unpack_header(data), version_4.Header)
         for coded in file_groups(data, self.coder, self.digest):
@@ -146,7 +140,6 @@ class SpectralModel:
         return {name: np.concatenate(each) for name, each in pieces.items()}
 
     def regrouped(self, data: bytes, spans: int | None, refresh: int | None) -> bytes:
-        """See `interface.Model`."""
         groups = list(file_groups(data, self.coder, self.digest))
         old, num_samples = unpack_header(data), whole_file(data).num_samples or 0
         spans = self._checked_frames(1 if spans is None and refresh else spans)

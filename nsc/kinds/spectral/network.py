@@ -184,7 +184,6 @@ class GraphNetwork:
         self._graphs, self._settings = graphs, settings
 
     def quantised(self, samples: Floats, levels: Floats, offsets: Floats, layers: int, state: Floats) -> Quantised:
-        """See `SpectralNetwork`."""
         inputs = {SAMPLES: samples, LEVELS: levels, OFFSETS: offsets} | _given(state)
         numbers = range(1, layers + 1)
         with naming_misfits():
@@ -197,7 +196,6 @@ class GraphNetwork:
     def samples(
         self, symbols: SpectralSymbols, levels: Floats, offsets: Floats, noise: Floats | None, state: Floats
     ) -> tuple[Floats, Floats]:
-        """See `SpectralNetwork`."""
         whole, used = in_all_codecs(symbols, self._settings.depth, self._settings.hop)
         codes = {codec_port(n): values for n, values in enumerate(whole.indices, start=1)}
         steps = {LEVELS: levels.astype(np.float32), OFFSETS: offsets.astype(np.float32)}
