@@ -17,17 +17,22 @@ MEMORY = 0.95  # share of what was measured that survives a step: a window of ab
 DEAD_BITS = 0.02  # bits per symbol below which a codec sends nothing
 LEAST_TARGET = 0.1  # bits per symbol that a codec aims at where side information alone takes all of target_kbps
 STEP_FALL = 0.85  # bits fall about as the step size of a quantiser to the power of -0.85
-LARGEST_STEP_CHANGE = 1.0  # of the logarithm of a finished model's step sizes, at a time
+RATE_CORRECTIONS = 6  # of a finished model, at most: each counts its tables anew
+LARGEST_STEP_CHANGE = 0.5  # of the logarithm of a finished model's step sizes, where nothing bounds it
 ON_TARGET = 0.01  # relative error of a finished model's rate that is left alone
 FALLS = 0.3, 3.0  # bounds of the fall of bits with the log step, as a correction of a finished model shows it
 
 
-class _Correction(NamedTuple):
-    """How logarithms of step sizes were changed, at which bits per frame, and by how much these were beyond target."""
+class _Tried(NamedTuple):
+    """Logarithms of a finished model's step sizes over those of training, and of its bits over those it should cost."""
 
-    changes: NDArray[np.float64]
-    bits: NDArray[np.float64]
+    steps: NDArray[np.float64]
     beyond: NDArray[np.float64]
+
+    @property
+    def error(self) -> float:
+        """Of the codec that is furthest off."""
+        return float(np.abs(self.beyond).max())
 
 
 class RateController(tf.Module):
@@ -60,8 +65,9 @@ class RateController(tf.Module):
         super().__init__()
         self._move_steps = move_steps
         self.is_joint = config.budget == "joint"
-        self._corrected: _Correction | None = None
-        self._is_undone = False
+        self._steps = np.zeros(stage.depth)
+        self._tried: list[_Tried] = []
+        self._is_settled = False
         self.config, self.stage, self.frames_per_second = config, stage, frames_per_second
         self.parts = list(parts)[: len(parts) - config.num_modules + stage.depth]
         self.tau = tf.Variable(tf.fill([config.num_modules], first_tau), trainable=False)
@@ -113,7 +119,7 @@ class RateController(tf.Module):
     def correct(self, bits: Sequence[float], overhead: float) -> bool:
         """Brings a finished model to its target by the step sizes of its quantisers, unless its rate is right already.
 
-        A change that leads further away on the same side of the target is taken back, and is the last.
+        Of all that it tries the nearest remains. It gives up where a change leads further away on the same side.
 
         Args:
             bits: per frame, what every part costs in files.
@@ -122,32 +128,38 @@ class RateController(tf.Module):
         Returns:
             Whether the model was changed.
         """
-        if not self._move_steps or self._is_undone:
+        if not self._move_steps or self._is_settled:
             return False
-        found = np.array(bits)
-        beyond = self._beyond_target(found, overhead)
-        worst = int(np.argmax(np.abs(beyond)))
-        if abs(beyond[worst]) < ON_TARGET:
-            return False
-        before = self._corrected.beyond[worst] if self._corrected else 0.0
-        if self._corrected and np.sign(before) * beyond[worst] > abs(before):  # codes beyond the last entry become it
-            self._is_undone = True
-            self._move_steps((-self._corrected.changes).tolist())
-            return True
-        changes = np.clip(beyond / self._falls(found), -LARGEST_STEP_CHANGE, LARGEST_STEP_CHANGE)
-        self._move_steps(changes.tolist())
-        self._corrected = _Correction(changes, found, beyond)
-        return True
+        self._tried.append(_Tried(self._steps, self._beyond_target(np.array(bits), overhead)))
+        best = min(self._tried, key=lambda tried: tried.error)
+        self._is_settled = best.error < ON_TARGET or len(self._tried) > RATE_CORRECTIONS or self._is_astray()
+        wanted = best.steps if self._is_settled else np.array([self._next(each) for each in range(self.stage.depth)])
+        changes, self._steps = wanted - self._steps, wanted
+        if np.any(changes):
+            self._move_steps(changes.tolist())
+        return bool(np.any(changes))
 
-    def _falls(self, bits: NDArray[np.float64]) -> NDArray[np.float64]:
-        """By how much the logarithm of each codec's bits falls with that of its step, as the last correction showed."""
-        falls = np.full(self.stage.depth, STEP_FALL)
-        if self._corrected:
-            changes, before, _ = self._corrected
-            moved = np.abs(changes) > 0.02
-            fallen = np.log(np.maximum(before, 1e-6) / np.maximum(bits, 1e-6))[-self.stage.depth :]
-            falls[moved] = np.clip(fallen[moved] / changes[moved], *FALLS)
-        return falls
+    def _is_astray(self) -> bool:
+        """Whether the last change led further away on the same side, as where codes beyond the last entry become it."""
+        if len(self._tried) < 2:
+            return False
+        before, now = (each.beyond for each in self._tried[-2:])
+        worst = int(np.argmax(np.abs(now)))
+        return bool(np.sign(before[worst]) * now[worst] > abs(before[worst]))
+
+    def _next(self, module: int) -> float:
+        """The logarithm of a codec's step between the last two on either side of its target, else as bits have fallen.
+
+        Bits may rise and fall with steps where single entries take most of the codes, but they cross the target.
+        """
+        *earlier, (step, beyond) = [(each.steps[module], each.beyond[module]) for each in self._tried]
+        for other, there in reversed(earlier):
+            if beyond * there < 0:
+                return float(step + (other - step) * beyond / (beyond - there))
+        fall = STEP_FALL
+        if earlier and abs(step - earlier[-1][0]) > 0.02:
+            fall = np.clip((earlier[-1][1] - beyond) / (step - earlier[-1][0]), *FALLS)
+        return float(step + np.clip(beyond / fall, -LARGEST_STEP_CHANGE, LARGEST_STEP_CHANGE))
 
     def _beyond_target(self, bits: NDArray[np.float64], overhead: float) -> NDArray[np.float64]:
         """Logarithm of each codec's bits over those that it should cost, 0 for those that are not trained."""

@@ -29,7 +29,6 @@ from training.validation import Validation, ValidationSet, write_tensorboard
 
 TABLE_STEPS = 200  # training batches whose symbols make the exported tables
 VALIDATION_TABLE_STEPS = 20
-RATE_CORRECTIONS = 3  # of a finished stage, at most: its tables are counted anew after each
 VALIDATION_CONTEXTS = 0.2  # of context_minutes: gives the rate to a per cent or so
 LEAST_MINUTES = 1.0  # of them, where there are so many: from less, rates look higher than they will be, and tau errs
 FIT_STEPS = 400  # in which the rate is fitted once more before a model is saved, where its kind does so
@@ -100,14 +99,13 @@ class Training:
             # a training of fewer steps than that is not to spend longer on its tables
             share = min(1.0, trainer.total_steps / TABLE_STEPS)
             steps = max(VALIDATION_TABLE_STEPS, round(share * TABLE_STEPS))
-            for correction in range(RATE_CORRECTIONS + 1):
-                final = 0 if correction else FIT_STEPS
+            final, is_corrected = FIT_STEPS, True
+            while is_corrected:
                 tables = trainer.tables(steps, share * self.config.context_minutes, final=final)
                 scores = validation.score(cascade, tables, stage.depth)
                 bits = list(scores.bits_per_frame.values())
                 overhead = 1000 * scores.kbps[-1] * scores.frame_seconds - sum(bits)
-                if correction == RATE_CORRECTIONS or not trainer.controller.correct(bits, overhead):
-                    break
+                final, is_corrected = 0, trainer.controller.correct(bits, overhead)
             taus = trainer.controller.integral.numpy()[: stage.depth]
             digest = save_model(self.run.folder, stage.name, cascade, tables, stage.depth, taus)
         for part in cascade.parts(stage.depth):

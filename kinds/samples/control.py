@@ -16,6 +16,7 @@ from options.config import Config
 from training.losses.replicas import sum_over_replicas
 
 LARGEST_RISE, LARGEST_FALL = 0.4, 1.0  # relative rate errors beyond which tau acts no harder, above and below target
+FILES_OVER_BATCHES = 0.25, 1.25  # bounds of what files cost over what batches do: files have pauses and contexts
 PROPORTIONAL_INTERVALS = 16.0  # the error acts at once as it would build up in that many intervals: damps the loop
 # The original's rise of tau above the target, its fall below it, and the bits per symbol above it that it tolerates.
 ORIGINAL_STEPS_WITH_LPC = (0.015, 0.045, 0.05)
@@ -83,7 +84,7 @@ class SymbolRateController(RateController):
     def validated(self, bits: Sequence[float]) -> None:
         real, measured = self.by_module(np.array(bits)), self.by_module(self.measured_bits())
         ratio = np.ones(self.config.num_modules, np.float32)
-        ratio[: self.stage.depth] = np.clip(real / np.maximum(measured, 1e-6), 0.6, 1.25)
+        ratio[: self.stage.depth] = np.clip(real / np.maximum(measured, 1e-6), *FILES_OVER_BATCHES)
         self.correction.assign(ratio)
 
     def steer(self) -> None:

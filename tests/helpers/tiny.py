@@ -18,6 +18,7 @@ import pytest
 import tensorflow as tf
 
 import main
+from kinds import control
 from options.config import Config
 from options.option import flag_of
 from runs.runs import Journal, Run
@@ -123,7 +124,7 @@ def eager_and_short() -> Iterator[None]:
         warnings.filterwarnings("ignore", message="Even though the `tf.config.experimental_run_functions_eagerly`")
         patch.setattr(loop, "TABLE_STEPS", 2)
         patch.setattr(loop, "VALIDATION_TABLE_STEPS", 1)
-        patch.setattr(loop, "RATE_CORRECTIONS", 1)
+        patch.setattr(control, "RATE_CORRECTIONS", 1)
         tf.config.run_functions_eagerly(True)
         try:
             yield

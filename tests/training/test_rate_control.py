@@ -14,7 +14,7 @@ from cmrl import stages_of
 from kinds.samples.control import SymbolRateController
 from nsc.kinds.samples.network import Part
 from options.config import Config
-from training.loop import CONTROL_INTERVAL, RATE_CORRECTIONS
+from training.loop import CONTROL_INTERVAL
 
 LPC = Part("lpc", (1, 16), 256)
 FIRST = Part("codec 1", (256, 1), 32)
@@ -186,8 +186,10 @@ def test_what_validation_files_cost_corrects_the_measured_rate() -> None:
     lpc, first, second = control.measured_bits()
     control.validated([1.1 * lpc, 1.1 * first, 0.9 * second])
     np.testing.assert_allclose(control.expected_module_bits(), [1.1 * (lpc + first), 0.9 * second], rtol=1e-6)
+    control.validated([lpc, first, 0.39 * second])  # as the second codec of a cascade of few bits
+    np.testing.assert_allclose(control.expected_module_bits(), [lpc + first, 0.39 * second], rtol=1e-6)
     control.validated([9 * lpc, 9 * first, 0.1 * second])  # an outlier must not throw the loop
-    np.testing.assert_allclose(control.expected_module_bits(), [1.25 * (lpc + first), 0.6 * second], rtol=1e-6)
+    np.testing.assert_allclose(control.expected_module_bits(), [1.25 * (lpc + first), 0.25 * second], rtol=1e-6)
 
 
 def test_the_first_move_of_tau_knows_what_files_cost_before_the_first_step() -> None:
@@ -377,13 +379,28 @@ def test_a_finished_model_is_corrected_to_its_target(
     def files() -> NDArray[np.float64]:
         return np.array([200.0, 700.0]) * np.exp(-fall * moved)
 
-    for _ in range(RATE_CORRECTIONS):
-        control.correct([side, *files()], overhead)
+    while control.correct([side, *files()], overhead):
+        pass
     if control.config.target_kbps:
         assert FRAMES_A_SECOND * (files().sum() + side + overhead) == pytest.approx(20_000, rel=0.015)
     else:
         found = files() + np.array([side * lsf_terms, 0])
         np.testing.assert_allclose(found, 2.0 * control.symbols_per_frame(), rtol=0.015)
+
+
+def test_a_rate_that_rises_and_falls_with_the_steps_is_met_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As measured on a second codec of 35 bits a frame, whose channels send one of two entries 95 times of 100."""
+    steps = np.arange(-1.8, 0.7, 0.2)
+    bits = [381.8, 287.8, 322.1, 209.5, 162.7, 203.9, 194.4, 97.5, 54.9, 34.8, 25.7, 20.7, 18.4]
+    control, moved = controller(mode=2, time_domain=True, target_kbps=8.21), np.zeros(2)
+    monkeypatch.setattr(control, "_move_steps", lambda changes: np.add(moved, changes, out=moved))
+
+    def files() -> list[float]:
+        return [119.4, float(np.interp(moved[1], steps, bits))]
+
+    while control.correct(files(), 0.4):
+        pass
+    assert files()[1] == pytest.approx(8210 / FRAMES_A_SECOND / 2, rel=0.02)
 
 
 @pytest.mark.parametrize("original", [True, False])
@@ -409,6 +426,6 @@ def test_a_correction_that_takes_a_finished_model_further_from_its_target_is_tak
     def files() -> NDArray[np.float64]:  # the second's codes end at the last entries where these are drawn together
         return np.array([464.0, 300.0 * min(1.0, np.exp(moved[1]))])
 
-    assert all(control.correct([80.0, *files()], 5.0) for _ in range(2))
-    assert not control.correct([80.0, *files()], 5.0)
+    while control.correct([80.0, *files()], 5.0):
+        pass
     np.testing.assert_allclose(moved, 0.0, atol=1e-12)
