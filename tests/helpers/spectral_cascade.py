@@ -12,7 +12,7 @@ from kinds.spectral.cascade import SpectralBatch, SpectralCascade
 from kinds.spectral.fitting.training_symbols import coder_of, training_symbols
 from options.config import Config
 from runs.saved_model import SavedModel, load_model, save_model
-from tests.helpers.tiny import config
+from tests.helpers.tiny import config, eager_and_short
 
 NETWORK: dict[str, Any] = {
     "block": "spectral",
@@ -54,6 +54,7 @@ def batch_of(signal: NDArray[np.float32], config: Config, offset: float = 0.0, g
 def saved_spectral_model(folder: Path, paths: list[Path], **changes: Any) -> SavedModel:
     """A model of two codecs, untrained but for its coder, as a training run leaves it."""
     cascade = cascade_of(stir=0.01, rate_range=(6.0, 32.0), **changes)
-    coder = coder_of(cascade, 2, training_symbols(cascade, 2, paths, 0.5))
+    with eager_and_short():
+        coder = coder_of(cascade, 2, training_symbols(cascade, 2, paths, 0.5))
     save_model(folder, "first", cascade, coder.arrays(), 2)
     return load_model(folder / "stages" / "first")

@@ -23,7 +23,7 @@ from options.config import Config
 from options.option import flag_of
 from runs.runs import Journal, Run
 from tests.helpers.places import CORPUS, ROOT
-from training import loop, modes
+from training import loop, modes, validation
 
 NETWORK: dict[str, Any] = {"block": "folded", "folded_width": 16, "folded_narrow": 8, "folded_blocks": 1, "fold": 32}
 SCHEDULE: dict[str, Any] = {
@@ -39,6 +39,8 @@ SCHEDULE: dict[str, Any] = {
     "tensorboard": False,
     "data_dir": str(CORPUS),
 }
+RATE_CORRECTIONS = 0
+VALIDATED = 7_600  # samples of a validation file: one group
 
 
 def config(**changes: Any) -> Config:
@@ -117,14 +119,15 @@ def wait_for(ready: Callable[[], bool], process: subprocess.Popen[str], seconds:
 def eager_and_short() -> Iterator[None]:
     """Without compiling graphs, which for a few steps takes longer than the steps, and with quickly counted tables.
 
-    A model of a few steps misses its rate however often it is corrected: once is enough.
+    A model of a few steps misses its rate however often it is corrected, and however long the files that measure it.
     """
     with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
         # tf.data stays compiled, as it should
         warnings.filterwarnings("ignore", message="Even though the `tf.config.experimental_run_functions_eagerly`")
         patch.setattr(loop, "TABLE_STEPS", 2)
         patch.setattr(loop, "VALIDATION_TABLE_STEPS", 1)
-        patch.setattr(control, "RATE_CORRECTIONS", 1)
+        patch.setattr(control, "RATE_CORRECTIONS", RATE_CORRECTIONS)
+        patch.setattr(validation, "LONGEST", VALIDATED)
         tf.config.run_functions_eagerly(True)
         try:
             yield

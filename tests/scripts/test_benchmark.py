@@ -12,10 +12,12 @@ import pytest
 
 from kinds import kind_of
 from kinds.samples.cascade import SampleCascade
+from runs.saved_model import SavedModel
 from scripts.speed import command, turns
 from scripts.speed.memory import peak_of_process
 from scripts.speed.turns import Work, take_turns
 from tests.helpers.spectral_cascade import NETWORK
+from tests.helpers.tiny import eager_and_short
 
 TINY = {"block": "folded", "fold": 32, "folded_width": 16, "folded_narrow": 8, "folded_blocks": 1, "batch_size": 4}
 SPECTRAL = {name: value for name, value in NETWORK.items() if name != "num_modules"}  # which the benchmark sets
@@ -60,10 +62,17 @@ def benchmark(script: ModuleType, monkeypatch: pytest.MonkeyPatch) -> ModuleType
 
 
 def test_every_part_is_measured_and_written_down(
-    benchmark: ModuleType, speech_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    benchmark: ModuleType,
+    coding_model: SavedModel,
+    speech_folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
+    monkeypatch.setattr(benchmark, "load_model", lambda folder: coding_model)
     report = tmp_path / "benchmark.json"
-    assert benchmark.main(["--turns", "1", "--data_dir", str(speech_folder), "--json", str(report)]) == 0
+    with eager_and_short():
+        assert benchmark.main(["--turns", "1", "--data_dir", str(speech_folder), "--json", str(report)]) == 0
     table = capsys.readouterr().out
     written = json.loads(report.read_text())
     assert written["environment"]["tensorflow"]

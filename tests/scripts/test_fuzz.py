@@ -15,7 +15,7 @@ from scripts.fuzzing import models, streams
 from scripts.fuzzing.targets import files_of, shipped_targets
 
 SEED = 20
-STREAMS, SOUNDS, MODELS, FOLDERS, COMMANDS, SEQUENCES, PACKETS, DATAGRAMS = 10_000, 1000, 60, 60, 400, 2000, 500, 100
+STREAMS, SOUNDS, MODELS, FOLDERS, COMMANDS, SEQUENCES, PACKETS, DATAGRAMS = 2000, 1000, 60, 60, 400, 2000, 500, 100
 
 
 @pytest.mark.parametrize(

@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from runs.runs import Run
 from runs.saved_model import saved_taus, saved_weights
 from runs.stages import stage_folders
-from tests.helpers import spectral_cascade
+from tests.helpers import spectral_cascade, tiny
 from tests.helpers.places import CORPUS, GOLDEN
 from tests.helpers.tiny import Workplace
-from training import loop
+from training import loop, validation
 
 SAME = GOLDEN / "same_training.json"
 REGENERATE = "REGENERATE_GOLDEN"  # set it to write the golden numbers anew, then look at the difference
@@ -93,6 +93,13 @@ def short_clips(root: Path) -> Path:
         soundfile.write(copy, soundfile.read(path, CLIP, dtype="int16")[0], 16_000)
     shutil.copy(CORPUS / "manifest.csv", root)
     return root
+
+
+@pytest.fixture(autouse=True)
+def corrected_by_whole_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As training goes, but for how often it is corrected."""
+    monkeypatch.setattr(tiny, "RATE_CORRECTIONS", 1)
+    monkeypatch.setattr(tiny, "VALIDATED", validation.LONGEST)
 
 
 @pytest.mark.parametrize("kind", KINDS)
