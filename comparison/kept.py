@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import importlib.metadata
 import io
 import json
 import lzma
@@ -19,6 +18,7 @@ from typing import Any, Final
 
 from comparison.results import Codec, Result, Store
 from nsc.errors import UserError
+from runs.runs import version_of
 from utilities import atomic_write
 
 ROOT: Final = Path(__file__).resolve().parent.parent
@@ -152,10 +152,4 @@ def _result(row: Mapping[str, str], corpus: str) -> Result:
 
 
 def _judges() -> dict[str, str]:
-    found = {}
-    for name in PACKAGES:
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found
+    return {name: version for name in PACKAGES if (version := version_of(name))}

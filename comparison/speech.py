@@ -12,7 +12,7 @@ from comparison.coders import ModelCoder
 from comparison.results import Recording
 from corpus.find import find_speech, find_test_speech
 from corpus.manifest import MANIFEST
-from corpus.speech_file import SpeechFile
+from corpus.speech_file import SpeechFile, spread
 from nsc.console import log
 from nsc.errors import UserError
 from runs.heard import SPLITS, heard_among
@@ -36,7 +36,7 @@ def speech_to_test(data_dir: Path, files_per_speaker: int = 0, split: str = "tes
     by_speaker: defaultdict[str, list[SpeechFile]] = defaultdict(list)
     for file in _of_split(data_dir, split):
         by_speaker[file.speaker].append(file)
-    chosen = [file for files in by_speaker.values() for file in _spread(files, files_per_speaker)]
+    chosen = [file for files in by_speaker.values() for file in spread(files, files_per_speaker)]
     return sorted(chosen, key=lambda file: file.path)
 
 
@@ -84,12 +84,6 @@ def _manifest_rows(manifest: Path) -> dict[Path, dict[str, str]]:
 def _timit_sex(speaker: str) -> str:
     found = TIMIT_SPEAKER.fullmatch(speaker)
     return found[1].upper() if found else ""
-
-
-def _spread(files: Sequence[SpeechFile], count: int) -> Sequence[SpeechFile]:
-    if not count or len(files) <= count:
-        return files
-    return [files[place * len(files) // count] for place in range(count)]
 
 
 def refuse_overlap(model: ModelCoder, files: Sequence[SpeechFile], corpus: Path, *, allowed: bool) -> None:

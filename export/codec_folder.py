@@ -8,11 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from export.graph import as_litert
+from export.graph import as_litert, new_folder
 from kinds import kind_of
 from kinds.kind import Tables
-from nsc.atomic import atomic_write, folder_written_whole
-from nsc.errors import UserError
+from nsc.atomic import atomic_write
 from nsc.loading.folder import (
     CONCEALMENT,
     DECODER,
@@ -40,13 +39,8 @@ def export_codec(model: SavedModel, target: Path, weights: str = "float32") -> i
     Raises:
         UserError: the folder exists or cannot be written.
     """
-    try:
-        with folder_written_whole(target) as folder:
-            return write_codec(model, folder, target.name, weights)
-    except FileExistsError:
-        raise UserError(f"expected a folder that does not exist yet, found {target}; name another") from None
-    except OSError as error:
-        raise UserError(f"{target} cannot be written ({error.strerror}); choose another place") from None
+    with new_folder(target) as folder:
+        return write_codec(model, folder, target.name, weights)
 
 
 def write_codec(model: SavedModel, folder: Path, name: str, weights: str = "float32", kbps: float | None = None) -> int:

@@ -15,11 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from constants import SAMPLE_RATE
-from export.graph import as_litert, save_model_of
+from export.graph import as_litert, new_folder, save_model_of
 from kinds import kind_of
 from kinds.graph import Graph, Port
 from kinds.kind import DeviceGraphs
-from nsc.atomic import folder_written_whole
 from nsc.coding.interface import check_layers
 from nsc.errors import UserError
 from nsc.loading.litert import SIGNATURE
@@ -52,16 +51,11 @@ def export_model(
         raise UserError(f"expected float32 weights in a SavedModel, found {weights}; int8 goes with --format litert")
     made = kind_of(model.cascade.config).device_graphs(model.cascade, layers)
     graphs = made.graphs
-    try:
-        with folder_written_whole(target) as folder:
-            files = {graph.name: _write(graph, model.cascade, folder, form, weights) for graph in graphs}
-            description = _description(model, made, files, form, weights, layers)
-            (folder / DESCRIPTION).write_text(json.dumps(description, indent=2) + "\n")
-            return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
-    except FileExistsError:
-        raise UserError(f"expected a folder that does not exist yet, found {target}; name another") from None
-    except OSError as error:
-        raise UserError(f"{target} cannot be written ({error.strerror}); choose another place") from None
+    with new_folder(target) as folder:
+        files = {graph.name: _write(graph, model.cascade, folder, form, weights) for graph in graphs}
+        description = _description(model, made, files, form, weights, layers)
+        (folder / DESCRIPTION).write_text(json.dumps(description, indent=2) + "\n")
+        return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
 
 
 def _write(graph: Graph, cascade: Any, folder: Path, form: str, weights: str) -> str:

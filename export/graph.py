@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,25 @@ from cmrl import Cascade
 from export.half_weights import with_half_weights
 from kinds.graph import Graph, Tensors
 from lpc_utilities import without_float64
+from nsc.atomic import folder_written_whole
+from nsc.errors import UserError
 from nsc.loading.litert import SIGNATURE
+
+
+@contextmanager
+def new_folder(target: Path) -> Iterator[Path]:
+    """An empty folder that becomes `target`, which does not exist yet, at the end: whole or not at all.
+
+    Raises:
+        UserError: the folder exists or cannot be written.
+    """
+    try:
+        with folder_written_whole(target) as folder:
+            yield folder
+    except FileExistsError:
+        raise UserError(f"expected a folder that does not exist yet, found {target}; name another") from None
+    except OSError as error:
+        raise UserError(f"{target} cannot be written ({error.strerror}); choose another place") from None
 
 
 def as_litert(graph: Graph, weights: str) -> bytes:

@@ -212,7 +212,7 @@ def environment(intra_op_threads: int | None = None, inter_op_threads: int | Non
         "time": _now().isoformat(timespec="seconds"),
         "code": code_version(),
         "python": platform.python_version(),
-        **{library: _version(library) for library in LIBRARIES},
+        **{library: version_of(library) for library in LIBRARIES},
         "platform": platform.platform(),
         "processor": _processor(),
         "processor count": _processor_count(),
@@ -404,10 +404,11 @@ def code_version() -> str:
             return answer.stdout.strip()
         except (OSError, subprocess.CalledProcessError):
             pass  # no git here, or no commit yet
-    return _version(PACKAGE) or "unknown"
+    return version_of(PACKAGE) or "unknown"
 
 
-def _version(package: str) -> str | None:
+def version_of(package: str) -> str | None:
+    """The release of an installed package; None where it is not there."""
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:

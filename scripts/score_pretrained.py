@@ -33,7 +33,7 @@ from comparison.peers import baselines
 from comparison.speech import groups_of
 from constants import SAMPLE_RATE
 from corpus.find import find_test_speech
-from corpus.speech_file import SpeechFile
+from corpus.speech_file import SpeechFile, spread
 from evaluation.evaluate import evaluate
 from evaluation.results import summary
 from measures.measures import columns_of, mean_with_interval, missing, score_files
@@ -105,7 +105,7 @@ def other_conditions(name: str, folder: Path, columns: Sequence[str], few: int) 
     """
     groups = groups_of(find_test_speech(folder), folder, columns)
     names = {part: OTHER + (f"{name}, {part}" if part else name) for part in groups}
-    return {names[part]: _spread(files, few) for part, files in groups.items()}
+    return {names[part]: spread(files, few) for part, files in groups.items()}
 
 
 def _changed(files: Sequence[SpeechFile], change: Callable[[Signal, int], Signal], folder: Path) -> list[SpeechFile]:
@@ -115,10 +115,6 @@ def _changed(files: Sequence[SpeechFile], change: Callable[[Signal, int], Signal
         save_speech(path, change(load_speech(file.path), number))
         changed.append(replace(file, path=path))
     return changed
-
-
-def _spread(files: Sequence[SpeechFile], count: int) -> list[SpeechFile]:
-    return [files[place * len(files) // count] for place in range(min(count, len(files)))] if count else list(files)
 
 
 def depth_scores(model: SavedModel, files: Sequence[SpeechFile], folder: Path) -> list[dict[str, Any]]:
@@ -190,12 +186,12 @@ def _score_all(options: argparse.Namespace) -> int:
     for name in names:
         run = find_run(name, SHIPPED)
         model = load_model(list(stage_folders(run.folder).values())[-1])
-        files = _spread(find_test_speech(options.data_dir), options.max_files)
+        files = spread(find_test_speech(options.data_dir), options.max_files)
         others = _others(options)
         if heard_among(files, run, options.data_dir):
             raise UserError(f"{options.data_dir} holds speech that {name} was trained on; give another --data_dir")
         with tempfile.TemporaryDirectory() as work:
-            few = _spread(files, options.few)
+            few = spread(files, options.few)
             every = {TEST: files} | others if fnmatch(TEST, options.only) else others
             every |= conditions(options.data_dir, few, options.only, Path(work))
             scores = condition_scores(model, every, Path(work))

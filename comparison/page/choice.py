@@ -7,6 +7,7 @@ from fnmatch import fnmatch
 from typing import NamedTuple
 
 from comparison.numbers.points import TALK_MS, Point
+from corpus.speech_file import spread
 from nsc.errors import UserError
 
 MOST_COLUMNS = 12  # unless the user names more
@@ -65,5 +66,4 @@ def choose_files(columns: Sequence[Column], count: int) -> list[str]:
         order.append((turns[speaker], name))
     firsts = [name for turn, name in order if turn == 0]
     names = firsts if count <= len(firsts) else [name for _, name in sorted(order)]
-    count = min(count, len(names))
-    return [names[place * len(names) // count] for place in range(count)]
+    return spread(names, count) if count else []

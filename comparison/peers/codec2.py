@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-import importlib.metadata
 import importlib.util
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +11,7 @@ import numpy as np
 from comparison.peers.opus_packets import NARROW
 from comparison.peers.peer import Packed, Peer, Samples
 from constants import SAMPLE_RATE
+from runs.runs import version_of
 from utilities import INT16_SCALE, resample, to_int16
 
 INSTALL = "pip install pycodec2"
@@ -38,7 +37,8 @@ class Codec2Peer(Peer):
         return "" if importlib.util.find_spec("pycodec2") else f"pycodec2, found none: {INSTALL}"
 
     def versions(self) -> dict[str, str]:
-        return releases()
+        version = version_of("pycodec2")
+        return {"pycodec2": version} if version else {}
 
     def through(self, samples: Samples) -> Packed:
         import pycodec2
@@ -57,15 +57,6 @@ def _halved(samples: Samples) -> Samples:
     from scipy.signal import resample_poly
 
     return to_int16(resample_poly(samples / INT16_SCALE, CODED_RATE, SAMPLE_RATE).astype(np.float32))
-
-
-@functools.cache
-def releases() -> dict[str, str]:
-    """The release of pycodec2."""
-    try:
-        return {"pycodec2": importlib.metadata.version("pycodec2")}
-    except importlib.metadata.PackageNotFoundError:
-        return {}
 
 
 PEERS: tuple[Peer, ...] = tuple(

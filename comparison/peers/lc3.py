@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import io
 import shlex
 import shutil
@@ -45,7 +44,7 @@ class Lc3Peer(Peer):
         return f"{' and '.join(lacking)}, found none: {INSTALL}" if lacking else ""
 
     def versions(self) -> dict[str, str]:
-        return releases()
+        return debian_releases(DEBIAN_PACKAGES)
 
     def through(self, samples: Samples) -> Packed:
         packed = run(self, self.encode_command, _wav(samples))
@@ -78,12 +77,6 @@ def packet_bits(data: bytes) -> int:
         bits += 8 * length
         at += 2 + length
     return bits
-
-
-@functools.cache
-def releases() -> dict[str, str]:
-    """Releases of liblc3, on Debian."""
-    return debian_releases(DEBIAN_PACKAGES)
 
 
 PEERS: tuple[Peer, ...] = tuple(Lc3Peer(f"lc3-{kbps}", "LC3", delay_ms=DELAY_MS, kbps=kbps) for kbps in KBPS)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import importlib.metadata
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,12 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from comparison.peers.peer import Packed, Peer, PeerError, Samples
+from runs.runs import version_of
 from utilities import INT16_SCALE
 
 FOLDER_VARIABLE = "LYRA_DIR"
 FILES = ("soundstream_encoder.tflite", "quantizer.tflite", "lyragan.tflite")
 SOURCE = "https://github.com/google/lyra, folder lyra/model_coeffs (Apache-2.0)"
-INSTALL_RUNTIME = "pip install ai-edge-litert"
+RUNTIME = "ai-edge-litert"
 HOP = 320  # samples, 20 ms
 INDEX_BITS = 4
 MOST_QUANTIZERS = 46
@@ -48,12 +48,13 @@ class LyraPeer(Peer):
         if absent:
             found = f"{folder} without {', '.join(absent)}" if folder else "no folder of them"
             return f"Lyra V2's model files, found {found}: give --lyra_dir or {FOLDER_VARIABLE}; they are in {SOURCE}"
-        return "" if _runtime_version() else f"LiteRT, found none: {INSTALL_RUNTIME}"
+        return "" if version_of(RUNTIME) else f"LiteRT, found none: pip install {RUNTIME}"
 
     def versions(self) -> dict[str, str]:
         folder = folder_of_files()
         digests = _digests(folder) if folder else {}
-        return {"LiteRT": _runtime_version()} | {f"Lyra {name}": f"sha256 {each}" for name, each in digests.items()}
+        files = {f"Lyra {name}": f"sha256 {each}" for name, each in digests.items()}
+        return {"LiteRT": version_of(RUNTIME) or ""} | files
 
     def through(self, samples: Samples) -> Packed:
         folder = folder_of_files()
@@ -76,13 +77,6 @@ def folder_of_files() -> Path | None:
 def use_folder(folder: Path) -> None:
     """Has this process, and those that it starts, look for the model files in a folder."""
     os.environ[FOLDER_VARIABLE] = str(folder.resolve())
-
-
-def _runtime_version() -> str:
-    try:
-        return importlib.metadata.version("ai-edge-litert")
-    except importlib.metadata.PackageNotFoundError:
-        return ""
 
 
 @functools.cache

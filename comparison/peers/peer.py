@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import shutil
 import subprocess
 from abc import ABC, abstractmethod
@@ -133,6 +134,7 @@ def output_of(command: Sequence[str]) -> str:
     return subprocess.run(command, capture_output=True, text=True, timeout=SECONDS_TO_WAIT).stdout
 
 
+@functools.cache
 def debian_releases(packages: Sequence[str]) -> dict[str, str]:
     """Releases of installed packages, on Debian."""
     if not shutil.which("dpkg-query"):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import base64
 import io
 import threading
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import soundfile
@@ -23,6 +23,8 @@ from nsc.errors import UserError
 from nsc.format.channel import lose_groups
 from nsc.loading.find import find_model
 from nsc.loading.folder import load
+
+Number = TypeVar("Number", int, float)
 
 LONGEST_SECONDS = 60  # of a recording; what comes after is left out
 
@@ -56,8 +58,10 @@ class Choice(NamedTuple):
         Raises:
             UserError: a value is no number within its bounds.
         """
-        kbps, redundancy, loss, burst = (_number(query, name) for name in ("kbps", "redundancy", "loss", "burst"))
-        spans, refresh, layers = (_whole_number(query, name) for name in ("spans", "refresh", "layers"))
+        kbps, redundancy, loss, burst = (
+            _number(query, name, float) for name in ("kbps", "redundancy", "loss", "burst")
+        )
+        spans, refresh, layers = (_number(query, name, int) for name in ("spans", "refresh", "layers"))
         arguments.check_rate(kbps, None, False)
         arguments.check_redundancy(redundancy, kbps, False)
         arguments.whole_number("spans", spans, 1, arguments.MOST_SPANS)
@@ -67,18 +71,12 @@ class Choice(NamedTuple):
         return Choice(query.get("model", ""), kbps, spans, refresh, redundancy, layers, loss or 0.0, burst)
 
 
-def _number(query: Mapping[str, str], name: str) -> float | None:
+def _number(query: Mapping[str, str], name: str, kind: Callable[[str], Number]) -> Number | None:
     try:
-        return float(query[name]) if query.get(name) else None
+        return kind(query[name]) if query.get(name) else None
     except ValueError:
-        raise UserError(f"{name}: expected a number, found {arguments.brief(query[name])}") from None
-
-
-def _whole_number(query: Mapping[str, str], name: str) -> int | None:
-    try:
-        return int(query[name]) if query.get(name) else None
-    except ValueError:
-        raise UserError(f"{name}: expected a whole number, found {arguments.brief(query[name])}") from None
+        expected = "a whole number" if kind is int else "a number"
+        raise UserError(f"{name}: expected {expected}, found {arguments.brief(query[name])}") from None
 
 
 class Trials:

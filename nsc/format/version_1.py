@@ -51,12 +51,10 @@ class Header(NamedTuple):
 
     @property
     def version(self) -> int:
-        """Of the format."""
         return VERSION
 
     @property
     def part_names(self) -> list[str]:
-        """Of the parts of each group, in order."""
         return part_names(self.layers, has_lpc=self.has_lpc)
 
     @property
@@ -71,17 +69,14 @@ class Header(NamedTuple):
 
     @property
     def group_frames(self) -> int:
-        """Frames in a whole group."""
         return self.spans * FRAMES_PER_GROUP
 
     @property
     def group_samples(self) -> int:
-        """Samples that a whole group adds to the signal."""
         return self.spans * GROUP_LENGTH
 
     @property
     def most_group_bytes(self) -> int:
-        """No group is longer; a length above it is damage."""
         symbols = self.group_frames * (LPC_ORDER + self.layers * FRAME_LENGTH // 2)
         parts = self.layers + self.has_lpc
         return _MOST_SYMBOL_BYTES * symbols + self.spans + _MOST_NUMBER_BYTES * parts + _MOST_FRAMING_BYTES
@@ -91,7 +86,6 @@ class Header(NamedTuple):
         return delay_samples(self.spans)
 
     def frames_of(self, num_samples: int) -> int:
-        """Frames of a signal of so many samples, at least 1."""
         return number_of_frames(num_samples)
 
     def version_bytes(self) -> tuple[int, int]:
@@ -99,7 +93,6 @@ class Header(NamedTuple):
         return self.layers | (LPC_FLAG if self.has_lpc else 0), self.spans
 
     def with_layers(self, layers: int) -> Header:
-        """The header of the same file cut to fewer layers."""
         return self._replace(layers=layers)
 
 

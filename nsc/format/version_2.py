@@ -51,12 +51,10 @@ class Header(NamedTuple):
 
     @property
     def version(self) -> int:
-        """Of the format."""
         return VERSION
 
     @property
     def part_names(self) -> list[str]:
-        """Of the parts of each group, in order."""
         return [f"{CODEC_PART} {number}" for number in range(1, self.layers + 1)]
 
     @property
@@ -71,7 +69,6 @@ class Header(NamedTuple):
 
     @property
     def group_frames(self) -> int:
-        """Frames in a whole group."""
         return self.frames
 
     @property
@@ -81,12 +78,10 @@ class Header(NamedTuple):
 
     @property
     def group_samples(self) -> int:
-        """Samples that a whole group adds to the signal."""
         return self.frames * self.frame_samples
 
     @property
     def most_group_bytes(self) -> int:
-        """No group is longer; a length above it is damage."""
         symbols = self.frames * (LSF_ORDER + self.spectra_per_frame * (1 + self.layers * self.hop))
         return _MOST_SYMBOL_BYTES * symbols + _MOST_NUMBER_BYTES * self.layers + self.side_bytes + _MOST_FRAMING_BYTES
 
@@ -96,7 +91,6 @@ class Header(NamedTuple):
         return self.group_samples + self.hop + self.look_ahead * self.frame_samples
 
     def frames_of(self, num_samples: int) -> int:
-        """Frames of a signal of so many samples, at least 1."""
         return number_of_frames(num_samples, self.hop, self.spectra_per_frame)
 
     def version_bytes(self) -> tuple[int, int]:
@@ -104,7 +98,6 @@ class Header(NamedTuple):
         return self.layers | (LOOK_AHEAD_FLAG if self.look_ahead else 0), pack_lengths(self.frames, self.hop)
 
     def with_layers(self, layers: int) -> Self:
-        """The header of the same file cut to fewer layers."""
         return self._replace(layers=layers)
 
 

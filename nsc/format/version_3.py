@@ -21,7 +21,6 @@ class Header(version_2.Header):
 
     @property
     def version(self) -> int:
-        """Of the format."""
         return VERSION
 
     def version_bytes(self) -> tuple[int, int]:

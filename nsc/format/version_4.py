@@ -18,7 +18,6 @@ class Header(version_3.Header):
 
     @property
     def version(self) -> int:
-        """Of the format."""
         return VERSION
 
     @property
@@ -38,7 +37,6 @@ class Header(version_3.Header):
 
     @property
     def most_group_bytes(self) -> int:
-        """No group is longer; a length above it is damage."""
         own = super().most_group_bytes + _MOST_SIDE_BYTES
         return own + self._replace(layers=1, redundant=False).most_group_bytes if self.redundant else own
 
