@@ -119,7 +119,8 @@ class RateController(tf.Module):
     def correct(self, bits: Sequence[float], overhead: float) -> bool:
         """Brings a finished model to its target by the step sizes of its quantisers, unless its rate is right already.
 
-        Of all that it tries the nearest remains. It gives up where a change leads further away on the same side.
+        Of all that it tries the nearest remains. It gives up where a change leads further away and none has
+        crossed the target.
 
         Args:
             bits: per frame, what every part costs in files.
@@ -140,12 +141,10 @@ class RateController(tf.Module):
         return bool(np.any(changes))
 
     def _is_astray(self) -> bool:
-        """Whether the last change led further away on the same side, as where codes beyond the last entry become it."""
-        if len(self._tried) < 2:
-            return False
-        before, now = (each.beyond for each in self._tried[-2:])
-        worst = int(np.argmax(np.abs(now)))
-        return bool(np.sign(before[worst]) * now[worst] > abs(before[worst]))
+        """Whether changes lead ever further away on one side, as where codes beyond the last entry become it."""
+        worst = int(np.argmax(np.abs(self._tried[-1].beyond)))
+        beyond = [each.beyond[worst] for each in self._tried]
+        return bool(len(beyond) > 1 and min(beyond) * max(beyond) > 0 and abs(beyond[-1]) > abs(beyond[-2]))
 
     def _next(self, module: int) -> float:
         """The logarithm of a codec's step between the last two on either side of its target, else as bits have fallen.
