@@ -101,6 +101,7 @@ setup(
             "build>=1",
             "pre-commit>=4",
             "pytest>=8",
+            "pytest-xdist>=3.6",
             "hypothesis>=6",
             "scapy>=2.6",  # parses the packets of calls
             "pylibsrtp>=0.10",

@@ -5,4 +5,5 @@ source "$(dirname "${BASH_SOURCE[0]}")/setup.sh"
 ruff check .
 ruff format --check .
 mypy
-pytest "$@"
+# in as many processes as there are cores, at most four: each of them holds TensorFlow; flags that are given win
+pytest --numprocesses auto --maxprocesses 4 --dist loadfile "$@"
