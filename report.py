@@ -151,7 +151,7 @@ def _add_measure(parser: argparse.ArgumentParser) -> None:
 
 
 def _measure(options: argparse.Namespace) -> None:
-    from comparison.compare import compare, limit_threads
+    from comparison.compare import Terms, compare, limit_threads
     from comparison.peers.lyra import use_folder
 
     limit_threads()
@@ -181,10 +181,8 @@ def _measure(options: argparse.Namespace) -> None:
         [*models, *peers],
         recordings_of(files, options.data_dir),
         store,
-        corpus=options.data_dir.resolve(),
-        cache_dir=options.cache_dir.resolve(),
-        measures=measures,
-        place=place_of(options),
+        Terms(options.data_dir.resolve(), options.cache_dir.resolve(), measures),
+        place_of(options),
     )
     for line in faults(results)[:FAULTS_NAMED]:
         console.log.info("%s", line)

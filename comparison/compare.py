@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from tqdm import tqdm
@@ -30,14 +31,25 @@ CRASHED = "the process ended without a message: a library crashed on this file"
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
 
 
+class Terms(NamedTuple):
+    """What all files of a comparison are coded and scored by.
+
+    corpus: folder of the speech.
+    cache_dir: gets coded and decoded files, by content; workers of other machines see it under the same path.
+    measures: their names.
+    """
+
+    corpus: Path
+    cache_dir: Path
+    measures: Sequence[str]
+
+
 class Task:
     """One file through one codec; travels to other processes."""
 
-    def __init__(
-        self, coder: Coder, recording: Recording, corpus: Path, cache_dir: Path, measures: Sequence[str]
-    ) -> None:
-        self.coder, self.recording, self.corpus, self.cache_dir = coder, recording, corpus, cache_dir
-        self.measures = tuple(measures)
+    def __init__(self, coder: Coder, recording: Recording, terms: Terms) -> None:
+        self.coder, self.recording = coder, recording
+        self.corpus, self.cache_dir, self.measures = terms
         self.commit = ""  # of the code
         self.known: tuple[Result, ...] = ()  # of the same file, whose scores stay where what was coded is the same
 
@@ -109,14 +121,7 @@ def _samples_of(path: Path) -> np.ndarray:
 
 
 def compare(
-    coders: Sequence[Coder],
-    recordings: Sequence[Recording],
-    store: Store,
-    *,
-    corpus: Path,
-    cache_dir: Path,
-    measures: Sequence[str],
-    place: Place,
+    coders: Sequence[Coder], recordings: Sequence[Recording], store: Store, terms: Terms, place: Place
 ) -> list[Result]:
     """Codes and scores every file with every codec that is not yet in the store.
 
@@ -124,29 +129,27 @@ def compare(
         coders: the codecs.
         recordings: test speech.
         store: gets the results, file by file.
-        corpus: folder of the speech.
-        cache_dir: gets coded and decoded files, by content; workers of other machines see it under the same path.
-        measures: names of the measures; those that cannot be used here are named in a line and left out.
+        terms: of them all; measures that cannot be used here are named in a line and left out.
         place: where files are coded and scored.
 
     Returns:
         The results of these codecs and files, as far as they exist now.
     """
     total = len(coders) * len(recordings)
-    usable = _usable(measures, store)
+    terms = terms._replace(measures=_usable(terms.measures, store))
     waiting: list[Task] = []
     for coder in coders:
         store.describe(coder.codec)
-        tasks = [Task(coder, recording, corpus, cache_dir, usable) for recording in recordings]
+        tasks = [Task(coder, recording, terms) for recording in recordings]
         waiting += _unfinished(tasks, coder, store)
     waiting.sort(key=_drawn)
     with tqdm(total=total, initial=total - len(waiting), desc="comparing", unit="file", disable=None) as progress:
         for results in _run(waiting, place):
             store.append(results)
             progress.update()
-    wanted = {os.path.relpath(recording.path, corpus) for recording in recordings}
+    wanted = {os.path.relpath(recording.path, terms.corpus) for recording in recordings}
     found = itertools.chain.from_iterable(store.of_codec(coder.codec.name) for coder in coders)
-    return [result for result in found if result.file in wanted and result.corpus == str(corpus)]
+    return [result for result in found if result.file in wanted and result.corpus == str(terms.corpus)]
 
 
 def _drawn(task: Task) -> str:

@@ -19,7 +19,7 @@ os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 
 from comparison.cluster import Place
 from comparison.coders import Coder, PeerCoder, in_packets, model_coder, with_groups_of
-from comparison.compare import compare, limit_threads
+from comparison.compare import Terms, compare, limit_threads
 from comparison.decoded import decoded_folder
 from comparison.numbers.curves import paired_differences
 from comparison.numbers.points import Point, points_of
@@ -76,15 +76,13 @@ def _score(options: argparse.Namespace) -> None:
     coders: list[Coder] = [*models, *folders, *peers]
     if not coders:
         raise UserError("expected something to score; give --models, --peers or --decoded")
-    store, corpus = Store(options.output), options.data_dir.resolve()
+    store = Store(options.output)
     results = compare(
         coders,
         recordings_of(files, options.data_dir),
         store,
-        corpus=corpus,
-        cache_dir=options.cache_dir.resolve(),
-        measures=options.measures,
-        place=Place(processes=options.processes),
+        Terms(options.data_dir.resolve(), options.cache_dir.resolve(), options.measures),
+        Place(processes=options.processes),
     )
     for line in faults(results):
         console.log.info("%s", line)

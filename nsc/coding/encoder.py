@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from nsc.arguments import MOST_SAMPLES, MOST_SPANS, check_rate, check_redundancy, layers_of, model_of, whole_number
-from nsc.coding.interface import Model, PacketForm, Signal, check_layers
+from nsc.coding.interface import Analysis, Model, PacketForm, Signal, check_layers
 from nsc.coding.rate import OWN_RATE, BoundedPace, Pace, Rate, pace_of
 from nsc.errors import UserError, brief
 from nsc.format import Group, Header, pack_group, pack_header
@@ -17,73 +17,13 @@ from nsc.format import Group, Header, pack_group, pack_header
 LOUDEST: Final = 4.0  # of samples, full scale 1: beyond, they are of another scale
 
 
-class Encoder:
-    """Speech in, bytes out. Given as one block or as many, the same speech becomes the same bytes.
+class GroupEncoder:
+    """Speech in, groups of bytes out, by what a model makes of it."""
 
-    >>> encoder = nsc.Encoder(nsc.load("cq"))
-    >>> for block in microphone:
-    ...     send(encoder.write(block))
-    >>> send(encoder.finish())
-    """
-
-    def __init__(
-        self,
-        model: Model | str | Path,
-        layers: int | None = None,
-        *,
-        kbps: float | None = None,
-        quality: float | None = None,
-        bounded: bool = False,
-        spans: int | None = None,
-        refresh: int | None = None,
-        redundancy: float | None = None,
-        dtx: bool = False,
-        num_samples: int | None = None,
-        whole: Signal | None = None,
-        pace: Pace | None = None,
-    ) -> None:
-        """Begins a stream.
-
-        Args:
-            model: what to code with: a model that is loaded, or its name, hash or folder.
-            layers: of the model to send; None for all.
-            kbps: average rate of the stream, for models that code at any rate: no stretch of speech takes more by 3 s
-                of it, nor less, see `nsc.coding.rate.BucketPace`. None for the model's own steps.
-            quality: from 0 to 10, in place of kbps.
-            bounded: no group takes more than kbps; `exceeded` counts those that take more at every step size.
-            spans: length of a group in units of the model's shortest (0.48 s, or 40 ms for models on the lapped
-                spectrum): longer ones save bytes and cost delay. None for the model's own.
-            refresh: for a stream of packets, whose contexts reach back to the last that stands alone: every so
-                many-th. None for groups that all stand alone.
-            redundancy: of packets, see `PacketEncoder`.
-            dtx: of packets, see `PacketEncoder`.
-            num_samples: length of the signal where it is known; else the last group carries it.
-            whole: the signal, for models that look at all of it first.
-            pace: chooses the step offset of every group, in place of a rate.
-
-        Raises:
-            UserError: the model does not have so many layers, or cannot code a stream, or not at this rate; or
-                arguments of other types.
-        """
-        model, layers = model_of(model), layers_of(layers)
-        spans = whole_number("spans", spans, 1, MOST_SPANS)
-        refresh = whole_number("refresh", refresh, 1, MOST_SPANS)
-        num_samples = whole_number("num_samples", num_samples, 0, MOST_SAMPLES)
-        layers = check_layers(layers, model.depth, "model")
-        check_rate(kbps, quality, bounded)
-        check_redundancy(redundancy, kbps, dtx)
-        rate = Rate(kbps - (redundancy or 0) if kbps else kbps, quality, bounded)
-        if pace is None and rate != OWN_RATE:
-            pace = pace_of(rate, model.usual_offset(rate.kbps), model.offsets)
-        of_copies = Rate(redundancy, None, bounded)
-        copies = pace_of(of_copies, model.usual_offset(redundancy), model.offsets) if redundancy else None
-        packets = PacketForm(refresh, copies, dtx) if refresh else None
-        self._pace, self._finished = pace, False
-        self._analysis = model.analysis(
-            layers, spans=spans, num_samples=num_samples, whole=whole, pace=pace, packets=packets
-        )
-        self._header = self._analysis.header
-        self._known_length = num_samples
+    def __init__(self, analysis: Analysis, pace: Pace | None, num_samples: int | None) -> None:
+        """Begins a stream of so many samples, None where that is not known, at the pace of its analysis."""
+        self._analysis, self._pace, self._known_length = analysis, pace, num_samples
+        self._header, self._finished = analysis.header, False
         self._received = self._frames_sent = self._groups_sent = 0
         self._unsent_header = pack_header(self._header)
 
@@ -155,6 +95,66 @@ class Encoder:
         """The header, once."""
         header, self._unsent_header = self._unsent_header, b""
         return header
+
+
+class Encoder(GroupEncoder):
+    """Speech in, bytes out. Given as one block or as many, the same speech becomes the same bytes.
+
+    >>> encoder = nsc.Encoder(nsc.load("cq"))
+    >>> for block in microphone:
+    ...     send(encoder.write(block))
+    >>> send(encoder.finish())
+    """
+
+    def __init__(
+        self,
+        model: Model | str | Path,
+        layers: int | None = None,
+        *,
+        kbps: float | None = None,
+        quality: float | None = None,
+        bounded: bool = False,
+        spans: int | None = None,
+        refresh: int | None = None,
+        redundancy: float | None = None,
+        dtx: bool = False,
+        num_samples: int | None = None,
+    ) -> None:
+        """Begins a stream.
+
+        Args:
+            model: what to code with: a model that is loaded, or its name, hash or folder.
+            layers: of the model to send; None for all.
+            kbps: average rate of the stream, for models that code at any rate: no stretch of speech takes more by 3 s
+                of it, nor less, see `nsc.coding.rate.BucketPace`. None for the model's own steps.
+            quality: from 0 to 10, in place of kbps.
+            bounded: no group takes more than kbps; `exceeded` counts those that take more at every step size.
+            spans: length of a group in units of the model's shortest (0.48 s, or 40 ms for models on the lapped
+                spectrum): longer ones save bytes and cost delay. None for the model's own.
+            refresh: for a stream of packets, whose contexts reach back to the last that stands alone: every so
+                many-th. None for groups that all stand alone.
+            redundancy: of packets, see `PacketEncoder`.
+            dtx: of packets, see `PacketEncoder`.
+            num_samples: length of the signal where it is known; else the last group carries it.
+
+        Raises:
+            UserError: the model does not have so many layers, or cannot code a stream, or not at this rate; or
+                arguments of other types.
+        """
+        model, layers = model_of(model), layers_of(layers)
+        spans = whole_number("spans", spans, 1, MOST_SPANS)
+        refresh = whole_number("refresh", refresh, 1, MOST_SPANS)
+        num_samples = whole_number("num_samples", num_samples, 0, MOST_SAMPLES)
+        layers = check_layers(layers, model.depth, "model")
+        check_rate(kbps, quality, bounded)
+        check_redundancy(redundancy, kbps, dtx)
+        rate = Rate(kbps - (redundancy or 0) if kbps else kbps, quality, bounded)
+        pace = None if rate == OWN_RATE else pace_of(rate, model.usual_offset(rate.kbps), model.offsets)
+        of_copies = Rate(redundancy, None, bounded)
+        copies = pace_of(of_copies, model.usual_offset(redundancy), model.offsets) if redundancy else None
+        packets = PacketForm(refresh, copies, dtx) if refresh else None
+        analysis = model.analysis(layers, spans=spans, num_samples=num_samples, whole=None, pace=pace, packets=packets)
+        super().__init__(analysis, pace, num_samples)
 
 
 def checked_samples(block: ArrayLike) -> Signal:

@@ -13,10 +13,10 @@ from typing import IO, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from nsc.arguments import check_rate
+from nsc.arguments import MOST_SAMPLES, check_rate, whole_number
 from nsc.coding.decoder import Decoder
-from nsc.coding.encoder import Encoder, checked_samples
-from nsc.coding.interface import Model, Signal
+from nsc.coding.encoder import GroupEncoder, checked_samples
+from nsc.coding.interface import Model, PacketForm, Signal, check_layers
 from nsc.coding.playout import NO_SAMPLES, Damage
 from nsc.coding.rate import OWN_RATE, EvenPace, Pace, Rate, offset_for_rate, pace_of
 from nsc.constants import SAMPLE_RATE
@@ -47,10 +47,15 @@ class Coding(NamedTuple):
     spans: int | None = None
     refresh: int | None = None
 
-    def encoder(self, num_samples: int, pace: Pace | None, whole: Signal | None = None) -> Encoder:
-        """The encoder of a file of so many samples."""
-        model, layers, spans, refresh = self
-        return Encoder(model, layers, spans=spans, refresh=refresh, num_samples=num_samples, whole=whole, pace=pace)
+    def encoder(self, num_samples: int, pace: Pace | None, whole: Signal | None = None) -> GroupEncoder:
+        """The encoder of a file of so many samples; of all of them where the model looks at the whole signal first."""
+        whole_number("num_samples", num_samples, 0, MOST_SAMPLES)
+        layers = check_layers(self.layers, self.model.depth, "model")
+        packets = PacketForm(self.refresh) if self.refresh else None
+        analysis = self.model.analysis(
+            layers, spans=self.spans, num_samples=num_samples, whole=whole, pace=pace, packets=packets
+        )
+        return GroupEncoder(analysis, pace, num_samples)
 
 
 def encode(
@@ -98,7 +103,7 @@ def encoded_blocks(
         )
 
 
-def _written(encoder: Encoder, blocks: Iterable[ArrayLike]) -> Iterator[bytes]:
+def _written(encoder: GroupEncoder, blocks: Iterable[ArrayLike]) -> Iterator[bytes]:
     for block in blocks:
         yield encoder.write(block)
     yield encoder.finish()

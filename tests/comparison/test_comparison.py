@@ -24,7 +24,7 @@ import report
 from comparison import coders
 from comparison.cluster import Place
 from comparison.coders import ModelCoder, PeerCoder, Version, in_packets, model_coder, with_groups_of
-from comparison.compare import compare
+from comparison.compare import Terms, compare
 from comparison.peers import baselines, ffmpeg
 from comparison.results import Recording, Result, Store, faults
 from measures import measures
@@ -51,8 +51,9 @@ def model_folder(check_dir: Path) -> Path:
 
 
 def run(coder: coders.Coder, recordings: Sequence[Recording], folder: Path, **changes: Any) -> list[Result]:
-    values: dict[str, Any] = {"corpus": CORPUS, "cache_dir": folder / "cache", "measures": ["snr"], "place": Place(1)}
-    return compare([coder], recordings, Store(folder), **(values | changes))
+    place = changes.pop("place", Place(1))
+    terms = Terms(CORPUS, folder / "cache", ["snr"])._replace(**changes)
+    return compare([coder], recordings, Store(folder), terms, place)
 
 
 def test_our_rate_is_all_bytes_of_the_written_file_at_every_layer(
@@ -195,8 +196,8 @@ tests.run_all(Path(sys.argv[1]))
 
 def run_all(folder: Path) -> list[Result]:
     """Two codecs on three files."""
-    place: dict[str, Any] = {"cache_dir": folder / "cache", "measures": ["snr"], "place": Place(1)}
-    return compare([PeerCoder("pcm16"), PeerCoder("codec2-3.2")], CLIPS[:3], Store(folder), corpus=CORPUS, **place)
+    terms = Terms(CORPUS, folder / "cache", ["snr"])
+    return compare([PeerCoder("pcm16"), PeerCoder("codec2-3.2")], CLIPS[:3], Store(folder), terms, Place(1))
 
 
 def test_a_run_that_is_killed_keeps_what_it_scored_file_by_file_and_the_same_command_continues(tmp_path: Path) -> None:

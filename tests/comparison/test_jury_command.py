@@ -11,7 +11,7 @@ import soundfile
 from numpy.typing import NDArray
 
 from comparison.cluster import Place
-from comparison.compare import compare
+from comparison.compare import Terms, compare
 from comparison.decoded import decoded_folder
 from comparison.numbers.curves import paired_differences
 from comparison.numbers.points import points_of
@@ -70,10 +70,8 @@ def test_a_decoded_file_of_another_content_is_scored_anew(references: Path, tmp_
             [coder],
             [Recording(files[0].path, "s0")],
             Store(tmp_path / "out"),
-            corpus=references,
-            cache_dir=tmp_path / "cache",
-            measures=["octave_levels"],
-            place=Place(1),
+            Terms(references, tmp_path / "cache", ["octave_levels"]),
+            Place(1),
         )
         levels.append(result.measures["octave_500"])
     assert levels == pytest.approx([0, -6.02], abs=0.2)

@@ -25,6 +25,14 @@ FLOORS = [
 ]
 APART = {"training", "evaluation", "export"}  # which do not import each other
 MOST_FILES = 16  # 14 is the aim
+MOST_ARGUMENTS = 6
+# What users name by keyword as flags of the command, all of it optional, and the columns of the table of flags.
+NAMED_BY_KEYWORD = {
+    "nsc.api.encode",
+    "nsc.coding.encoder.Encoder",
+    "nsc.coding.packets.PacketEncoder",
+    "options.option.option",
+}
 CODEC_NEEDS = {"numpy", "soundfile", "soxr", "constriction", "ai_edge_litert"}
 OPTIONAL = {"nsc.call.devices": {"sounddevice"}, "nsc.call.protection": {"pylibsrtp"}}
 
@@ -115,6 +123,26 @@ def test_every_public_method_is_documented_there_or_where_its_class_follows() ->
     ]
     documented = {method.name for _, method in methods if ast.get_docstring(method)}
     assert [name for name, method in methods if method.name not in documented] == []
+
+
+def arguments_of(name: str, path: Path) -> dict[str, ast.arguments]:
+    """What every function of a module takes, its classes by their constructors."""
+    tree = ast.parse(path.read_text())
+    names = {
+        child: f"{name}.{each.name}" for each in ast.walk(tree) if isinstance(each, ast.ClassDef) for child in each.body
+    }
+    functions = [each for each in ast.walk(tree) if isinstance(each, ast.FunctionDef)]
+    return {f"{names.get(each, name)}.{each.name}".removesuffix(".__init__"): each.args for each in functions}
+
+
+def test_functions_take_few_arguments() -> None:
+    taken = {
+        name: [each.arg for each in (*found.args, *found.kwonlyargs) if each.arg not in ("self", "cls")]
+        for module, path in FILES.items()
+        for name, found in arguments_of(module, path).items()
+    }
+    many = {name for name, arguments in taken.items() if len(arguments) > MOST_ARGUMENTS}
+    assert many == NAMED_BY_KEYWORD
 
 
 def test_no_two_test_modules_have_one_name() -> None:

@@ -39,7 +39,7 @@ from nsc.kinds.spectral.network import (
 )
 from nsc.kinds.spectral.regroup import regrouped
 from nsc.kinds.spectral.symbol_stream import CodedSymbols, SymbolReader
-from nsc.kinds.spectral.synthesis import SpectralSynthesis
+from nsc.kinds.spectral.synthesis import Networks, SpectralSynthesis
 from nsc.loading.folder import Description, naming, read_graph, read_tables
 from nsc.loading.litert import Graphs
 
@@ -111,8 +111,8 @@ class SpectralModel:
         own = self.settings.hop, self.settings.spectra_per_frame
         if not isinstance(header, version_2.Header) or (header.hop, header.spectra_per_frame) != own:
             raise WrongModelError(f"expected the parts of model {header.model}, found others; encode the speech again")
-        parts = self.network, self.coder, layers, self.enhancer, self.concealment
-        return SpectralSynthesis(header, self.settings, *parts)
+        networks = Networks(self.network, self.enhancer, self.concealment)
+        return SpectralSynthesis(header, self.settings, self.coder, layers, networks)
 
     def code_lengths(self, data: bytes) -> CodeLengths:
         pieces: dict[str, list[NDArray[np.float64]]] = {}

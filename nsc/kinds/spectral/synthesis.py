@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from nsc.coding.filters import DeEmphasis
@@ -25,22 +27,23 @@ FADE_DB = 1.5
 PAUSE_SECONDS = 2.0  # of comfort noise without another packet, of which a pause has five: then the sender is lost
 
 
+class Networks(NamedTuple):
+    """What decodes the spectra of a model, and what enhances and conceals them where it has that."""
+
+    decoder: SpectralNetwork
+    enhancer: EnhancerNetwork | None
+    concealment: ConcealmentNetwork | None
+
+
 class SpectralSynthesis:
     """Implements `interface.Synthesis`; lost groups are concealed by a network, or by the last spectrum, fading."""
 
     def __init__(
-        self,
-        header: Header,
-        settings: SpectralSettings,
-        network: SpectralNetwork,
-        coder: SpectralCoder,
-        layers: int,
-        enhancer: EnhancerNetwork | None = None,
-        concealment: ConcealmentNetwork | None = None,
+        self, header: Header, settings: SpectralSettings, coder: SpectralCoder, layers: int, networks: Networks
     ) -> None:
         """Begins to decode the first `layers` layers of a stream."""
         self.lead = header.hop  # the first spectrum begins before the signal
-        self._header, self._settings, self._network = header, settings, network
+        self._header, self._settings, (self._network, enhancer, concealment) = header, settings, networks
         self._reader, self._layers = SymbolReader(header, coder), layers
         self._history = settings.history  # frames of the past that the network is given with the next group
         self._steps = StepTrack(self._history, header.spectra_per_frame)
