@@ -6,7 +6,6 @@ import ast
 import graphlib
 import re
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -51,10 +50,10 @@ def floor_of(name: str) -> int:
     return next((FLOOR_OF[each] for each in beginnings if each in FLOOR_OF), -1)
 
 
-def imports_of(path: Path) -> set[str]:
+def imports_of(nodes: list[ast.AST]) -> set[str]:
     """Every module that a file imports, at its top or later."""
     found = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in nodes:
         if isinstance(node, ast.Import):
             found |= {each.name for each in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -62,7 +61,8 @@ def imports_of(path: Path) -> set[str]:
     return found
 
 
-IMPORTS = {name: imports_of(path) for name, path in FILES.items()}
+NODES = {name: list(ast.walk(ast.parse(path.read_text()))) for name, path in FILES.items()}
+IMPORTS = {name: imports_of(nodes) for name, nodes in NODES.items()}
 
 
 def first(name: str) -> str:
@@ -113,10 +113,10 @@ def test_no_folder_is_crowded() -> None:
 
 
 def test_every_public_method_is_documented_there_or_where_its_class_follows() -> None:
-    classes = [each for path in FILES.values() for each in ast.walk(ast.parse(path.read_text()))]
     methods = [
         (f"{each.name}.{method.name}", method)
-        for each in classes
+        for nodes in NODES.values()
+        for each in nodes
         if isinstance(each, ast.ClassDef)
         for method in each.body
         if isinstance(method, ast.FunctionDef) and not method.name.startswith("_")
@@ -125,21 +125,19 @@ def test_every_public_method_is_documented_there_or_where_its_class_follows() ->
     assert [name for name, method in methods if method.name not in documented] == []
 
 
-def arguments_of(name: str, path: Path) -> dict[str, ast.arguments]:
+def arguments_of(module: str) -> dict[str, ast.arguments]:
     """What every function of a module takes, its classes by their constructors."""
-    tree = ast.parse(path.read_text())
-    names = {
-        child: f"{name}.{each.name}" for each in ast.walk(tree) if isinstance(each, ast.ClassDef) for child in each.body
-    }
-    functions = [each for each in ast.walk(tree) if isinstance(each, ast.FunctionDef)]
-    return {f"{names.get(each, name)}.{each.name}".removesuffix(".__init__"): each.args for each in functions}
+    classes = [each for each in NODES[module] if isinstance(each, ast.ClassDef)]
+    names = {child: f"{module}.{each.name}" for each in classes for child in each.body}
+    functions = [each for each in NODES[module] if isinstance(each, ast.FunctionDef)]
+    return {f"{names.get(each, module)}.{each.name}".removesuffix(".__init__"): each.args for each in functions}
 
 
 def test_functions_take_few_arguments() -> None:
     taken = {
         name: [each.arg for each in (*found.args, *found.kwonlyargs) if each.arg not in ("self", "cls")]
-        for module, path in FILES.items()
-        for name, found in arguments_of(module, path).items()
+        for module in FILES
+        for name, found in arguments_of(module).items()
     }
     many = {name for name, arguments in taken.items() if len(arguments) > MOST_ARGUMENTS}
     assert many == NAMED_BY_KEYWORD

@@ -17,6 +17,8 @@ import nsc
 from nsc.coding.interface import Model
 from tests.helpers.places import CORPUS, ROOT
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def model() -> Model:

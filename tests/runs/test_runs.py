@@ -86,7 +86,7 @@ VALUES = st.recursive(
 )
 
 
-@settings(deadline=None, max_examples=30, print_blob=True)  # a loaded machine is no fault
+@settings(deadline=None, max_examples=10, print_blob=True)  # a loaded machine is no fault
 @given(config=st.dictionaries(st.text(), VALUES, min_size=1))
 def test_the_fingerprint_ignores_the_order_of_keys_and_sees_every_value(config: dict[str, Any]) -> None:
     backwards = dict(reversed(config.items()))
@@ -388,7 +388,7 @@ def test_the_code_version_is_the_commit_and_tells_uncommitted_changes(
     module = tmp_path / "runs.py"
     module.write_text("first")
     monkeypatch.setattr(runs, "__file__", str(tmp_path / "runs" / "runs.py"))
-    monkeypatch.setattr(runs, "_version", lambda package: "1.2.3")
+    monkeypatch.setattr(runs, "version_of", lambda package: "1.2.3")
     assert environment()["code"] == "1.2.3"
     git(tmp_path, "init")
     assert environment()["code"] == "1.2.3"
