@@ -76,8 +76,9 @@ def enhancer_graph(enhancer: Enhancer) -> Graph:
     outputs = [Port(ENHANCED, (ANY,), "float32", "enhanced"), Port(STATE, (size,), "float32", "for the next call")]
 
     def run(signals: tf.Tensor, conditions: tf.Tensor, state: tf.Tensor) -> Tensors:
-        samples = tf.reshape(signals, [-1, SIGNALS])
-        found = enhancer.call(*(tf.expand_dims(each, 0) for each in (samples, conditions, state)))
+        shapes = [1, -1, SIGNALS], [1, -1, CONDITIONS], [1, size]
+        given = zip((signals, conditions, state), shapes, strict=True)
+        found = enhancer.call(*(tf.reshape(values, shape) for values, shape in given))
         return {ENHANCED: tf.squeeze(found.samples, 0), STATE: tf.squeeze(found.state, 0)}
 
     return Graph("enhancer", inputs, outputs, run)

@@ -11,7 +11,15 @@ import tensorflow as tf
 from nn_core_operator import PRECISION, leaky_relu
 
 KERNEL = 3  # spectra and bands that a convolution reaches over
+JOINED = 5  # tensors that XNNPACK puts together in one operation
 DILATIONS = (1, 2)  # of the blocks, in turn, in time and in frequency
+
+
+def joined(values: Sequence[tf.Tensor], axis: int) -> tf.Tensor:
+    """Tensors one after the other, a few at a time, as LiteRT's XNNPACK takes them."""
+    while len(values) > 1:
+        values = [tf.concat(values[at : at + JOINED], axis) for at in range(0, len(values), JOINED)]
+    return values[0]
 
 
 class Memory:
@@ -46,7 +54,7 @@ class Memory:
     @property
     def state(self) -> tf.Tensor:
         """After the values that were seen."""
-        return tf.concat(self._left, 1)
+        return joined(self._left, 1)
 
 
 def memory_of(state: tf.Tensor) -> Memory | None:

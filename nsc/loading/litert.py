@@ -14,13 +14,8 @@ from nsc.console import native_notes_hidden
 from nsc.errors import UserError
 
 Arrays = dict[str, NDArray[Any]]
-Runner = Callable[..., Arrays]
 
 SIGNATURE = "serving_default"
-# Graphs that LiteRT runs without XNNPACK, which gave results up to 0.05 of full scale off for these, in one process and
-# not in the next, for the same input (2.3.0).
-PLAIN = frozenset({"enhancer"})
-
 Sizes = Mapping[str, tuple[int | None, ...]]  # of the axes of arrays by name; None where a caller chooses
 
 
@@ -50,7 +45,7 @@ class Graphs:
             self.__init__(self._read, self._threads)  # type: ignore[misc]
         with self._turn:
             if name not in self._runners:
-                self._runners[name] = load_runner(self._read(name), self._threads, delegates=name not in PLAIN)
+                self._runners[name] = Runner(self._read(name), self._threads)
             return self._runners[name](**inputs)
 
     def check(self, expected: Mapping[str, Ports], *, encodes: bool = True) -> None:
@@ -62,8 +57,7 @@ class Graphs:
         for name, ports in expected.items():
             if name == "encoder" and not encodes:
                 continue
-            runner = _opened(self._read(name), self._threads, ready=False)
-            for sizes, details in zip(ports, (runner.get_input_details(), runner.get_output_details()), strict=True):
+            for sizes, details in zip(ports, _ports(_opened(self._read(name))), strict=True):
                 found = {port: tuple(map(int, each["shape_signature"])) for port, each in details.items()}
                 if sizes.keys() != found.keys() or not all(_fits(found[port], sizes[port]) for port in sizes):
                     raise UserError(f"the {name} graph: expected {_shown(sizes)}, found {_shown(found)}")
@@ -81,36 +75,77 @@ def naming_misfits() -> Iterator[None]:
         raise UserError(f"the model's graph does not fit its description ({error}); copy or export it again") from None
 
 
-def load_runner(graph: bytes, threads: int = 1, *, delegates: bool = True) -> Runner:
-    """A function of a graph's inputs by name to its outputs by name.
+class Runner:
+    """A graph as a function of its inputs by name to its outputs by name.
 
-    Args:
-        graph: of a model.
-        threads: of LiteRT's own.
-        delegates: whether XNNPACK runs what it can of it.
-
-    Raises:
-        UserError: LiteRT is not installed, or cannot read the graph.
+    XNNPACK, which runs a graph in parts, gives all parts one workspace. Where a larger input makes that grow and move,
+    parts may go on reading where it was (seen in LiteRT 2.3.0): the first call of a size was right, from the second
+    on samples were up to 0.2 of full scale off, in one process and not in the next. Parts are made ready anew whenever
+    a size changes, so that a call larger than all before is followed by a change.
     """
-    runner: Runner = _opened(graph, threads, delegates=delegates)
-    return runner
+
+    def __init__(self, graph: bytes, threads: int = 1) -> None:
+        """Loads a graph, to be run by so many threads of LiteRT's own.
+
+        Raises:
+            UserError: LiteRT is not installed, or cannot read the graph.
+        """
+        self._interpreter = _opened(graph, threads)
+        self._inputs, self._outputs = _ports(self._interpreter)
+        self._least = {name: tuple(map(int, details["shape"])) for name, details in self._inputs.items()}
+        self._shapes: dict[str, tuple[int, ...]] = self._least
+        self._largest = 0
+        with native_notes_hidden(), _naming_damage():
+            self._interpreter.allocate_tensors()
+
+    def __call__(self, **inputs: NDArray[Any]) -> Arrays:
+        """The outputs of the graph by name."""
+        if inputs.keys() != self._inputs.keys():
+            raise ValueError(f"expected {', '.join(sorted(self._inputs))}, found {', '.join(sorted(inputs))}")
+        self._resize({name: values.shape for name, values in inputs.items()})
+        for name, values in inputs.items():
+            self._interpreter.set_tensor(self._inputs[name]["index"], values)
+        self._interpreter.invoke()
+        found = {name: self._interpreter.get_tensor(details["index"]) for name, details in self._outputs.items()}
+        size = sum(values.size for values in inputs.values())
+        if size > self._largest:
+            self._largest = size
+            self._resize(self._least)
+        return found
+
+    def _resize(self, shapes: dict[str, tuple[int, ...]]) -> None:
+        if shapes == self._shapes:
+            return
+        self._shapes = {}  # should any of this fail
+        for name, shape in shapes.items():
+            self._interpreter.resize_tensor_input(self._inputs[name]["index"], shape)
+        self._interpreter.allocate_tensors()
+        self._shapes = shapes
 
 
-def _opened(graph: bytes, threads: int, *, ready: bool = True, delegates: bool = True) -> Any:
-    """LiteRT's runner of a graph, ready to run or only to be looked at."""
-    with native_notes_hidden():
-        try:
-            from ai_edge_litert.interpreter import Interpreter, OpResolverType
-        except ImportError as error:
-            raise UserError(f"running a model needs LiteRT ({error}); pip install ai-edge-litert") from None
-        try:
-            resolver = OpResolverType.AUTO if delegates else OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
-            interpreter = Interpreter(model_content=graph, num_threads=threads, experimental_op_resolver_type=resolver)
-            if ready:
-                interpreter.allocate_tensors()
-            return interpreter.get_signature_runner(SIGNATURE)
-        except (ValueError, RuntimeError) as error:
-            raise UserError(f"LiteRT cannot read the model's graph ({error}); install a newer ai-edge-litert") from None
+def _opened(graph: bytes, threads: int = 1) -> Any:
+    """LiteRT's interpreter of a graph, to be looked at or made ready."""
+    try:
+        from ai_edge_litert.interpreter import Interpreter
+    except ImportError as error:
+        raise UserError(f"running a model needs LiteRT ({error}); pip install ai-edge-litert") from None
+    with native_notes_hidden(), _naming_damage():
+        return Interpreter(model_content=graph, num_threads=threads)
+
+
+def _ports(interpreter: Any) -> tuple[Arrays, Arrays]:
+    """What LiteRT tells of a graph's inputs and outputs, by name."""
+    with _naming_damage():
+        runner = interpreter.get_signature_runner(SIGNATURE)
+    return runner.get_input_details(), runner.get_output_details()
+
+
+@contextmanager
+def _naming_damage() -> Iterator[None]:
+    try:
+        yield
+    except (ValueError, RuntimeError) as error:
+        raise UserError(f"LiteRT cannot read the model's graph ({error}); install a newer ai-edge-litert") from None
 
 
 def _fits(found: tuple[int, ...], expected: tuple[int | None, ...]) -> bool:

@@ -15,7 +15,7 @@ from export.device import DESCRIPTION
 from kinds.samples.batch import Coded, Signal
 from kinds.samples.graphs import INPUT_LENGTH, PAST
 from nsc.errors import UserError
-from nsc.loading.litert import load_runner
+from nsc.loading import litert
 from utilities import GROUP_LENGTH, group_levels, number_of_frames
 
 Arrays = dict[str, NDArray[Any]]
@@ -96,5 +96,5 @@ def _runner(folder: Path, description: dict[str, Any], graph: str, threads: int)
             return {name: np.asarray(value) for name, value in outputs.items()}
 
         return run_saved
-    run = load_runner(Path(path).read_bytes(), threads)
+    run = litert.Runner(Path(path).read_bytes(), threads)
     return lambda inputs: run(**inputs)

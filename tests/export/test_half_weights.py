@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 from export.graph import as_litert
 from export.half_weights import LEAST_VALUES, with_half_weights
 from kinds.graph import Graph, Port
-from nsc.loading.litert import load_runner
+from nsc.loading.litert import Runner
 
 
 def graph_of(weights: NDArray[np.float32]) -> Graph:
@@ -27,7 +27,7 @@ def test_weights_that_half_precision_holds_take_half_the_space_and_compute_the_s
     small, large = as_litert(graph_of(rounded), "float32"), as_litert(graph_of(random_weights()), "float32")
     assert len(large) - len(small) > rounded.nbytes * 0.4
     values = np.random.default_rng(1).normal(0, 1, (1, 64)).astype(np.float32)
-    found = load_runner(small, 1)(values=values)["products"]
+    found = Runner(small, 1)(values=values)["products"]
     expected = np.tanh(values.astype(np.float64) @ rounded) @ rounded
     np.testing.assert_allclose(found, expected, atol=1e-6)
 
@@ -40,4 +40,4 @@ def test_weights_that_would_lose_by_it_stay_as_they_are() -> None:
     assert nearly.size > LEAST_VALUES
     values = np.eye(1, 64, dtype=np.float32)
     expected = np.tanh(nearly[:1].astype(np.float64)) @ nearly
-    np.testing.assert_allclose(load_runner(graph, 1)(values=values)["products"], expected, atol=1e-6)
+    np.testing.assert_allclose(Runner(graph, 1)(values=values)["products"], expected, atol=1e-6)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from export.device import export_model
 from kinds.spectral.serving import KerasSpectralNetwork
 from nsc.errors import UserError
-from nsc.loading.litert import load_runner
+from nsc.loading.litert import Runner
 from runs.saved_model import SavedModel
 from tests.export.exported import Exported
 from tests.helpers.places import CORPUS
@@ -29,7 +29,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> SavedModel:
 def called(path: Path, form: str, inputs: Arrays) -> Arrays:
     """What a graph on disk gives."""
     if form == "litert":
-        return load_runner(path.read_bytes())(**inputs)
+        return Runner(path.read_bytes())(**inputs)
     graph = tf.saved_model.load(str(path)).signatures["serving_default"]
     return {name: np.asarray(value) for name, value in graph(**inputs).items()}
 

@@ -13,7 +13,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kinds.spectral.grid import Memory
+from kinds.spectral.grid import Memory, joined
 from nn_core_operator import PRECISION
 from nsc.kinds.spectral.enhancer import CONDITIONS, PLACE
 from nsc.kinds.spectral.pitch import (
@@ -72,10 +72,9 @@ class Causal(keras.layers.Layer):
 
     def call(self, values: tf.Tensor) -> tf.Tensor:
         """[batch, past + time, inputs] -> [batch, time, channels]."""
-        time = tf.shape(values)[1] - self.past
-        seen = [values[:, tap * self.dilation : tap * self.dilation + time] for tap in range(self.taps)]
-        kernel = tf.cast(self.kernel, values.dtype)
-        return tf.matmul(tf.concat(seen, -1) if self.taps > 1 else values, kernel) + tf.cast(self.bias, values.dtype)
+        starts = range(0, self.past + 1, self.dilation)
+        seen = joined([values[:, start : start - self.past or None, :] for start in starts], -1)
+        return tf.matmul(seen, tf.cast(self.kernel, values.dtype)) + tf.cast(self.bias, values.dtype)
 
 
 class GatedBlock(keras.layers.Layer):
@@ -127,7 +126,7 @@ class Enhancer(keras.layers.Layer):
             state: of the samples before these, float32 [batch, state_size], zeros at the start.
         """
         memory = Memory(state)
-        now, one, two = (signals[..., number] for number in range(3))
+        now, one, two = (signals[..., number : number + 1] for number in range(3))
         inputs = tf.cast(self._inputs(signals, conditions), self.compute_dtype)
         hidden = tf.nn.elu(self.first(memory.joined(inputs, self.first.past)))
         for block in self.blocks:
@@ -136,10 +135,10 @@ class Enhancer(keras.layers.Layer):
         gains = tf.tanh(GAIN_SCALE * tf.cast(self.gains(hidden), tf.float32)) * voiced
         power = tf.reduce_mean(tf.square(_folded(now)), -1, keepdims=True)
         ramps = _ramps(memory.joined(tf.concat([gains, tf.sqrt(power + AMPLITUDE_FLOOR)], -1), 1))
-        added = ADDED_SCALE * ramps[..., -1] * tf.cast(self.added(hidden), tf.float32)
-        comb = self._combs(memory.joined(tf.stack([one - now, two - now], -1), COMB_TAPS - 1))
+        added = ADDED_SCALE * tf.squeeze(ramps[..., -1:], -1) * tf.cast(self.added(hidden), tf.float32)
+        comb = self._combs(memory.joined(tf.concat([one - now, two - now], -1), COMB_TAPS - 1))
         combed = tf.reduce_sum(ramps[..., :-1] * tf.reshape(comb, [tf.shape(now)[0], -1, PLACE, COMBS]), -1)
-        return Enhanced(now + tf.reshape(added + combed, [tf.shape(now)[0], -1]), memory.state)
+        return Enhanced(tf.reshape(_folded(now) + (added + combed), [tf.shape(now)[0], -1]), memory.state)
 
     def enhance(self, signals: tf.Tensor, levels: tf.Tensor, offsets: tf.Tensor, layers: int) -> tf.Tensor:
         """Whole signals from their start, as training and validation see them.
@@ -164,20 +163,22 @@ class Enhancer(keras.layers.Layer):
 
     def _inputs(self, signals: tf.Tensor, conditions: tf.Tensor) -> tf.Tensor:
         """Folded signals at unit level, and facts of the same size: [batch, places, FOLDED 16 + FACTS]."""
-        level, offset, layers, correlation, lag = tf.split(conditions, CONDITIONS, -1)
-        now, one, two = (_folded(signals[..., number]) / level for number in (0, 3, 4))
+        level, offset, layers, correlation, lag = (conditions[..., n : n + 1] for n in range(CONDITIONS))
+        now, one, two = (_folded(signals[..., n : n + 1]) / level for n in (0, 3, 4))
         power = tf.reduce_mean(tf.square(now), -1, keepdims=True)
         loudness = 1 + tf.math.log(power + POWER_FLOOR) / np.log(1000)
         period = tf.math.log(lag / (2 * SHORTEST))
-        return tf.concat([now, one, two, correlation, offset, loudness, period, layers - 1], -1)
+        return joined([now, one, two, correlation, offset, loudness, period, layers - 1], -1)
 
     def _combs(self, differences: tf.Tensor) -> tf.Tensor:
         """Differences [batch, 15 + samples, 2] of one and of two lags, filtered, [batch, samples, combs]."""
-        time = tf.shape(differences)[1] - COMB_TAPS + 1
-        seen = tf.stack([differences[:, tap : tap + time] for tap in range(COMB_TAPS)], -1)
-        half = COMBS // 2
-        filtered = [tf.matmul(seen[:, :, k], self.filters[k * half : (k + 1) * half], transpose_b=True) for k in (0, 1)]
-        return tf.concat(filtered, -1)
+
+        def filtered(lag: int) -> tf.Tensor:
+            ends = range(1 - COMB_TAPS, 1)
+            seen = joined([differences[:, COMB_TAPS - 1 + end : end or None, lag : lag + 1] for end in ends], -1)
+            return tf.matmul(seen, tf.split(self.filters, 2)[lag], transpose_b=True)
+
+        return tf.concat([filtered(0), filtered(1)], -1)
 
 
 def _folded(signal: tf.Tensor) -> tf.Tensor:
@@ -188,7 +189,8 @@ def _folded(signal: tf.Tensor) -> tf.Tensor:
 def _ramps(values: tf.Tensor) -> tf.Tensor:
     """Values at places, after those before them [batch, 1 + places, n], led from one to the next: [..., 16, n]."""
     share = (np.arange(1, PLACE + 1, dtype=np.float32) / PLACE)[:, None]
-    before, after = tf.expand_dims(values[:, :-1], 2), tf.expand_dims(values[:, 1:], 2)
+    shape = [tf.shape(values)[0], -1, 1, values.shape[-1]]
+    before, after = tf.reshape(values[:, :-1, :], shape), tf.reshape(values[:, 1:, :], shape)
     return before + (after - before) * share
 
 
