@@ -7,14 +7,13 @@ from numpy.typing import NDArray
 
 from constants import FRAME_LENGTH, HOP, OVERLAP, PRE_EMPHASIS, SAMPLE_RATE
 from nsc.atomic import atomic_write, written_whole
-from nsc.audio import INT16_SCALE, to_int16
+from nsc.audio import INT16_SCALE, to_int16, write_speech
 from nsc.coding.filters import HIGH_PASS_HZ
 from nsc.console import log
 from nsc.errors import UserError
 from nsc.format.version_1 import GROUP_LENGTH, number_of_frames
 from nsc.kinds.samples.level import frame_gains, gains_of, group_level, group_levels, level_indices
 from nsc.recording import open_recording
-from nsc.wav import write_wav
 
 __all__ = [
     "GROUP_LENGTH",
@@ -146,4 +145,4 @@ def resample(signal: NDArray[np.float32], rate: int) -> NDArray[np.float32]:
 def save_speech(path: str | Path, signal: FloatArray) -> None:
     """Write samples [n] as a 16-bit mono WAV at 16 kHz, clipped to [-1, 1), creating folders on the way."""
     with written_whole(path) as file:
-        write_wav(file, [signal])
+        write_speech(file, [signal], ".wav")

@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
+import errno
 import io
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final, NamedTuple
 
 import numpy as np
 import soundfile
+from numpy.typing import NDArray
 
 from nsc.coding.encoder import LOUDEST
 from nsc.coding.interface import Signal
 from nsc.constants import SAMPLE_RATE
 from nsc.errors import UserError
 from nsc.recording import Recording, open_recording
-from nsc.wav import FULL_SCALE as INT16_SCALE
-from nsc.wav import to_int16, write_wav
 
-__all__ = ["INT16_SCALE", "Signal", "Speech", "open_speech", "to_int16", "write_speech", "write_wav"]
-
+INT16_SCALE: Final = 32_768.0  # one 16-bit step is 1 / 32768 of full scale
 CLIPPED: Final = "full scale are clipped"
-CONTAINERS: Final = {".flac": ("FLAC", "PCM_16"), ".ogg": ("OGG", "VORBIS")}  # that libsndfile writes
+CONTAINERS: Final = {".flac": ("FLAC", "PCM_16"), ".ogg": ("OGG", "VORBIS")}
+WAV: Final = ("WAV", "PCM_16")
+MOST_IN_WAV: Final = (1 << 31) - 64  # samples, 37 h: what its header can say
 
 
 class Speech(NamedTuple):
@@ -105,28 +106,38 @@ class _Checked(io.RawIOBase):
 
     def write(self, data: bytes) -> int:  # type: ignore[override]
         """The bytes that were written: none after an error."""
-        if self.error is None:
-            try:
-                return self.file.write(data)
-            except OSError as error:
-                self.error = error
-        return 0
+        return self._kept(lambda: self.file.write(data))
 
     def read(self, size: int = -1) -> bytes:
         """Of a file that is written, nothing."""
         return b""
 
     def seek(self, offset: int, whence: int = 0) -> int:
-        """The place after seeking."""
-        return self.file.seek(offset, whence)
+        """The place after seeking, which may write what was collected."""
+        return self._kept(lambda: self.file.seek(offset, whence))
+
+    def _kept(self, work: Callable[[], int]) -> int:
+        if self.error is None:
+            try:
+                return work()
+            except OSError as error:
+                self.error = error
+        return 0
 
     def tell(self) -> int:
         """The place."""
         return self.file.tell()
 
 
+def to_int16(signal: NDArray[np.floating]) -> NDArray[np.int16]:
+    """Round samples to 16 bits, full scale 1, clipping to [-1, 1)."""
+    return np.clip(np.rint(signal * INT16_SCALE), -INT16_SCALE, INT16_SCALE - 1).astype(np.int16)
+
+
 def write_speech(file: BinaryIO, blocks: Iterable[Signal], suffix: str) -> int:
     """Writes blocks of samples [n] of 16 kHz into a file that can seek, as WAV unless its name ends in .flac or .ogg.
+
+    Of 16 bits, samples are rounded and clipped.
 
     Returns:
         The number of samples.
@@ -134,16 +145,16 @@ def write_speech(file: BinaryIO, blocks: Iterable[Signal], suffix: str) -> int:
     Raises:
         OSError: the file cannot be written.
     """
-    if suffix not in CONTAINERS:
-        return write_wav(file, blocks)
-    container, subtype = CONTAINERS[suffix]
+    container, subtype = CONTAINERS.get(suffix, WAV)
     checked, count = _Checked(file), 0
     try:
         with soundfile.SoundFile(checked, "w", SAMPLE_RATE, 1, subtype, format=container) as output:
             for block in blocks:
                 output.write(to_int16(block) if subtype == "PCM_16" else block)
                 count += len(block)
-    except soundfile.SoundFileError as error:
+                if count > MOST_IN_WAV and suffix not in CONTAINERS:
+                    raise OSError(errno.EFBIG, "a WAV file holds 37 hours at most, a .flac any number")
+    except (soundfile.SoundFileError, AssertionError) as error:  # the second where fewer samples were written
         raise checked.error or OSError(str(error)) from None
     if checked.error:
         raise checked.error

@@ -35,7 +35,7 @@ PEERS: dict[str, Peer] = {
         *lyra.PEERS,
         *codec2.PEERS,
         *evs.PEERS,
-        PlainPcm("pcm16", "16-bit PCM"),
+        PlainPcm("pcm16", "16-bit PCM", margin=0),
     )
 }
 
@@ -92,8 +92,6 @@ def code(peer: Peer, samples: NDArray[np.int16], channel: Channel = LOSSLESS) ->
     Raises:
         PeerError: the codec is not installed, or it failed.
     """
-    if isinstance(peer, PlainPcm):
-        return Coded(samples, 16 * len(samples), 0)
     reason = missing(peer)
     if reason:
         raise PeerError(reason)

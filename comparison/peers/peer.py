@@ -66,17 +66,17 @@ class Peer(ABC):
     conceals: bool = False
     band: str = "wide"
 
-    @abstractmethod
     def missing(self) -> str:
         """What the codec needs that is not here, with the command that installs it; empty if nothing is missing."""
+        return ""
 
-    @abstractmethod
     def commands(self) -> list[str]:
         """The exact command lines or calls, for the record."""
+        return []
 
-    @abstractmethod
     def versions(self) -> dict[str, str]:
         """Releases of the programs and libraries that code."""
+        return {}
 
     @abstractmethod
     def through(self, samples: Samples) -> Packed:
@@ -98,15 +98,6 @@ class Peer(ABC):
 @dataclass(frozen=True)
 class PlainPcm(Peer):
     """16-bit samples as they are."""
-
-    def missing(self) -> str:
-        return ""
-
-    def commands(self) -> list[str]:
-        return []
-
-    def versions(self) -> dict[str, str]:
-        return {}
 
     def through(self, samples: Samples) -> Packed:
         return Packed(np.divide(samples, 32768, dtype=np.float32), 16 * len(samples))

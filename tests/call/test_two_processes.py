@@ -16,8 +16,8 @@ import pytest
 import soundfile
 
 import nsc
+from nsc.audio import to_int16
 from nsc.coding.interface import Signal
-from nsc.wav import to_int16
 from tests.call.relay import DELAYED, LOST, REPEATED, Direction, Relay
 from tests.helpers.places import ROOT
 

@@ -13,7 +13,7 @@ import soundfile
 
 from nsc import atomic
 from nsc.atomic import atomic_write, folder_written_whole, written_whole
-from nsc.wav import write_wav
+from nsc.audio import write_speech
 
 
 def mode_of(path: Path) -> int:
@@ -131,7 +131,7 @@ def test_a_folder_appears_whole_or_not_at_all(tmp_path: Path) -> None:
 def test_a_wav_file_in_blocks_is_what_soundfile_writes(tmp_path: Path) -> None:
     signal = np.random.default_rng(0).uniform(-1.2, 1.2, 5001).astype(np.float32)
     with written_whole(tmp_path / "a.wav") as file:
-        assert write_wav(file, [signal[:2000], signal[2000:2000], signal[2000:]]) == 5001
+        assert write_speech(file, [signal[:2000], signal[2000:2000], signal[2000:]], ".wav") == 5001
     steps = np.clip(np.rint(signal * 32768), -32768, 32767).astype(np.int16)
     soundfile.write(tmp_path / "b.wav", steps, 16_000)
     assert (tmp_path / "a.wav").read_bytes() == (tmp_path / "b.wav").read_bytes()
@@ -141,7 +141,7 @@ def test_a_disk_that_fills_up_while_a_wav_is_written_is_the_systems_error_alone(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(OSError, match="No space left") as error, open("/dev/full", "wb", buffering=0) as file:
-        write_wav(file, [np.zeros(100_000, np.float32)])
+        write_speech(file, [np.zeros(100_000, np.float32)], ".wav")
     assert error.value.errno == errno.ENOSPC
     assert capfd.readouterr() == ("", "")
 
