@@ -102,7 +102,7 @@ class Playout:
             signal = signal[: max(0, self._num_samples - self._samples_given)]
         self._samples_given += len(signal)
         # bytes that no encoder writes may ask for any number
-        return np.clip(np.nan_to_num(signal, nan=0.0), -LOUDEST, LOUDEST)
+        return np.clip(np.where(np.isnan(signal), 0, signal), -LOUDEST, LOUDEST)
 
 
 def playout_of(model: Model, header: Header, layers: int | None, damage: Damage, *, joins: bool) -> Playout:

@@ -8,6 +8,7 @@ any order of summation gives the same.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple, TypeVar
 
@@ -94,19 +95,22 @@ def padded_magnitudes(indices: NDArray[np.int32]) -> Integers:
 
 def past_features(before: Integers, long_before: Integers) -> WholeFloats:
     """Features [..., bins, 6] of padded magnitudes of the spectrum before and of the one before that."""
-    sums = [_sum(before, each, _EVERYWHERE) for each in BEFORE]
-    sums += [_sum(long_before, each, _EVERYWHERE) for each in LONG_BEFORE]
-    return _COUNT_LOGS.take(np.stack(sums, -1))
+    sums = [_sums(before, BEFORE, _EVERYWHERE), _sums(long_before, LONG_BEFORE, _EVERYWHERE)]
+    return _COUNT_LOGS.take(np.concatenate(sums, -1))
 
 
-def _sum(magnitudes: Integers, distances: Distances, of: Round) -> Integers:
-    """Sums over the neighbours of a round's bins."""
+def _sums(magnitudes: Integers, neighbours: Sequence[Distances], of: Round) -> Integers:
+    """Sums over each group of neighbours of a round's bins, [..., bins of the round, groups]."""
     end = magnitudes.shape[-1] - SIDE
-    parts = [magnitudes[..., SIDE + of.first + d : end + d : of.step] for d in distances]
-    total = parts[0].copy() if len(parts) == 1 else parts[0] + parts[1]
-    for part in parts[2:]:
-        total += part
-    return total
+    bins = len(range(SIDE + of.first, end, of.step))
+    found = np.empty((*magnitudes.shape[:-1], bins, len(neighbours)), magnitudes.dtype)
+    for column, distances in enumerate(neighbours):
+        first, *others = (magnitudes[..., SIDE + of.first + d : end + d : of.step] for d in distances)
+        total = found[..., column]
+        total[...] = first
+        for other in others:
+            total += other
+    return found
 
 
 class _RoundNetwork:
@@ -135,8 +139,7 @@ class _RoundNetwork:
         envelope = spectra.envelope[..., self.of.bins(), None]
         found = envelope * self.envelope + (spectra.spectrum @ self.spectrum)[..., None, :] + self.constant
         if below is not None:
-            logs = _COUNT_LOGS[np.stack([_sum(below, each, self.of) for each in BELOW], -1)]
-            found += logs @ self.below
+            found += _COUNT_LOGS[_sums(below, BELOW, self.of)] @ self.below
         return found
 
     def choose(self, known: WholeFloats, past: WholeFloats, magnitudes: Integers) -> Integers:
@@ -144,8 +147,7 @@ class _RoundNetwork:
         found = past[..., self.of.bins(), :] @ self.past
         found += known
         if self.of.around:
-            sums = np.stack([_sum(magnitudes, each, self.of) for each in self.of.around], -1)
-            found += _COUNT_LOGS.take(sums) @ self.around
+            found += _COUNT_LOGS.take(_sums(magnitudes, self.of.around, self.of)) @ self.around
         # places beyond either end of the table, from whose middle they count, take its first or last entry
         position = _TANH.take(found[..., :-1].astype(np.int64), mode="clip") @ self.output
         position += found[..., -1]

@@ -6,6 +6,7 @@ an encoder need not send it. Training computes the same in TensorFlow (`kinds.sp
 
 from __future__ import annotations
 
+import functools
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -35,6 +36,7 @@ class Pitch(NamedTuple):
     correlations: Floats
 
 
+@functools.cache
 def low_pass() -> Floats:
     """Filter [33] ahead of the autocorrelation, 1.2 kHz: higher harmonics of decoded speech are noisy."""
     taps, cutoff = 33, 1200.0
@@ -51,7 +53,8 @@ def pitch_of(signal: Floats) -> Pitch:
     frames = filtered[ends[:, None] + np.arange(-WINDOW, 0)]
     frames = frames - frames.mean(1, keepdims=True)
     products = np.fft.irfft(np.abs(np.fft.rfft(frames, TRANSFORM)) ** 2)[:, LAGS]
-    energy = np.cumsum(np.pad(frames**2, ((0, 0), (1, 0))), 1)
+    energy = np.zeros((blocks, WINDOW + 1))
+    np.cumsum(frames**2, 1, out=energy[:, 1:])
     first, last = energy[:, WINDOW - LAGS], energy[:, -1:] - energy[:, LAGS]
     correlations = products / (np.sqrt(np.maximum(first * last, 0.0)) + LEAST_ENERGY)
     best = np.argmax(correlations - LAG_COST * LAGS, 1)
