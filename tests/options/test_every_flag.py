@@ -12,7 +12,6 @@ from cmrl import stages_of
 from corpus.find import find_speech
 from corpus.packed import PackedCorpus
 from kinds import NETWORKS, cascade_of, name_of_kind
-from kinds.spectral.fitting import training_symbols
 from options.config import Config
 from tests.helpers import spectral_cascade, tiny
 from tests.helpers.places import CORPUS, ROOT
@@ -107,10 +106,7 @@ def read_by_the_run() -> set[str]:
 
 
 @pytest.mark.parametrize("kind", NETWORKS)
-def test_every_flag_of_a_kind_is_read_to_its_last_number(
-    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(training_symbols, "FEWEST_FILES", 1)
+def test_every_flag_of_a_kind_is_read_to_its_last_number(kind: str, tmp_path: Path) -> None:
     read: dict[str, set[int] | None] = dict.fromkeys(read_by_the_run())
     lengths: dict[str, int] = {}
     with tiny.eager_and_short():

@@ -14,6 +14,7 @@ import soundfile
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from kinds.spectral.fitting import training_symbols
 from runs.runs import Run
 from runs.saved_model import saved_taus, saved_weights
 from runs.stages import stage_folders
@@ -99,6 +100,7 @@ def short_clips(root: Path) -> Path:
 def corrected_by_whole_files(monkeypatch: pytest.MonkeyPatch) -> None:
     """As training goes, but for how often it is corrected."""
     monkeypatch.setattr(tiny, "RATE_CORRECTIONS", 1)
+    monkeypatch.setattr(tiny, "FEWEST_FILES", training_symbols.FEWEST_FILES)
     monkeypatch.setattr(tiny, "VALIDATED", validation.LONGEST)
 
 

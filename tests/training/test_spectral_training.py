@@ -8,7 +8,6 @@ import tensorflow as tf
 from cmrl import stages_of
 from kinds.spectral.batch import file_batch
 from kinds.spectral.control import SpectralRateController
-from kinds.spectral.fitting import training_symbols
 from kinds.spectral.objective import (
     GROUP_FRAMES,
     Draw,
@@ -25,12 +24,6 @@ from tests.helpers.spectral_cascade import NETWORK, cascade_of, tiny
 from tests.helpers.tiny import Workplace
 from training.loop import Training
 from training.losses.disturbance import disturbance_losses
-
-
-@pytest.fixture(autouse=True)
-def few_files(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One file for each length of group is enough for tables that nobody measures."""
-    monkeypatch.setattr(training_symbols, "FEWEST_FILES", len(GROUP_FRAMES))
 
 
 @pytest.fixture
