@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from math import prod
@@ -10,7 +10,7 @@ from math import prod
 import numpy as np
 from numpy.typing import NDArray
 
-from nsc.coding.interface import PacketForm
+from nsc.coding.interface import Model, PacketForm
 from nsc.entropy.coefficient_model import LARGEST_INDEX
 from nsc.entropy.context_model import CodePhase, ContextModel, Integers, Phase, Symbols, code_groups
 from nsc.entropy.packet_side import GroupSteps
@@ -20,12 +20,12 @@ from nsc.format import Group, Packets, pack_group, pack_header, pack_parts
 from nsc.format.version_1 import FRAME_LENGTH, FRAMES_PER_GROUP, HOP, OVERLAP, Header
 from nsc.format.version_2 import GAIN_LEVELS, LEVELS, LSF_ORDER, number_of_frames
 from nsc.kinds.samples.model import CascadeModel
-from nsc.kinds.samples.network import CascadeSettings, Part
+from nsc.kinds.samples.network import Part
 from nsc.kinds.spectral.model import SpectralModel
 from nsc.kinds.spectral.network import Floats, Quantised, SpectralSettings
 from nsc.kinds.spectral.symbol_stream import CodedSymbols, SymbolWriter
 from nsc.loading.find import all_models
-from nsc.loading.folder import Description, load, read_tables
+from nsc.loading.folder import load
 from scripts.fuzzing.choice import Generator
 
 KEPT_GROUPS = 4096  # decoded ones: most groups of a mutated file are those of the original
@@ -37,7 +37,7 @@ class BrokenPromiseError(AssertionError):
 
 
 class SilentNetwork:
-    """Implements `coding.network.Network`: gives silence for symbols that belong to their alphabets."""
+    """Implements `Network`: gives silence for symbols that belong to their alphabets."""
 
     def __init__(self, parts: Sequence[Part]) -> None:
         self._parts = parts
@@ -122,16 +122,8 @@ def _drawing(model: ContextModel, matrix: Symbols, generator: np.random.Generato
     return code
 
 
-def _sample_target(description: Description) -> SampleTarget:
-    """A model that ships, with a silent network in place of its own."""
-    settings = dict(description.settings)
-    parts = tuple(Part(each["name"], tuple(each["shape"]), each["alphabet"]) for each in settings.pop("parts"))
-    known = CascadeSettings(parts, **settings)
-    return SampleTarget(description.digest, known, read_tables(description), SilentNetwork(parts))
-
-
 class SilentSpectra:
-    """Implements `spectral.network.SpectralNetwork`: gives silence for symbols that belong to their alphabets."""
+    """Implements `SpectralNetwork`: gives silence for symbols that belong to their alphabets."""
 
     def __init__(self, settings: SpectralSettings, lsf_levels: int) -> None:
         self._settings, self._lsf_levels = settings, lsf_levels
@@ -207,9 +199,13 @@ class SpectralTarget(SpectralModel):
         return SpectralSymbols(lsf, gains.astype(np.int32), tuple(codes))
 
 
-def _spectral_target(description: Description) -> SpectralTarget:
-    """A model that ships, with a silent network in place of its own."""
-    model = load(description.folder)
+Target = SampleTarget | SpectralTarget
+
+
+def _target(model: Model) -> Target:
+    """A model with a silent network in place of its own."""
+    if isinstance(model, CascadeModel):
+        return SampleTarget(model.digest, model.settings, model.tables, SilentNetwork(model.settings.parts))
     assert isinstance(model, SpectralModel)
     own = model.coder
     tables = own.lsf, own.cosines, own.gains, own.codecs, own.offsets
@@ -217,16 +213,9 @@ def _spectral_target(description: Description) -> SpectralTarget:
     return SpectralTarget(model.digest, model.settings, coder, SilentSpectra(model.settings, len(own.lsf.angles)))
 
 
-Target = SampleTarget | SpectralTarget
-TARGETS: dict[str, Callable[[Description], Target]] = {
-    "cascade": _sample_target,
-    "spectral": _spectral_target,
-}
-
-
 def shipped_targets() -> list[Target]:
     """All models that ship."""
-    return [TARGETS[each.kind](each) for each in all_models()]
+    return [_target(load(each.folder)) for each in all_models()]
 
 
 def files_of(targets: Sequence[Target], generator: Generator) -> list[bytes]:
