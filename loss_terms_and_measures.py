@@ -9,19 +9,8 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from constants import FRAME_LENGTH, SAMPLE_RATE
-from measures.measures import (
-    MEASURES,
-    Interval,
-    Measurement,
-    Score,
-    mean_with_interval,
-    pesq_wb,
-    score,
-    score_files,
-    si_sdr,
-    snr,
-    stoi,
-)
+from measures.intervals import Interval, mean_with_interval
+from measures.measures import MEASURES, Measurement, Score, pesq_wb, score, score_files, si_sdr, snr, stoi
 from training.losses.replicas import mean_over_replicas
 
 __all__ = [

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 from tabulate import tabulate
 
-from measures.measures import MEASURES, mean_with_interval
+from measures.intervals import mean_with_interval
+from measures.measures import MEASURES
 from runs.saved_model import SavedModel
 from utilities import atomic_write
 

@@ -8,18 +8,11 @@ import importlib.util
 import io
 import sys
 import types
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 
-from measures.measurement import Signal, lacking, measurement
-
-PACKAGES: Final = ("torch", "distillmos")
-
-
-def distill_mos_missing() -> str:
-    """What Distill-MOS needs that is not here; empty if nothing is missing."""
-    return lacking(PACKAGES, "jury")
+from measures.measurement import Signal, measurement
 
 
 @measurement

@@ -92,11 +92,6 @@ def _name(measure: Callable[..., Any], columns: Sequence[str]) -> str:
     return columns[0] if len(columns) == 1 else measure.__name__
 
 
-def nothing_missing() -> str:
-    """Of a measure that needs no extra package."""
-    return ""
-
-
 class Judge(NamedTuple):
     """A measure as a comparison uses it.
 
@@ -107,13 +102,14 @@ class Judge(NamedTuple):
 
     columns: tuple[str, ...]
     measure: Callable[[Signal, Signal], Values]
-    missing: Callable[[], str] = nothing_missing
+    missing: Callable[[], str] = lambda: ""
 
 
 def judge(
-    name: str, measure: Callable[[Signal, Signal], Measurement], missing: Callable[[], str] = nothing_missing
+    name: str, measure: Callable[[Signal, Signal], Measurement], packages: Sequence[str] = (), extra: str = "jury"
 ) -> Judge:
-    """The judge of a measure with one value, which is named `name`."""
+    """The judge of a measure with one value, which is named `name`, and needs packages that an extra brings."""
+    missing = functools.partial(lacking, packages, extra)
     return Judge((name,), lambda reference, decoded: {name: measure(reference, decoded)}, missing)
 
 

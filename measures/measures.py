@@ -18,46 +18,16 @@ import soundfile
 from tqdm import tqdm
 
 from constants import SAMPLE_RATE
-from measures.distill_mos import distill_mos, distill_mos_missing
-from measures.intervals import Interval, mean_with_interval
+from measures.distill_mos import distill_mos
 from measures.log_spectrum import log_spectral_distance
 from measures.measurement import Judge, Measurement, Signal, UnmeasurableError, judge
 from measures.nisqa_mos import COLUMNS as NISQA_COLUMNS
 from measures.nisqa_mos import nisqa, nisqa_missing
-from measures.perception import pesq_wb, pesq_wb_padded, stoi, visqol, visqol_missing
-from measures.plc_mos import plcmos, plcmos_missing
+from measures.perception import pesq_wb, pesq_wb_padded, stoi, visqol
+from measures.plc_mos import plcmos
 from measures.time_structure import OCTAVE_COLUMNS, STRUCTURE_COLUMNS, octave_levels, time_structure
-from measures.warp_q import warpq, warpq_missing
+from measures.warp_q import warpq
 from measures.waveform import si_sdr, snr
-
-__all__ = [
-    "ALL_MEASURES",
-    "JURY",
-    "MEASURES",
-    "Interval",
-    "Judge",
-    "Measurement",
-    "Score",
-    "Signal",
-    "columns_of",
-    "distill_mos",
-    "log_spectral_distance",
-    "mean_with_interval",
-    "missing",
-    "nisqa",
-    "octave_levels",
-    "pesq_wb",
-    "pesq_wb_padded",
-    "plcmos",
-    "score",
-    "score_files",
-    "si_sdr",
-    "snr",
-    "stoi",
-    "time_structure",
-    "visqol",
-    "warpq",
-]
 
 # TensorFlow is not imported here, nor any judge's own packages before it judges: worker processes import this module.
 
@@ -75,13 +45,13 @@ MEASURES: Final = {
 ALL_MEASURES: Final = MEASURES | {
     "pesq_wb_padded": judge("pesq_wb_padded", pesq_wb_padded),
     "lsd": judge("lsd", log_spectral_distance),
-    "visqol": judge("visqol", visqol, visqol_missing),
+    "visqol": judge("visqol", visqol, ["visqol"], extra="visqol"),
     "time_structure": Judge(STRUCTURE_COLUMNS, time_structure),
     "octave_levels": Judge(OCTAVE_COLUMNS, octave_levels),
-    "distill_mos": judge("distill_mos", distill_mos, distill_mos_missing),
-    "warpq": judge("warpq", warpq, warpq_missing),
+    "distill_mos": judge("distill_mos", distill_mos, ["torch", "distillmos"]),
+    "warpq": judge("warpq", warpq, ["warpq", "pyvad", "librosa"]),
     "nisqa": Judge(NISQA_COLUMNS, nisqa, nisqa_missing),
-    "plcmos": judge("plcmos", plcmos, plcmos_missing),
+    "plcmos": judge("plcmos", plcmos, ["speechmos", "onnxruntime"]),
 }
 LOSS_MEASURES: Final = ("plcmos",)  # which judge the concealment of losses
 JURY: Final = tuple(name for name in ALL_MEASURES if name not in LOSS_MEASURES)

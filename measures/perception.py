@@ -12,7 +12,7 @@ import pesq
 import pystoi
 
 from constants import SAMPLE_RATE
-from measures.measurement import Signal, UnmeasurableError, is_silent, lacking, measurement
+from measures.measurement import Signal, UnmeasurableError, is_silent, measurement
 
 # The pesq library has room for 50 utterances and crashes the process some way past them. An utterance and
 # the pause that ends it take at least 0.2 s each, so that 20 s are always safe, and longer signals are cut.
@@ -87,11 +87,6 @@ def visqol(reference: Signal, decoded: Signal) -> float:
     if reference.size < VISQOL_SHORTEST:
         raise UnmeasurableError("ViSQOL needs half a second")
     return float(_visqol_speech_mode().measure_from_arrays(reference, decoded, SAMPLE_RATE).moslqo)
-
-
-def visqol_missing() -> str:
-    """What ViSQOL needs that is not here; empty if nothing is missing."""
-    return lacking(["visqol"], "visqol")
 
 
 @functools.cache

@@ -3,19 +3,12 @@
 from __future__ import annotations
 
 import functools
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 
 from constants import SAMPLE_RATE
-from measures.measurement import Signal, lacking, measurement
-
-PACKAGES: Final = ("speechmos", "onnxruntime")
-
-
-def plcmos_missing() -> str:
-    """What PLCMOS needs that is not here; empty if nothing is missing."""
-    return lacking(PACKAGES, "jury")
+from measures.measurement import Signal, measurement
 
 
 @measurement

@@ -6,19 +6,12 @@ import contextlib
 import functools
 import io
 import warnings
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 
 from constants import SAMPLE_RATE
-from measures.measurement import Signal, lacking, measurement
-
-PACKAGES: Final = ("warpq", "pyvad", "librosa")
-
-
-def warpq_missing() -> str:
-    """What WARP-Q needs that is not here; empty if nothing is missing."""
-    return lacking(PACKAGES, "jury")
+from measures.measurement import Signal, measurement
 
 
 @measurement

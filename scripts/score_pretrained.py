@@ -36,7 +36,8 @@ from corpus.find import find_test_speech
 from corpus.speech_file import SpeechFile, spread
 from evaluation.evaluate import evaluate
 from evaluation.results import summary
-from measures.measures import columns_of, mean_with_interval, missing, score_files
+from measures.intervals import mean_with_interval
+from measures.measures import columns_of, missing, score_files
 from nsc.console import exit_status
 from nsc.errors import UserError
 from nsc.loading.folder import DESCRIPTION, read_description, write_description

@@ -16,10 +16,10 @@ import soundfile
 from numpy.typing import NDArray
 
 from measures import measures, perception
+from measures.intervals import mean_with_interval
 from measures.measures import (
     Score,
     log_spectral_distance,
-    mean_with_interval,
     pesq_wb,
     score,
     score_files,
