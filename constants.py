@@ -6,7 +6,7 @@ Those that the bitstream fixes live in the codec, `nsc`, and are imported here b
 from typing import Final
 
 from nsc.coding.filters import PRE_EMPHASIS
-from nsc.constants import SAMPLE_RATE, TABLE_PRECISION_BITS
+from nsc.constants import SAMPLE_RATE
 from nsc.format.version_1 import (
     FRAME_LENGTH,
     FRAMES_PER_GROUP,
@@ -18,34 +18,6 @@ from nsc.format.version_1 import (
     OVERLAP,
 )
 from nsc.kinds.samples.level import GAIN_DECAY_DB, GAIN_FLOOR_DB, GAIN_STEP_DB
-
-__all__ = [
-    "ENVELOPE_POINTS",
-    "FRAMES_PER_GROUP",
-    "FRAME_LENGTH",
-    "GAIN_DECAY_DB",
-    "GAIN_FLOOR_DB",
-    "GAIN_LEVELS",
-    "GAIN_STEP_DB",
-    "HOP",
-    "LPC_CONTEXT",
-    "LPC_ORDER",
-    "LPC_WINDOW_LENGTH",
-    "LSF_CODEBOOK_SIZE",
-    "LSF_FIRST_LEVELS",
-    "LSF_LAST_LEVELS",
-    "LSF_LEVELS_PER_COEFFICIENT",
-    "MU",
-    "OVERLAP",
-    "PRE_EMPHASIS",
-    "SAMPLE_RATE",
-    "SCALAR_CODE_LIMIT",
-    "TABLE_PRECISION_BITS",
-    "VECTOR_CODEBOOK_LIMIT",
-    "VECTOR_CODEBOOK_SIDE",
-    "VECTOR_CODE_LENGTH",
-    "WHITE_NOISE_CORRECTION",
-]
 
 WHITE_NOISE_CORRECTION: Final = 1.0001  # factor on r[0], a noise floor 40 dB down: float32 Levinson needs it
 ENVELOPE_POINTS: Final = 32  # frequencies at which networks see the LPC envelope

@@ -13,26 +13,6 @@ from measures.intervals import Interval, mean_with_interval
 from measures.measures import MEASURES, Measurement, Score, pesq_wb, score, score_files, si_sdr, snr, stoi
 from training.losses.replicas import mean_over_replicas
 
-__all__ = [
-    "MEASURES",
-    "MEL_BANKS",
-    "Interval",
-    "Measurement",
-    "Score",
-    "assignment_entropy",
-    "mean_with_interval",
-    "mel_filterbank",
-    "mel_loss",
-    "pesq_wb",
-    "quantisation_penalty",
-    "score",
-    "score_files",
-    "si_sdr",
-    "snr",
-    "stoi",
-    "time_loss",
-]
-
 MEL_BANKS: Final = (8, 16, 32, 128)  # bands
 SPECTRUM_BINS: Final = FRAME_LENGTH // 2 + 1
 

@@ -12,32 +12,8 @@ from nsc.coding.filters import HIGH_PASS_HZ
 from nsc.console import log
 from nsc.errors import UserError
 from nsc.format.version_1 import GROUP_LENGTH, number_of_frames
-from nsc.kinds.samples.level import frame_gains, gains_of, group_level, group_levels, level_indices
+from nsc.kinds.samples.level import frame_gains, gains_of, group_levels
 from nsc.recording import open_recording
-
-__all__ = [
-    "GROUP_LENGTH",
-    "HIGH_PASS_HZ",
-    "INT16_SCALE",
-    "atomic_write",
-    "crossfade_window",
-    "cut_frames",
-    "de_emphasise",
-    "frame_gains",
-    "gains_of",
-    "group_level",
-    "group_levels",
-    "high_pass",
-    "high_pass_sections",
-    "level_indices",
-    "load_speech",
-    "number_of_frames",
-    "overlap_add",
-    "pre_emphasise",
-    "resample",
-    "save_speech",
-    "to_int16",
-]
 
 FloatArray = NDArray[np.floating]
 
