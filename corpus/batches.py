@@ -63,7 +63,8 @@ def training_batches(
                 places, pre_emphasis=form.pre_emphasis, high_pass=form.high_pass, length=form.length
             )
             levels = _levels(seed_and_epoch, step, form.batch_size // form.consecutive, form.gain_augmentation_db)
-            yield contexts * _amplitudes(levels.repeat(form.consecutive)[own])
+            decibels = levels.repeat(form.consecutive)[own, None]
+            yield contexts * (10 ** (decibels / 20)).astype(np.float32)
 
     return _prefetched(batches, (size, form.length))
 
@@ -76,11 +77,6 @@ def _check_audible(corpus: Corpus, consecutive: int) -> None:
 def _levels(seed_and_epoch: tuple[int, int], step: int, number: int, most: float) -> NDArray[np.float64]:
     """Random levels [number] of a step within +- `most` dB."""
     return generator_of(seed_and_epoch, step).uniform(-most, most, number)
-
-
-def _amplitudes(levels: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Factors [batch, 1] of levels [batch] in dB."""
-    return (10 ** (levels[:, None] / 20)).astype(np.float32)
 
 
 def _prefetched(batches: Callable[[], Iterator[NDArray[np.float32]]], shape: tuple[int, int]) -> tf.data.Dataset:

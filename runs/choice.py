@@ -72,7 +72,11 @@ def _eligible_stages(run: Run, config: Config) -> list[Path]:
     folders = stage_folders(run.folder)
     mode, step = config.training_mode, config.from_where_step
     if mode == 2:
-        return [folder for name, folder in folders.items() if name == FIRST or _is_one_finetuned_codec(name, folder)]
+        return [
+            folder
+            for name, folder in folders.items()
+            if name == FIRST or (name == FINETUNE and saved_config(folder).num_modules == 1)
+        ]
     if step not in (0, GREEDY[mode], FINETUNED[mode]):
         raise UserError(
             f"argument --from_where_step: expected {GREEDY[mode]} (greedy), {FINETUNED[mode]} (finetuned)"
@@ -82,7 +86,3 @@ def _eligible_stages(run: Run, config: Config) -> list[Path]:
         step = step or GREEDY[mode]  # or else the same command run twice would finetune its own result
     unwanted = {GREEDY[mode]: [FINETUNE], FINETUNED[mode]: [name for name in folders if name != FINETUNE]}
     return [folder for name, folder in folders.items() if name not in unwanted.get(step, [])]
-
-
-def _is_one_finetuned_codec(name: str, folder: Path) -> bool:
-    return name == FINETUNE and saved_config(folder).num_modules == 1

@@ -135,7 +135,7 @@ def find_or_create_run(
         fresh: create a new run in any case.
     """
     fingerprint = _fingerprint(config, files)
-    name_end = _file_name_part(suffix)
+    name_end = re.sub(r"[^\w+.-]", "-", suffix)
     check_dir = Path(check_dir)
     check_dir.mkdir(parents=True, exist_ok=True)
     # Without the lock two processes could both miss the other's run and create the same one twice.
@@ -342,10 +342,6 @@ def _names(runs: Sequence[Run]) -> str:
     names = ", ".join(run.folder.name for run in runs[:CANDIDATES_NAMED])
     more = len(runs) - CANDIDATES_NAMED
     return f"{names} and {more} more" if more > 0 else names
-
-
-def _file_name_part(text: str) -> str:
-    return re.sub(r"[^\w+.-]", "-", text)
 
 
 def _fingerprint(config: Mapping[str, Any], files: Sequence[str]) -> str:

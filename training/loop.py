@@ -132,7 +132,8 @@ class Training:
                 self._note("step", stage=trainer.stage.name, step=step, **reading.values)
                 if epoch_ends:
                     self._end_epoch(trainer, validation, epoch)
-                if epoch_ends or stop.asked or _minutes_since(saved_at) > self.config.checkpoint_minutes:
+                minutes = (time.monotonic() - saved_at) / 60
+                if epoch_ends or stop.asked or minutes > self.config.checkpoint_minutes:
                     trainer.save()
                     saved_at = time.monotonic()
                     stop.raise_asked()
@@ -225,7 +226,3 @@ def validation_minutes(context_minutes: float) -> float:
 def _kept_checkpoint(trainer: StageTrainer) -> str:
     steps = trainer.checkpoints.steps
     return f"the checkpoint of step {steps[0]} is kept" if steps else "there is no checkpoint yet"
-
-
-def _minutes_since(moment: float) -> float:
-    return (time.monotonic() - moment) / 60

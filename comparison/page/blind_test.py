@@ -46,7 +46,8 @@ def write_blind_test(store: Store, patterns: Sequence[str], num_trials: int, fol
         raise UserError(f"expected two files, one of them for practice, found {len(files)}; measure more")
     trials = [_trial(number, name, columns, folder, method) for number, name in enumerate(files)]
     listed = [each for trial in trials for each in trial]
-    test = {"id": _identity(listed), "method": method, "trials": listed}
+    identity = hashlib.sha256(json.dumps(listed).encode()).hexdigest()[:8]
+    test = {"id": identity, "method": method, "trials": listed}
     page = (
         templates()
         .get_template("blind.html.jinja")
@@ -62,10 +63,6 @@ def write_blind_test(store: Store, patterns: Sequence[str], num_trials: int, fol
     )
     atomic_write(folder / "index.html", page)
     return folder / "index.html"
-
-
-def _identity(trials: Sequence[dict[str, Any]]) -> str:
-    return hashlib.sha256(json.dumps(trials).encode()).hexdigest()[:8]
 
 
 def _trial(number: int, name: str, columns: Sequence[Column], folder: Path, method: str) -> list[dict[str, Any]]:

@@ -35,11 +35,6 @@ RAW = ("-f", "s16le", "-ar", str(SAMPLE_RATE), "-ac", "1")
 QUIET = ("ffmpeg", "-nostdin", "-hide_banner", "-loglevel", "error")
 
 
-def no_bands(data: bytes) -> Mapping[str, float]:
-    """Of a codec whose packets do not tell."""
-    return {}
-
-
 @dataclass(frozen=True)
 class FfmpegPeer(Peer):
     """A codec that ffmpeg runs.
@@ -50,7 +45,7 @@ class FfmpegPeer(Peer):
         options: of the encoder.
         container: ffmpeg's name of the format between encoder and decoder.
         count_bits: bits of the packets in bytes of that container.
-        bands_in: share of packets in each band in bytes of that container.
+        bands_in: share of packets in each band in bytes of that container, where they tell.
         decoded_rate: sample rate of the decoder in Hz.
     """
 
@@ -59,7 +54,7 @@ class FfmpegPeer(Peer):
     options: tuple[str, ...] = ()
     container: str = ""
     count_bits: Callable[[bytes], int] = len
-    bands_in: Callable[[bytes], Mapping[str, float]] = no_bands
+    bands_in: Callable[[bytes], Mapping[str, float]] = lambda data: {}
     decoded_rate: int = SAMPLE_RATE
 
     @property
@@ -110,11 +105,6 @@ def releases() -> dict[str, str]:
     return {"ffmpeg": output_of(["ffmpeg", "-version"]).split("\n", 1)[0]} | debian_releases(DEBIAN_PACKAGES)
 
 
-def whole_bits(data: bytes) -> int:
-    """Bits of data without a container."""
-    return 8 * len(data)
-
-
 def ogg_packet_bits(data: bytes) -> int:
     """Bits of the audio packets of an Ogg stream."""
     return 8 * sum(map(len, ogg_packets(data)))
@@ -133,11 +123,6 @@ def ogg_packets(data: bytes) -> list[bytes]:
                 packets.append(packet)
                 packet = b""
     return packets[OGG_HEADER_PACKETS:]
-
-
-def ogg_bands(data: bytes) -> Mapping[str, float]:
-    """The share of Opus packets of an Ogg stream in each band."""
-    return band_shares(ogg_packets(data))
 
 
 def amr_wb_bits(data: bytes) -> int:
@@ -164,7 +149,7 @@ def _opus(application: str, mode: str, kbps: int) -> FfmpegPeer:
         options=(*rate, *quality),
         container="ogg",
         count_bits=ogg_packet_bits,
-        bands_in=ogg_bands,
+        bands_in=lambda data: band_shares(ogg_packets(data)),
         decoded_rate=OPUS_DECODED_RATE,
     )
 
@@ -208,7 +193,7 @@ def _g722() -> FfmpegPeer:
         encoder="g722",
         decoder="g722",
         container="g722",
-        count_bits=whole_bits,
+        count_bits=lambda data: 8 * len(data),
     )
 
 
