@@ -12,6 +12,7 @@ from nsc.loading import litert
 from nsc.loading.litert import Arrays, Runner
 from tests.helpers.places import GOLDEN
 
+pytestmark = pytest.mark.slow
 MODELS = {model.name: model for model in nsc.models()}
 INTERPRETERS = 8  # of each graph: the workspace moves to another place in each
 
