@@ -69,8 +69,11 @@ def encode(
 ) -> bytes:
     """An .nsc file of a signal [n] of 16 kHz, see `nsc.encode`."""
     samples = checked_samples(signal)
-    blocks = [samples[start : start + SAMPLE_BLOCK] for start in range(0, max(1, len(samples)), SAMPLE_BLOCK)]
-    return b"".join(encoded_blocks(blocks, len(samples), Coding(model, layers, spans, refresh), rate))
+    return b"".join(encoded_blocks(_blocks(samples), len(samples), Coding(model, layers, spans, refresh), rate))
+
+
+def _blocks(signal: Signal) -> list[Signal]:
+    return [signal[start : start + SAMPLE_BLOCK] for start in range(0, max(1, len(signal)), SAMPLE_BLOCK)]
 
 
 def encoded_blocks(
@@ -89,7 +92,7 @@ def encoded_blocks(
     whole, seeks = None, rate.kbps is not None and not rate.bounded and model.offsets > 0
     if model.needs_whole_signal or (seeks and iter(blocks) is blocks):
         whole = np.concatenate([NO_SAMPLES, *map(checked_samples, blocks)])
-        blocks = [whole[start : start + SAMPLE_BLOCK] for start in range(0, max(1, len(whole)), SAMPLE_BLOCK)]
+        blocks = _blocks(whole)
     if seeks:
         yield from _at_rate(rate.kbps or 0.0, blocks, num_samples, coding)
         return
@@ -119,7 +122,7 @@ def _at_rate(kbps: float, blocks: Iterable[ArrayLike], num_samples: int, coding:
 
     @functools.cache
     def coded(offset: int) -> bytes:
-        return b"".join(_written(coding.encoder(len(shown), EvenPace(offset, model.offsets)), [shown]))
+        return b"".join(_written(coding.encoder(len(shown), EvenPace(offset, model.offsets)), _blocks(shown)))
 
     def rate_at(offset: int) -> float:
         return 8 * sent_bytes(coded(offset)) * SAMPLE_RATE / 1000 / max(1, len(shown))
