@@ -26,7 +26,7 @@ from nsc.format import sent_bytes
 SAMPLE_BLOCK = 60 * SAMPLE_RATE  # samples given to the encoder at once: an hour of speech is not copied whole
 BYTE_BLOCK = 1 << 14
 PIECE, PIECES = 5 * SAMPLE_RATE, 12  # samples of a piece of a long signal, on which its rate is searched, and how many
-APART = 900 * SAMPLE_RATE  # samples from piece to piece in signals so long that there are more of them
+APART = 1800 * SAMPLE_RATE  # samples from piece to piece in signals so long that there are more of them
 MOST_PASSES = 3  # over a long signal
 MOST_BYTES_HELD = 1 << 22  # in memory, of a file that may have to be coded once more
 MISSED = 0.014  # relative error of its rate at which it is coded once more: half a step of the offset
