@@ -13,7 +13,7 @@ from typing import IO, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from nsc.arguments import MOST_SAMPLES, check_rate, whole_number
+from nsc.arguments import MOST_SAMPLES, MOST_SPANS, check_rate, layers_of, whole_number
 from nsc.coding.decoder import Decoder
 from nsc.coding.encoder import GroupEncoder, checked_samples
 from nsc.coding.interface import Model, PacketForm, Signal, check_layers
@@ -49,11 +49,13 @@ class Coding(NamedTuple):
 
     def encoder(self, num_samples: int, pace: Pace | None, whole: Signal | None = None) -> GroupEncoder:
         """The encoder of a file of so many samples; of all of them where the model looks at the whole signal first."""
-        whole_number("num_samples", num_samples, 0, MOST_SAMPLES)
-        layers = check_layers(self.layers, self.model.depth, "model")
-        packets = PacketForm(self.refresh) if self.refresh else None
+        num_samples = whole_number("num_samples", num_samples, 0, MOST_SAMPLES) or 0
+        layers = check_layers(layers_of(self.layers), self.model.depth, "model")
+        spans = whole_number("spans", self.spans, 1, MOST_SPANS)
+        refresh = whole_number("refresh", self.refresh, 1, MOST_SPANS)
+        packets = PacketForm(refresh) if refresh else None
         analysis = self.model.analysis(
-            layers, spans=self.spans, num_samples=num_samples, whole=whole, pace=pace, packets=packets
+            layers, spans=spans, num_samples=num_samples, whole=whole, pace=pace, packets=packets
         )
         return GroupEncoder(analysis, pace, num_samples)
 
