@@ -1,6 +1,7 @@
 import itertools
 import json
 import multiprocessing
+import re
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from types import ModuleType
@@ -84,10 +85,12 @@ def test_every_part_is_measured_and_written_down(
     for stage in ("first", "finetune"):
         assert f"{benchmark.GATED}, float32, {stage}" in names
     assert f"{benchmark.ANY_RATE}, float32, first" in names
-    graphs = {row["name"]: row for row in written["rows"] if row["table"] == "graph of a step"}
-    operations = {name: int(row["found"].split()[0]) for name, row in graphs.items()}
-    assert 1000 < operations[f"{benchmark.GATED}, float32, first"] < 2900  # 2,631 in November 2026
-    assert 1000 < operations[f"{benchmark.ANY_RATE}, float32, first"] < 4540  # 4,128
+    graphs = {row["name"]: re.findall(r"\d+", row["found"]) for row in written["rows"] if "graph" in row["table"]}
+    # a tenth more than in December 2026: 2,630 and 4,128 traced, 2,098 and 2,953 started
+    for network, most_traced, most_started in ((benchmark.GATED, 2900, 2310), (benchmark.ANY_RATE, 4540, 3250)):
+        traced, started = map(int, graphs[f"{network}, float32, first"])
+        assert 1000 < traced < most_traced
+        assert 1000 < started < most_started
     [memory] = [row["found"] for row in written["rows"] if row["table"] == "peak memory"]
     assert float(memory.removesuffix(" MB")) > 100
 
