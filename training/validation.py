@@ -24,6 +24,7 @@ from options.config import Config
 from utilities import load_speech
 
 LONGEST = 6 * SAMPLE_RATE  # samples of a file that validation listens to
+RATED = 60 * SAMPLE_RATE  # samples that tell the rate, at least: four files of a second each are 4 % off 60 of them
 SPECTROGRAM_RANGE_DB = 80.0
 NO_DIGEST = "00000000"  # of a model that is not saved
 
@@ -35,7 +36,7 @@ class Validation:
     bits_per_frame: ideal code length of each part as a file would code it, LPC first, in bits per frame.
     frame_seconds: new speech of a frame.
     kbps: of whole files at every depth.
-    measures: mean of each measure at every depth, NaN skipped.
+    measures: mean of each measure at every depth, NaN skipped, of `validation_files` files.
     diagnostics: what else the kind notes, see `Kind.diagnostics`.
     signals: reference of the first file and its decoded signal at every depth, for TensorBoard.
     entries_used: how many entries of each part's codebook these files use at all.
@@ -61,18 +62,30 @@ class Validation:
 
 
 class ValidationSet:
-    """A few files of validation speakers, the same ones all through a run."""
+    """A few files of validation speakers, the same ones all through a run.
+
+    signals: that are scored.
+    others: whose rate alone is measured, where the files that are scored are short.
+    """
 
     def __init__(self, files: Sequence[SpeechFile], config: Config) -> None:
         places = np.linspace(0, len(files) - 1, min(len(files), max(1, config.validation_files))).astype(int)
         self.signals = [load_speech(files[place].path)[:LONGEST] for place in places]
+        self.others: list[Signal] = []
+        lacking = RATED - sum(map(len, self.signals))
+        for place in np.random.default_rng(0).permutation(np.setdiff1d(np.arange(len(files)), places)):
+            if lacking <= 0:
+                break
+            self.others.append(load_speech(files[place].path)[:LONGEST])
+            lacking -= len(self.others[-1])
 
     def score(self, cascade: Cascade, tables: Tables, depth: int) -> Validation:
         """Codes the files with the first `depth` codecs, which `tables` belong to, and scores what they decode to."""
         kind = kind_of(cascade.config)
         model = kind.coding_model(cascade, tables, NO_DIGEST, depth)
-        found = [_coded(signal, model) for signal in self.signals]
-        samples = sum(map(len, self.signals))
+        found = [_coded(signal, model) for signal in [*self.signals, *self.others]]
+        heard = [_heard(signal, each.data, model) for signal, each in zip(self.signals, found, strict=False)]
+        samples = sum(map(len, [*self.signals, *self.others]))
         sizes = np.sum([each.sizes for each in found], axis=0)
         names = [part.name for part in cascade.parts(depth)]
         bits = {name: [each.bits[name] for each in found] for name in names}
@@ -80,33 +93,41 @@ class ValidationSet:
             bits_per_frame={name: float(np.concatenate(values).mean()) for name, values in bits.items()},
             frame_seconds=found[0].frame_seconds,
             kbps=(8 * sizes * SAMPLE_RATE / 1000 / samples).tolist(),
-            measures=[means([each.scores[layer] for each in found]) for layer in range(depth)],
+            measures=[means([each.scores[layer] for each in heard]) for layer in range(depth)],
             diagnostics=kind.diagnostics(cascade, self.signals[0], depth),
-            signals=[self.signals[0], *found[0].decoded],
+            signals=[self.signals[0], *heard[0].decoded],
             entries_used={name: len(set().union(*(each.entries[name] for each in found))) for name in names},
         )
 
 
 class _Coded(NamedTuple):
-    """A signal coded: seconds of a frame; by part, bits of each frame and entries used; by depth, all the rest."""
+    """A signal coded: its bytes, seconds of a frame; by part, bits of each frame and entries used; bytes by depth."""
 
+    data: bytes
     frame_seconds: float
     bits: dict[str, NDArray[np.float64]]
     entries: dict[str, set[int]]
     sizes: list[int]
-    decoded: list[Signal]
-    scores: list[dict[str, float]]
 
 
 def _coded(signal: Signal, model: Model) -> _Coded:
     data = encode(signal, model)
-    depths = range(1, model.depth + 1)
-    decoded = [decode(data, model, layers).signal for layers in depths]
     entries = {name: set(np.unique(values).tolist()) for name, values in model.symbols(data).items()}
-    scores = [score(signal, each).values for each in decoded]
-    sizes = [len(truncate(data, layers)) for layers in depths]
+    sizes = [len(truncate(data, depth)) for depth in range(1, model.depth + 1)]
     lengths = model.code_lengths(data)
-    return _Coded(lengths.frame_seconds, lengths.bits, entries, sizes, decoded, scores)
+    return _Coded(data, lengths.frame_seconds, lengths.bits, entries, sizes)
+
+
+class _Heard(NamedTuple):
+    """What a file decodes to, and its scores, by depth."""
+
+    decoded: list[Signal]
+    scores: list[dict[str, float]]
+
+
+def _heard(signal: Signal, data: bytes, model: Model) -> _Heard:
+    decoded = [decode(data, model, depth).signal for depth in range(1, model.depth + 1)]
+    return _Heard(decoded, [score(signal, each).values for each in decoded])
 
 
 def write_tensorboard(folder: Path, step: int, scores: Validation) -> None:

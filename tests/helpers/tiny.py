@@ -131,6 +131,7 @@ def eager_and_short() -> Iterator[None]:
         patch.setattr(control, "RATE_CORRECTIONS", RATE_CORRECTIONS)
         patch.setattr(training_symbols, "FEWEST_FILES", FEWEST_FILES)
         patch.setattr(validation, "LONGEST", VALIDATED)
+        patch.setattr(validation, "RATED", 0)
         tf.config.run_functions_eagerly(True)
         try:
             yield

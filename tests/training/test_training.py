@@ -17,24 +17,27 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorflow.python.framework import config as framework_config
 
 from cmrl import Stage, stages_of
+from constants import SAMPLE_RATE
 from corpus.find import find_speech
 from corpus.packed import PackedCorpus
 from corpus.speech_file import SpeechFile
 from kinds.samples.cascade import SampleCascade
 from loss_terms_and_measures import time_loss
+from nsc.coding.whole import encode
 from nsc.entropy.context_model import read_models
 from nsc.errors import UserError
+from nsc.format import truncate
 from options.config import QUICKSTART, Config, from_dict, read_experiment
 from runs import runs
 from runs.runs import Journal
-from runs.saved_model import load_model, saved_weights
+from runs.saved_model import SavedModel, load_model, saved_weights
 from runs.stages import stage_folders
 from tests.helpers import tiny
 from tests.helpers.clumsy import STOPS
 from tests.helpers.coding import CODE_GAIN
 from tests.helpers.places import GOLDEN
 from tests.helpers.tiny import CORPUS, Workplace, wait_for
-from training import loop, modes
+from training import loop, modes, validation
 from training.codebook_start import codes_of
 from training.loop import Watch
 from training.optimisation import FusedAdam, WeightAverage
@@ -775,6 +778,26 @@ class TestWhatTheFirstImplementationDidOtherwise:
         files = [file for file in find_speech(CORPUS) if file.split == "train"]
         assert len(ValidationSet(files, tiny.config(validation_files=3)).signals) == 3
         assert len(ValidationSet(files[:2], tiny.config(validation_files=100)).signals) == 2
+
+    def test_validation_of_short_files_takes_their_rate_from_more_of_them(
+        self, coding_model: SavedModel, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        files = [file for file in find_speech(CORPUS) if file.split == "train"]
+        monkeypatch.setattr(validation, "LONGEST", SAMPLE_RATE)
+        monkeypatch.setattr(validation, "RATED", 4 * SAMPLE_RATE)
+        wide = ValidationSet(files, tiny.config(validation_files=2))
+        assert (len(wide.signals), len(wide.others)) == (2, 2)
+        assert len({signal.tobytes() for signal in [*wide.signals, *wide.others]}) == 4
+        found = wide.score(coding_model.cascade, coding_model.tables, 1)
+        coded = [encode(signal, coding_model.coding) for signal in [*wide.signals, *wide.others]]
+        sizes = [len(truncate(data, 1)) for data in coded]
+        assert found.kbps[0] == pytest.approx(8 * sum(sizes) / 4000)
+        monkeypatch.setattr(validation, "RATED", 0)
+        narrow = ValidationSet(files, tiny.config(validation_files=2))
+        assert not narrow.others
+        alone = narrow.score(coding_model.cascade, coding_model.tables, 1)
+        assert alone.measures == found.measures
+        assert alone.bits_per_frame != found.bits_per_frame
 
 
 class TestParts:
