@@ -262,7 +262,8 @@ def _encode(options: argparse.Namespace) -> None:
     check_rate(options.kbps, options.quality, options.cbr)
     target = _target(options, (bitstream.SUFFIX,), "coded speech")
     from nsc.audio import open_speech
-    from nsc.coding.whole import Coding, Rate, encoded_blocks
+    from nsc.coding.encoder import Coding
+    from nsc.coding.whole import Rate, encoded_blocks
     from nsc.loading.folder import load
 
     source = read_bytes(options.input) if is_pipe(options.input) else Path(options.input)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from nsc.arguments import MOST_SAMPLES, MOST_SPANS, check_rate, check_redundancy, layers_of, model_of, whole_number
-from nsc.coding.interface import Analysis, Model, PacketForm, Signal, check_layers
+from nsc.coding.interface import Model, PacketForm, Signal, check_layers
 from nsc.coding.rate import OWN_RATE, BoundedPace, Pace, Rate, pace_of
 from nsc.errors import UserError, brief
 from nsc.format import Group, Header, pack_group, pack_header
@@ -17,13 +17,58 @@ from nsc.format import Group, Header, pack_group, pack_header
 LOUDEST: Final = 4.0  # of samples, full scale 1: beyond, they are of another scale
 
 
+class Coding(NamedTuple):
+    """How a signal is coded, but for its rate, see `nsc.encode`."""
+
+    model: Model
+    layers: int | None = None
+    spans: int | None = None
+    refresh: int | None = None
+
+    def pace(self, rate: Rate) -> Pace | None:
+        """The pace of a stream at a rate; None for the model's own.
+
+        Raises:
+            UserError: a quality that there is not.
+        """
+        return None if rate == OWN_RATE else pace_of(rate, self.model.usual_offset(rate.kbps), self.model.offsets)
+
+
 class GroupEncoder:
     """Speech in, groups of bytes out, by what a model makes of it."""
 
-    def __init__(self, analysis: Analysis, pace: Pace | None, num_samples: int | None) -> None:
-        """Begins a stream of so many samples, None where that is not known, at the pace of its analysis."""
-        self._analysis, self._pace, self._known_length = analysis, pace, num_samples
-        self._header, self._finished = analysis.header, False
+    def __init__(
+        self,
+        coding: Coding,
+        pace: Pace | None,
+        num_samples: int | None,
+        *,
+        whole: Signal | None = None,
+        copies: Pace | None = None,
+        pauses: bool = False,
+    ) -> None:
+        """Begins a stream.
+
+        Args:
+            coding: by which model, and how.
+            pace: of the analysis; None for the model's own steps.
+            num_samples: length of the signal where it is known.
+            whole: all of it, where the model looks at the whole signal first.
+            copies: of packets, the pace of the copies that they carry.
+            pauses: of packets, whether nothing is sent in pauses.
+
+        Raises:
+            UserError: the model does not have so many layers, or cannot code such a stream; arguments of other types.
+        """
+        model, layers = coding.model, check_layers(layers_of(coding.layers), coding.model.depth, "model")
+        spans = whole_number("spans", coding.spans, 1, MOST_SPANS)
+        refresh = whole_number("refresh", coding.refresh, 1, MOST_SPANS)
+        packets = PacketForm(refresh, copies, pauses) if refresh else None
+        self._known_length = whole_number("num_samples", num_samples, 0, MOST_SAMPLES)
+        self._analysis = model.analysis(
+            layers, spans=spans, num_samples=self._known_length, whole=whole, pace=pace, packets=packets
+        )
+        self._pace, self._header, self._finished = pace, self._analysis.header, False
         self._received = self._frames_sent = self._groups_sent = 0
         self._unsent_header = pack_header(self._header)
 
@@ -141,20 +186,12 @@ class Encoder(GroupEncoder):
             UserError: the model does not have so many layers, or cannot code a stream, or not at this rate; or
                 arguments of other types.
         """
-        model, layers = model_of(model), layers_of(layers)
-        spans = whole_number("spans", spans, 1, MOST_SPANS)
-        refresh = whole_number("refresh", refresh, 1, MOST_SPANS)
-        num_samples = whole_number("num_samples", num_samples, 0, MOST_SAMPLES)
-        layers = check_layers(layers, model.depth, "model")
+        coding = Coding(model_of(model), layers, spans, refresh)
         check_rate(kbps, quality, bounded)
         check_redundancy(redundancy, kbps, dtx)
-        rate = Rate(kbps - (redundancy or 0) if kbps else kbps, quality, bounded)
-        pace = None if rate == OWN_RATE else pace_of(rate, model.usual_offset(rate.kbps), model.offsets)
-        of_copies = Rate(redundancy, None, bounded)
-        copies = pace_of(of_copies, model.usual_offset(redundancy), model.offsets) if redundancy else None
-        packets = PacketForm(refresh, copies, dtx) if refresh else None
-        analysis = model.analysis(layers, spans=spans, num_samples=num_samples, whole=None, pace=pace, packets=packets)
-        super().__init__(analysis, pace, num_samples)
+        pace = coding.pace(Rate(kbps - (redundancy or 0) if kbps else kbps, quality, bounded))
+        copies = coding.pace(Rate(redundancy, None, bounded)) if redundancy else None
+        super().__init__(coding, pace, num_samples, copies=copies, pauses=dtx)
 
 
 def checked_samples(block: ArrayLike) -> Signal:

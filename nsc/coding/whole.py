@@ -13,12 +13,12 @@ from typing import IO, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from nsc.arguments import MOST_SAMPLES, MOST_SPANS, check_rate, layers_of, whole_number
+from nsc.arguments import check_rate
 from nsc.coding.decoder import Decoder
-from nsc.coding.encoder import GroupEncoder, checked_samples
-from nsc.coding.interface import Model, PacketForm, Signal, check_layers
+from nsc.coding.encoder import Coding, GroupEncoder, checked_samples
+from nsc.coding.interface import Model, Signal
 from nsc.coding.playout import NO_SAMPLES, Damage
-from nsc.coding.rate import OWN_RATE, EvenPace, Pace, Rate, offset_for_rate, pace_of
+from nsc.coding.rate import OWN_RATE, EvenPace, Rate, offset_for_rate
 from nsc.constants import SAMPLE_RATE
 from nsc.errors import UserError
 from nsc.format import sent_bytes
@@ -37,27 +37,6 @@ class Decoded(NamedTuple):
 
     signal: Signal
     damage: Damage
-
-
-class Coding(NamedTuple):
-    """How a signal is coded, but for its rate, see `nsc.encode`."""
-
-    model: Model
-    layers: int | None = None
-    spans: int | None = None
-    refresh: int | None = None
-
-    def encoder(self, num_samples: int, pace: Pace | None, whole: Signal | None = None) -> GroupEncoder:
-        """The encoder of a file of so many samples; of all of them where the model looks at the whole signal first."""
-        num_samples = whole_number("num_samples", num_samples, 0, MOST_SAMPLES) or 0
-        layers = check_layers(layers_of(self.layers), self.model.depth, "model")
-        spans = whole_number("spans", self.spans, 1, MOST_SPANS)
-        refresh = whole_number("refresh", self.refresh, 1, MOST_SPANS)
-        packets = PacketForm(refresh) if refresh else None
-        analysis = self.model.analysis(
-            layers, spans=spans, num_samples=num_samples, whole=whole, pace=pace, packets=packets
-        )
-        return GroupEncoder(analysis, pace, num_samples)
 
 
 def encode(
@@ -98,8 +77,7 @@ def encoded_blocks(
     if seeks:
         yield from _at_rate(rate.kbps or 0.0, blocks, num_samples, coding)
         return
-    pace = None if rate == OWN_RATE else pace_of(rate, model.usual_offset(rate.kbps), model.offsets)
-    encoder = coding.encoder(num_samples, pace, whole)
+    encoder = GroupEncoder(coding, coding.pace(rate), num_samples, whole=whole)
     yield from _written(encoder, blocks)
     if encoder.exceeded:
         raise UserError(
@@ -124,7 +102,7 @@ def _at_rate(kbps: float, blocks: Iterable[ArrayLike], num_samples: int, coding:
 
     @functools.cache
     def coded(offset: int) -> bytes:
-        return b"".join(_written(coding.encoder(len(shown), EvenPace(offset, model.offsets)), _blocks(shown)))
+        return b"".join(_written(GroupEncoder(coding, EvenPace(offset, model.offsets), len(shown)), _blocks(shown)))
 
     def rate_at(offset: int) -> float:
         return 8 * sent_bytes(coded(offset)) * SAMPLE_RATE / 1000 / max(1, len(shown))
@@ -138,7 +116,7 @@ def _at_rate(kbps: float, blocks: Iterable[ArrayLike], num_samples: int, coding:
         written: dict[int, IO[bytes]] = {}
         while offset not in found and len(found) < MOST_PASSES:
             file = written[offset] = files.enter_context(SpooledTemporaryFile(MOST_BYTES_HELD))
-            encoder = coding.encoder(num_samples, EvenPace(offset, model.offsets))
+            encoder = GroupEncoder(coding, EvenPace(offset, model.offsets), num_samples)
             size = sum(map(file.write, _written(encoder, blocks)))
             if coding.refresh:
                 file.seek(0)

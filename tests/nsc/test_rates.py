@@ -9,9 +9,10 @@ import pytest
 from numpy.typing import NDArray
 
 import nsc
+from nsc.coding.encoder import Coding
 from nsc.coding.interface import Model
 from nsc.coding.rate import BoundedPace, BucketPace, EvenPace, Rate, offset_for_rate
-from nsc.coding.whole import PIECE, PIECES, Coding, _pieces, encoded_blocks
+from nsc.coding.whole import PIECE, PIECES, _pieces, encoded_blocks
 from nsc.errors import UserError
 from nsc.format import pack_group, read_contents
 
