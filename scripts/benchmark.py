@@ -58,7 +58,7 @@ EVALUATED_FILES = 4
 TURN_SECONDS = 0.3  # at least
 
 STEP_SHARES = {"float32": 0.50, "bfloat16": 0.35}  # of the matrix rate
-MOST_TRACED, MOST_STARTED = 10_000, 6_000  # operations of a step
+MOST_TRACED, MOST_STARTED = 10_000, 6_600  # operations of a step
 LPC_RATIO = 500.0
 PIPELINE_RATIO = 1.05
 REAL_TIME_RATIO = 5.0

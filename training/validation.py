@@ -39,7 +39,7 @@ class Validation:
     measures: mean of each measure at every depth, NaN skipped, of `validation_files` files.
     diagnostics: what else the kind notes, see `Kind.diagnostics`.
     signals: reference of the first file and its decoded signal at every depth, for TensorBoard.
-    entries_used: how many entries of each part's codebook these files use at all.
+    entries_used: how many entries of each part's codebook the files that are scored use at all.
     """
 
     bits_per_frame: dict[str, float]
@@ -96,38 +96,38 @@ class ValidationSet:
             measures=[means([each.scores[layer] for each in heard]) for layer in range(depth)],
             diagnostics=kind.diagnostics(cascade, self.signals[0], depth),
             signals=[self.signals[0], *heard[0].decoded],
-            entries_used={name: len(set().union(*(each.entries[name] for each in found))) for name in names},
+            entries_used={name: len(set().union(*(each.entries[name] for each in heard))) for name in names},
         )
 
 
 class _Coded(NamedTuple):
-    """A signal coded: its bytes, seconds of a frame; by part, bits of each frame and entries used; bytes by depth."""
+    """A signal coded: its bytes, seconds of a frame, bits of each frame by part, number of bytes by depth."""
 
     data: bytes
     frame_seconds: float
     bits: dict[str, NDArray[np.float64]]
-    entries: dict[str, set[int]]
     sizes: list[int]
 
 
 def _coded(signal: Signal, model: Model) -> _Coded:
     data = encode(signal, model)
-    entries = {name: set(np.unique(values).tolist()) for name, values in model.symbols(data).items()}
     sizes = [len(truncate(data, depth)) for depth in range(1, model.depth + 1)]
     lengths = model.code_lengths(data)
-    return _Coded(data, lengths.frame_seconds, lengths.bits, entries, sizes)
+    return _Coded(data, lengths.frame_seconds, lengths.bits, sizes)
 
 
 class _Heard(NamedTuple):
-    """What a file decodes to, and its scores, by depth."""
+    """What a file decodes to, and its scores, by depth; entries used by part."""
 
+    entries: dict[str, set[int]]
     decoded: list[Signal]
     scores: list[dict[str, float]]
 
 
 def _heard(signal: Signal, data: bytes, model: Model) -> _Heard:
     decoded = [decode(data, model, depth).signal for depth in range(1, model.depth + 1)]
-    return _Heard(decoded, [score(signal, each).values for each in decoded])
+    entries = {name: set(np.unique(values).tolist()) for name, values in model.symbols(data).items()}
+    return _Heard(entries, decoded, [score(signal, each).values for each in decoded])
 
 
 def write_tensorboard(folder: Path, step: int, scores: Validation) -> None:
