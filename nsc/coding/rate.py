@@ -14,6 +14,7 @@ from nsc.constants import BEST_QUALITY
 from nsc.errors import UserError
 
 USUAL_FALL: Final = 1 / 31  # of the logarithm of bits, for each index of the offset
+USUAL_BEND: Final = 0.1  # share by which it is larger at e times less rate
 MOST_TRIALS: Final = 10  # encodings of a signal in search of a rate; three are usual
 NEAR_ENOUGH: Final = 0.004  # relative error of a rate at which the search ends
 MOST_GROUP_TRIALS: Final = 7  # encodings of one group
@@ -27,12 +28,6 @@ PULL: Final = 12.0  # indices by which steps are coarser for each second of the 
 MOST_FINER: Final = 8.0  # indices by which they are finer at most where it is behind
 FOLLOWED: Final = 0.5  # share of what the bucket enforced that steps keep
 DRIFT: Final = 0.8  # indices a second, for each second of the rate, by which they go on following
-QUIET_DB: Final = 20.0  # of softness, beyond which a group is a pause
-SOFTER: Final = 3.0  # indices by which fine steps are coarser for every 10 dB of a packet's softness
-USUAL_SOFTNESS: Final = 12.0  # dB: of a packet with the steps of the pace; louder ones have finer ones
-MOST_SOFTNESS: Final = 40.0  # dB
-FINE, COARSE = 34, 50  # indices from which on softness counts for less, and for nothing
-LONGEST_PACKET: Final = 0.1  # seconds: longer groups have soft frames and loud ones
 
 
 class Rate(NamedTuple):
@@ -108,25 +103,11 @@ def _distance(size: float, target: float) -> float:
     return math.log(max(size, 1.0) / max(target, 1.0)) / USUAL_FALL
 
 
-def softened(index: float, softness: float, seconds: float, offsets: int) -> int:
-    """The offset of a packet whose loudest frame is so many dB below its level, on a pace at an offset.
-
-    Fine steps are spent where speech is loud: worth most where steps are fine altogether (docs/recipe.md).
-    """
-    if seconds <= LONGEST_PACKET:
-        softer = SOFTER * min(max((COARSE - index) / (COARSE - FINE), 0), 1)
-        index += softer * (min(max(softness, 0), MOST_SOFTNESS) - USUAL_SOFTNESS) / 10
-    return min(max(round(index), 0), offsets - 1)
-
-
 class Pace(Protocol):
     """Chooses the step offset of every group of a stream."""
 
-    def first(self, seconds: float, softness: float) -> int:
-        """The offset at which a group of so many seconds is coded first.
-
-        softness: of its loudest frame below its level, in dB.
-        """
+    def first(self, seconds: float, *, quiet: bool) -> int:
+        """The offset at which a group of so many seconds is coded first; quiet ones are far below the speech."""
         ...
 
     def following(self, sizes: Mapping[int, float]) -> int | None:
@@ -142,14 +123,14 @@ class EvenPace:
     """One offset for all groups, coarser only where codes overflow."""
 
     def __init__(self, offset: int, offsets: int) -> None:
-        self._offset, self._offsets = offset, offsets
+        self._offset, self._coarsest = offset, offsets - 1
 
-    def first(self, seconds: float, softness: float) -> int:
-        return softened(self._offset, softness, seconds, self._offsets)
+    def first(self, seconds: float, *, quiet: bool) -> int:
+        return self._offset
 
     def following(self, sizes: Mapping[int, float]) -> int | None:
         last = max(sizes)
-        return min(last + OVERFLOW_GROWTH, self._offsets - 1) if math.isinf(sizes[last]) else None
+        return min(last + OVERFLOW_GROWTH, self._coarsest) if math.isinf(sizes[last]) else None
 
     def chosen(self, sizes: Mapping[int, float]) -> int:
         return max(sizes)
@@ -166,7 +147,7 @@ class BoundedPace:
         self._bytes_a_second, self._offsets, self._last = 1000 * kbps / 8, offsets, first
         self._most = 0.0
 
-    def first(self, seconds: float, softness: float) -> int:
+    def first(self, seconds: float, *, quiet: bool) -> int:
         self._most = math.floor(self._bytes_a_second * seconds)
         return self._last
 
@@ -199,10 +180,10 @@ class BucketPace:
         self._level = self._seconds = 0.0
         self._first, self._quiet = first, False
 
-    def first(self, seconds: float, softness: float) -> int:
-        self._seconds, self._quiet = seconds, softness > QUIET_DB
-        index = self._middle + max(PULL * self._level, -MOST_FINER)
-        self._first = softened(index, softness, seconds, self._offsets)
+    def first(self, seconds: float, *, quiet: bool) -> int:
+        self._seconds, self._quiet = seconds, quiet
+        index = round(self._middle + max(PULL * self._level, -MOST_FINER))
+        self._first = min(max(index, 0), self._offsets - 1)
         return self._first
 
     def following(self, sizes: Mapping[int, float]) -> int | None:

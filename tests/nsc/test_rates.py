@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 import nsc
 from nsc.coding.encoder import Coding
 from nsc.coding.interface import Model
-from nsc.coding.rate import BoundedPace, BucketPace, EvenPace, Rate, offset_for_rate
+from nsc.coding.rate import BoundedPace, BucketPace, Rate, offset_for_rate
 from nsc.coding.whole import PIECE, PIECES, _pieces, encoded_blocks
 from nsc.errors import UserError
 from nsc.format import pack_group, read_contents
@@ -97,20 +97,13 @@ def test_a_bound_costs_three_to_five_encodings_a_group() -> None:
     pace, trials = BoundedPace(12, 40, 97), []
     for loudness in np.random.default_rng(0).normal(0, 0.5, 200):
         sizes: dict[int, float] = {}
-        index: int | None = pace.first(0.64, softness=0)
+        index: int | None = pace.first(0.64, quiet=False)
         while index is not None:
             sizes[index] = round(2000 * np.exp(loudness - 0.027 * index))
             index = pace.following(sizes)
         trials.append(len(sizes))
         assert sizes[pace.chosen(sizes)] <= 960
     assert np.mean(trials) < 4 and max(trials) <= 8
-
-
-def test_soft_packets_have_coarser_steps_where_steps_are_fine() -> None:
-    assert [EvenPace(30, 97).first(0.04, softness) for softness in (-5, 0, 12, 22, 60)] == [26, 26, 30, 33, 38]
-    assert {EvenPace(30, 97).first(0.64, softness) for softness in (0, 12, 60)} == {30}
-    assert {EvenPace(50, 97).first(0.04, softness) for softness in (0, 12, 60)} == {50}
-    assert EvenPace(0, 97).first(0.04, 0) == 0
 
 
 @pytest.mark.parametrize("steep", [0.01, 0.027, 0.2])
@@ -198,7 +191,7 @@ def test_what_soft_groups_leave_unused_goes_to_those_after_them() -> None:
     for number in range(2000):
         quiet = number % 75 < 25
         size = (lambda index: 3.0) if quiet else (lambda index: 150 * math.exp(-0.85 / 32 * index))
-        index: int | None = pace.first(seconds, softness=30 if quiet else 12)
+        index: int | None = pace.first(seconds, quiet=quiet)
         sizes: dict[int, float] = {}
         while index is not None:
             sizes[index] = size(index)

@@ -9,7 +9,7 @@ import numpy as np
 
 from nsc.coding.filters import InputFilter
 from nsc.coding.interface import Content, PacketForm, Signal
-from nsc.coding.rate import QUIET_DB, Pace
+from nsc.coding.rate import Pace
 from nsc.constants import SAMPLE_RATE
 from nsc.entropy.coefficient_model import LARGEST_INDEX
 from nsc.entropy.packet_side import GroupSteps
@@ -23,6 +23,7 @@ from nsc.kinds.spectral.symbol_stream import CodedSymbols, SymbolWriter
 # The share of a group's codes that may reach the last bin: beyond, what is cut off outweighs what finer steps bring.
 MOST_OVERFLOWS = 2e-4
 MIRRORED_SHARE = 0.3  # of the amplitude of a stream's first frame, see docs/spectral.md
+QUIET_DB = 20.0  # below the level: such a group is a pause
 HANGOVER = 0.32  # seconds of a pause that are sent as speech is
 PAUSE_SECONDS = 0.4  # from one packet of a pause that is sent to the next
 
@@ -93,7 +94,7 @@ class SpectralAnalysis:
         if not self._begun:
             self._begin()
         loudest, highest = self._next_levels(frames)
-        level, softness = level_index([highest]), highest - loudest
+        level, quiet = level_index([highest]), loudest < highest - QUIET_DB
         seconds = frames * self.header.frame_samples / SAMPLE_RATE
         self._speech = self._speech if self._quiet else highest  # which falls in a pause
         self._quiet = self._quiet + 1 if self._pauses and loudest < self._speech - QUIET_DB else 0
@@ -103,9 +104,9 @@ class SpectralAnalysis:
         if paused > 0:
             chosen, self._copy = self._tried(frames, GroupSteps(level, self._settings.offset), pauses=True), b""
         else:
-            chosen = self._paced(self._pace, frames, level, softness)
+            chosen = self._paced(self._pace, frames, level, quiet)
             if self._copies:
-                self._copy = pack_parts(self._paced(self._copies, frames, level, softness, copies=True).content.parts)
+                self._copy = pack_parts(self._paced(self._copies, frames, level, quiet, copies=True).content.parts)
         self._writer.sent(chosen.coded)
         self._go_on(chosen)
         if paused > 0 and (paused - 1) % round(PAUSE_SECONDS / seconds):
@@ -129,10 +130,10 @@ class SpectralAnalysis:
         first = self._filtered[past : past + self.header.frame_samples]
         self._filtered[:past] = MIRRORED_SHARE * np.pad(first, (past, 0), "reflect")[:past]
 
-    def _paced(self, pace: Pace, frames: int, level: int, softness: float, *, copies: bool = False) -> _Trial:
+    def _paced(self, pace: Pace, frames: int, level: int, quiet: bool, *, copies: bool = False) -> _Trial:
         tried: dict[int, _Trial] = {}
         sizes: dict[int, float] = {}
-        offset: int | None = pace.first(frames * self.header.frame_samples / SAMPLE_RATE, softness)
+        offset: int | None = pace.first(frames * self.header.frame_samples / SAMPLE_RATE, quiet=quiet)
         while offset is not None:
             tried[offset] = self._tried(frames, GroupSteps(level, offset), copies=copies)
             sizes[offset] = tried[offset].size

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nsc.coding.interface import CodeLengths, PacketForm, Signal, Unit
-from nsc.coding.rate import USUAL_FALL, EvenPace, Pace
+from nsc.coding.rate import USUAL_BEND, USUAL_FALL, EvenPace, Pace
 from nsc.entropy.coefficient_model import LARGEST_INDEX
 from nsc.entropy.spectral_coder import SpectralCoder, SpectralSymbols
 from nsc.errors import UserError
@@ -88,7 +88,8 @@ class SpectralModel:
         return self.settings.offset
 
     def usual_offset(self, kbps: float | None) -> int:
-        coarser = math.log(self.own_kbps / kbps) / USUAL_FALL if self.own_kbps and kbps else 0.0
+        less = math.log(self.own_kbps / kbps) if self.own_kbps and kbps else 0.0
+        coarser = less / USUAL_FALL * (1 - USUAL_BEND * less)
         return min(max(round(self.own_offset + coarser), 0), self.offsets - 1)
 
     def analysis(
