@@ -162,6 +162,23 @@ def test_mode_four_trains_the_first_codec_and_the_followers(trained: Workplace) 
     assert [event["stage"] for event in trained.events(greedy, "exported")] == ["first", "follower_2"]
 
 
+def test_a_saved_model_holds_the_averages_of_its_weights(trained: Workplace) -> None:
+    run = trained.folders()[0]
+    checkpoint = tf.train.load_checkpoint(str(run / "checkpoints" / "first"))
+
+    def kept(part: str) -> list[np.ndarray]:
+        names = [name for name in checkpoint.get_variable_to_shape_map() if name.startswith(f"{part}/")]
+        return [checkpoint.get_tensor(name) for name in names]
+
+    saved = list(saved_weights(stage_folders(run)["first"]).values())
+    averages, last = kept("average/averages"), kept("cascade")
+    assert averages
+    for average in averages:
+        assert any(np.array_equal(average, each) for each in saved)
+    moved = [each for each in averages if not any(np.array_equal(each, weights) for weights in last)]
+    assert len(moved) > 0.9 * len(averages)
+
+
 def test_lsf_levels_are_in_the_saved_model_and_nothing_is_dumped_beside_it(trained: Workplace) -> None:
     dumped = [path for path in trained.root.rglob("*.npy") if trained.root / "packed" not in path.parents]
     assert dumped == []

@@ -786,7 +786,8 @@ class TestWhatTheFirstImplementationDidOtherwise:
         monkeypatch.setattr(validation, "LONGEST", SAMPLE_RATE)
         monkeypatch.setattr(validation, "RATED", 4 * SAMPLE_RATE)
         wide = ValidationSet(files, tiny.config(validation_files=2))
-        assert (len(wide.signals), len(wide.others)) == (2, 2)
+        assert [len(signal) for signal in [*wide.signals, *wide.others]] == [SAMPLE_RATE] * 4
+        assert len(wide.signals) == 2
         assert len({signal.tobytes() for signal in [*wide.signals, *wide.others]}) == 4
         found = wide.score(coding_model.cascade, coding_model.tables, 1)
         coded = [encode(signal, coding_model.coding) for signal in [*wide.signals, *wide.others]]
