@@ -144,15 +144,16 @@ def _with_network_of(config: Config, base: Path, named: dict[str, Any]) -> Confi
     saved = saved_config(base)
     whole = _spelled_out(config)
     widths = tuple(f"{part}_width" for part in (ENHANCER, CONCEALMENT))
-    added = tuple(name for name in widths if not getattr(saved, name))  # to a model that has none
+    # of parts that are added to a model that has none, or left out where a flag says so
+    parts = tuple(name for name in widths if not getattr(saved, name) or named.get(name) == 0)
     if config.training_mode == 2:  # the followers are the flags' own
         first, own = saved.by_module(), config.by_module()
         mixed = {name: first[name][:1] + values[1:] for name, values in own.items()}
         if len(set(mixed["quantizer"])) == 1:
             mixed["quantizer"] = mixed["quantizer"][:1]
-        resolved = dataclasses.replace(whole.with_network_of(saved, keep=("num_modules", *own, *added)), **mixed)
+        resolved = dataclasses.replace(whole.with_network_of(saved, keep=("num_modules", *own, *parts)), **mixed)
     else:
-        resolved = whole.with_network_of(saved, keep=added)
+        resolved = whole.with_network_of(saved, keep=parts)
     typed, before, after = config.to_dict(), whole.to_dict(), _spelled_out(resolved).to_dict()
     for flag in named:
         if before[flag] != after[flag]:

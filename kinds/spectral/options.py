@@ -35,8 +35,14 @@ class SpectralOptions(CommonOptions):
         (3,), "residual blocks in encoder and decoder each, of each module", network=True, by_module=True
     )
     look_ahead: int = option(0, "spectra of the future that encoders see, 0 or 1", network=True)
-    enhancer_width: int = option(0, "channels of the enhancer of decoded speech along its pitch; 0: none", network=True)
-    concealment_width: int = option(0, "units of the network that conceals losses; 0: none", network=True)
+    enhancer_width: int = option(
+        0,
+        "channels of the enhancer of decoded speech along its pitch; 0: none, of a saved model either",
+        network=True,
+    )
+    concealment_width: int = option(
+        0, "units of the network that conceals losses; 0: none, of a saved model either", network=True
+    )
     step_power: float = option(
         0.7, "power of the envelope that the quantiser's step follows, before training corrects it", sign=1
     )

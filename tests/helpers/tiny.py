@@ -79,11 +79,11 @@ class Workplace:
         with eager_and_short():
             return main.main([*self.flags(**changes), *extra])
 
-    def train(self, **changes: Any) -> Run:
-        """Trains by the command line's way and gives the run."""
+    def train(self, *named: str, **changes: Any) -> Run:
+        """Trains by the command line's way, as if these flags had been named, and gives the run."""
         wanted = self.config(**changes)
         with eager_and_short():
-            return modes.train(wanted, {})
+            return modes.train(wanted, {name: changes[name] for name in named})
 
     def start(self, *extra: str, **changes: Any) -> subprocess.Popen[str]:
         """Starts the command line in a process of its own."""

@@ -88,6 +88,10 @@ def test_parts_are_added_to_a_frozen_codec_and_the_enhancer_then_trained_with_it
     assert saved_config(whole).enhancer_width == 8
     assert {"codec_1", "enhancer"} <= moved(enhancing, saved_weights(whole))
 
+    without = place.train("enhancer_width", training_mode=5, base_model_id=frozen.id, **short | {"enhancer_width": 0})
+    left = saved_weights(stage_folders(without.folder)["finetune"])
+    assert {name.split("/")[0] for name in enhancing} - {name.split("/")[0] for name in left} == {"enhancer"}
+
 
 def test_networks_may_compute_in_bfloat16(place: Workplace) -> None:
     run = place.train(training_mode=1, **spectral(num_modules=1, precision="bfloat16"))
