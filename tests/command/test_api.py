@@ -45,7 +45,13 @@ def test_everything_that_is_promised_is_there() -> None:
 def test_models_have_names_hashes_and_costs() -> None:
     models = {each.name: each for each in nsc.models()}
     assert list(models)[:6] == ["cq", "cq-1", "cq-2", "cq-9k", "cq-16k", "cq-24k"]
-    assert [name for name, each in models.items() if not each.encodes] == ["cq-1", "cq-2", "cq-16k", "cq-24k"]
+    assert [name for name, each in models.items() if not each.encodes] == [
+        "cq-1",
+        "cq-2",
+        "cq-16k",
+        "cq-24k",
+        "cq-scalable-1",
+    ]
     for each in models.values():
         assert nsc.load(each.digest).digest == each.digest
         assert each.parameters[-1] < 1_000_000
