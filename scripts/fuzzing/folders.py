@@ -15,12 +15,12 @@ import numpy as np
 import nsc
 from nsc.loading.arrays import read_arrays
 from nsc.loading.find import all_models
-from nsc.loading.folder import DECODER, DESCRIPTION, ENCODER, TABLES, load
+from nsc.loading.folder import DESCRIPTION, TABLES, load
 from scripts.fuzzing.changes import Arrays, change_array, change_entry, damage
 from scripts.fuzzing.choice import Generator, one_of
 from scripts.fuzzing.coding import use_tables
 
-GRAPHS = (ENCODER, DECODER)
+GRAPHS = "*.tflite"
 CODING_SHARE = 10  # one of so many that are loaded codes through its graphs; the others use their tables alone
 SECONDS = 0.3  # of speech that a loaded model has to code
 LOUDEST = 1e9  # of what a model of any weights may decode to
@@ -39,13 +39,14 @@ class MutatedFolders:
         place.mkdir(parents=True)
         self._folders = [model.folder for model in all_models() if model.encodes]
         self._tables = {folder: read_arrays(folder / TABLES) for folder in self._folders}
+        self._unchanged: dict[int, bytes] = {}  # files of these arrays, by identity
         self._texts = {folder: json.loads((folder / DESCRIPTION).read_text()) for folder in self._folders}
 
     def make(self, generator: Generator) -> Path:
         """The folder of a changed copy; one in eight has a wrong hash or no description that can be read."""
         folder, place = one_of(self._folders, generator), self._place
         description, arrays = copy.deepcopy(self._texts[folder]), dict(self._tables[folder])
-        graphs = {name: folder / name for name in GRAPHS}
+        graphs = {path.name: path for path in sorted(folder.glob(GRAPHS))}
         for _ in range(int(generator.integers(1, 4))):
             kind = int(generator.integers(5))
             if kind < 2:
@@ -53,13 +54,17 @@ class MutatedFolders:
             elif kind < 4:
                 change_entry(description, "settings", generator)
             else:
-                name = one_of(GRAPHS, generator)
-                graphs[name] = one_of(self._folders, generator) / one_of((*GRAPHS, name, name), generator)
+                name = one_of(sorted(graphs), generator)
+                others = sorted(one_of(self._folders, generator).glob(GRAPHS))
+                same = [path for path in others if path.name == name]
+                graphs[name] = one_of(same or others, generator) if generator.integers(2) else one_of(others, generator)
+        for link in place.glob(GRAPHS):
+            if graphs.get(link.name) != link.readlink():
+                link.unlink()
         for name, path in graphs.items():
-            if not (place / name).is_symlink() or (place / name).readlink() != path:
-                (place / name).unlink(missing_ok=True)
+            if not (place / name).is_symlink():
                 (place / name).symlink_to(path)
-        tables = _packed(arrays, self._tables[folder])
+        tables = _packed(arrays, self._tables[folder], self._unchanged)
         (place / TABLES).write_bytes(tables)
         if isinstance(description.get("files"), dict):
             hashes = {name: _hash(path) for name, path in graphs.items()}
@@ -75,22 +80,19 @@ def _hash(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-_unchanged: dict[int, bytes] = {}  # arrays of the models that ship, as files: packing them takes longer than all else
-
-
-def _packed(arrays: Arrays, own: Arrays) -> bytes:
-    """An .npz file of arrays, some of which are a model's own."""
+def _packed(arrays: Arrays, own: Arrays, unchanged: dict[int, bytes]) -> bytes:
+    """An .npz file of arrays, some of which are a model's own and kept as files: packing takes longer than all else."""
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w") as archive:
         for name, array in arrays.items():
             known = array is own.get(name)
-            content = _unchanged.get(id(array), b"") if known else b""
+            content = unchanged.get(id(array), b"") if known else b""
             if not content:
                 file = io.BytesIO()
                 np.lib.format.write_array(file, array, allow_pickle=False)
                 content = file.getvalue()
             if known:
-                _unchanged[id(array)] = content
+                unchanged[id(array)] = content
             archive.writestr(f"{name}.npy", content)
     return packed.getvalue()
 
