@@ -21,7 +21,7 @@ def models() -> list[Description]:
     """The models that can be found by name: those that ship, and those in the folder that NSC_MODELS names.
 
     >>> [model.name for model in nsc.models()]
-    ['cq', 'cq-9k', 'cq-16k', 'cq-24k', 'cq-scalable']
+    ['cq', 'cq-1', 'cq-2', 'cq-9k', 'cq-16k', 'cq-24k', 'cq-scalable', 'cq-scalable-1']
     """
     return all_models()
 
